@@ -1,0 +1,66 @@
+"""dcjax: dataset condensation in JAX.
+
+A condensed data set is a small pytree of stored numbers and a pure function
+that decodes it into training images. Methods are recipes over five axes:
+formation, augmentation, objective, inner loop, labels.
+"""
+
+from dcjax import (
+  augment,
+  coresets,
+  data,
+  evaluation,
+  formations,
+  initialisation,
+  inner,
+  methods,
+  networks,
+  objectives,
+  optimizers,
+  training,
+)
+from dcjax.artefact import Artefact, ArtefactError, load, save
+from dcjax.base import (
+  Batch,
+  Formation,
+  Network,
+  Objective,
+  Outputs,
+  Variables,
+)
+from dcjax.condensing import CondenseState, Condenser, condenser
+from dcjax.evaluation import evaluate
+from dcjax.matching import match, match_and_gradient
+
+__version__ = '0.1.0'
+
+__all__ = [
+  'Artefact',
+  'ArtefactError',
+  'Batch',
+  'CondenseState',
+  'Condenser',
+  'Formation',
+  'Network',
+  'Objective',
+  'Outputs',
+  'Variables',
+  'augment',
+  'condenser',
+  'coresets',
+  'data',
+  'evaluate',
+  'evaluation',
+  'formations',
+  'initialisation',
+  'inner',
+  'load',
+  'match',
+  'match_and_gradient',
+  'methods',
+  'networks',
+  'objectives',
+  'optimizers',
+  'save',
+  'training',
+]

@@ -1,0 +1,26 @@
+"""Condensed data sets on disk: one `.npz` that NumPy alone opens.
+
+  artefact = dcjax.artefact.load('condensed.npz')
+  images, labels = artefact.numpy(normalised=True)
+
+The file holds the stored numbers, the labels and, as JSON text, everything
+needed to use them: formation, decoding steps, scale, normalisation, class
+names, label regime, evaluation protocol and provenance.
+"""
+
+from dcjax.artefact._file import FORMAT, VERSION, load, save
+from dcjax.artefact._idc import export_idc, import_idc
+from dcjax.artefact._storage import storage
+from dcjax.artefact._types import Artefact, ArtefactError
+
+__all__ = [
+  'FORMAT',
+  'VERSION',
+  'Artefact',
+  'ArtefactError',
+  'export_idc',
+  'import_idc',
+  'load',
+  'save',
+  'storage',
+]

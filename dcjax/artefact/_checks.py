@@ -1,0 +1,211 @@
+"""Checks of an artefact's fields, and the one form that they are kept in."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+DTYPES = (
+  'float16',
+  'float32',
+  'int8',
+  'int16',
+  'int32',
+  'int64',
+  'uint8',
+  'uint16',
+)
+
+
+def checked_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns an `Artefact`'s fields in canonical form, or raises ValueError."""
+  class_names = _names(fields['class_names'])
+  params = _arrays('params', fields['params'])
+  mean, std = (_floats(name, fields[name]) for name in ('mean', 'std'))
+  _check_normalisation(mean, std)
+  if 'images' in params:
+    _check_images(params['images'], len(class_names), len(mean))
+  regime = fields['label_regime']
+  if not isinstance(regime, str) or not regime:
+    raise ValueError(f'label_regime must be a non-empty text, got {regime!r}.')
+  return {
+    'params': params,
+    'spec': _spec(fields['spec']),
+    'mean': mean,
+    'std': std,
+    'class_names': class_names,
+    'labels': _labels(fields['labels'], len(class_names)),
+    'value_range': _value_range(fields['value_range']),
+    'label_regime': regime,
+    'protocol': _json_dict('protocol', fields['protocol']),
+    'provenance': _json_dict('provenance', fields['provenance']),
+  }
+
+
+def flatten(name: str, value: Any) -> dict[str, Any]:
+  """Returns `{'name/key/...': leaf}` of nested dicts."""
+  if not isinstance(value, Mapping):
+    return {name: value}
+  leaves = {}
+  for key, child in value.items():
+    leaves.update(flatten(f'{name}/{key}', child))
+  return leaves
+
+
+def unflatten(leaves: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns the nested dict whose `flatten` gave `leaves`."""
+  tree = {}
+  for name, leaf in leaves.items():
+    *parents, last = name.split('/')
+    node = tree
+    for parent in parents:
+      node = node.setdefault(parent, {})
+      if not isinstance(node, dict):
+        raise ValueError(f'{name} lies inside another array.')
+    if last in node:
+      raise ValueError(f'{name} is both an array and a group.')
+    node[last] = leaf
+  return tree
+
+
+def _arrays(name: str, value: Any) -> Any:
+  if isinstance(value, Mapping):
+    if not value:
+      raise ValueError(f'{name} is empty, it must hold at least one array.')
+    for key in value:
+      if not isinstance(key, str) or not key or '/' in key:
+        raise ValueError(
+          f'{name} has the key {key!r}, keys are non-empty texts without "/".'
+        )
+    return {key: _arrays(f'{name}/{key}', value[key]) for key in value}
+  if name == 'params':
+    raise ValueError(
+      f'params must be a dict of arrays, got {type(value).__name__}.'
+    )
+  if not hasattr(value, 'dtype'):
+    raise ValueError(f'{name} must be an array, got {type(value).__name__}.')
+  return _array(name, value)
+
+
+def _array(name: str, value: Any) -> np.ndarray:
+  array = np.asarray(value, order='C')
+  if array.dtype.name not in DTYPES:
+    raise ValueError(
+      f'{name} has dtype {array.dtype.name}, allowed are {", ".join(DTYPES)}.'
+    )
+  if array.dtype.kind == 'f' and not np.isfinite(array).all():
+    raise ValueError(f'{name} holds NaN or infinite values.')
+  # Files are the same bytes on every machine: always little-endian.
+  return array.astype(array.dtype.newbyteorder('<'), copy=False)
+
+
+def _check_images(images: Any, num_classes: int, num_channels: int):
+  if not isinstance(images, np.ndarray) or images.ndim != 5:
+    shape = getattr(images, 'shape', type(images).__name__)
+    raise ValueError(
+      f'params/images must have shape [C, N, H, W, D], got {shape}.'
+    )
+  if not images.size:
+    raise ValueError(f'params/images is empty: shape {images.shape}.')
+  if images.shape[0] != num_classes:
+    raise ValueError(
+      f'params/images holds {images.shape[0]} classes, class_names'
+      f' {num_classes}; they must agree.'
+    )
+  if images.shape[-1] != num_channels:
+    raise ValueError(
+      f'mean has {num_channels} values, params/images {images.shape[-1]}'
+      ' channels; they must agree.'
+    )
+
+
+def _labels(labels: Any, num_classes: int) -> np.ndarray | None:
+  if labels is None:
+    return None
+  labels = np.asarray(labels)
+  if labels.dtype.kind not in 'fiu':
+    raise ValueError(f'labels must hold numbers, got dtype {labels.dtype}.')
+  if labels.ndim != 3 or labels.shape[0] != num_classes or not labels.size:
+    raise ValueError(
+      f'labels must have shape [C, M, K] with C = {num_classes}, got'
+      f' {labels.shape}.'
+    )
+  return _array('labels', labels.astype(np.float32))
+
+
+def _names(names: Any) -> tuple[str, ...]:
+  sequence = isinstance(names, (list, tuple))
+  if not sequence or not all(isinstance(name, str) for name in names):
+    raise ValueError(f'class_names must be a sequence of texts, got {names!r}.')
+  if not names or len(set(names)) != len(names):
+    raise ValueError(f'class_names must be different names, got {names!r}.')
+  return tuple(names)
+
+
+def _floats(name: str, values: Any) -> tuple[float, ...]:
+  values = np.asarray(values)
+  if values.ndim != 1 or not values.size or values.dtype.kind not in 'fiu':
+    raise ValueError(
+      f'{name} must be a sequence of one number per channel, got {values!r}.'
+    )
+  if not np.isfinite(values).all():
+    raise ValueError(f'{name} holds NaN or infinite values: {values}.')
+  return tuple(float(value) for value in values)
+
+
+def _check_normalisation(mean: tuple[float, ...], std: tuple[float, ...]):
+  if len(mean) != len(std):
+    raise ValueError(
+      f'mean has {len(mean)} values and std {len(std)}; one per channel each.'
+    )
+  if min(std) <= 0:
+    raise ValueError(f'std must be positive, got {std}.')
+
+
+def _value_range(value_range: Any) -> tuple[float | None, float | None]:
+  if not isinstance(value_range, (list, tuple)) or len(value_range) != 2:
+    raise ValueError(f'value_range must hold two values, got {value_range!r}.')
+  try:
+    low, high = (None if v is None else float(v) for v in value_range)
+  except (TypeError, ValueError) as error:
+    raise ValueError(
+      f'value_range must hold numbers or None, got {value_range!r}.'
+    ) from error
+  if not all(v is None or math.isfinite(v) for v in (low, high)):
+    raise ValueError(
+      f'value_range must hold finite numbers or None, got {value_range!r}.'
+    )
+  if low is not None and high is not None and low >= high:
+    raise ValueError(f'value_range must increase, got {value_range!r}.')
+  return low, high
+
+
+def _spec(spec: Any) -> dict[str, Any]:
+  spec = _json_dict('spec', spec)
+  if not isinstance(spec.get('name'), str):
+    raise ValueError(f"spec must name a formation under 'name', got {spec!r}.")
+  return spec
+
+
+def _json_dict(name: str, value: Any) -> dict[str, Any]:
+  if not isinstance(value, Mapping):
+    raise ValueError(f'{name} must be a dict, got {type(value).__name__}.')
+  return _json(name, value)
+
+
+def _json(name: str, value: Any) -> Any:
+  """Returns `value` as JSON reads it back: dicts, lists and plain scalars."""
+  if isinstance(value, Mapping):
+    return {str(key): _json(f'{name}.{key}', v) for key, v in value.items()}
+  if isinstance(value, (list, tuple)):
+    return [_json(f'{name}[{i}]', v) for i, v in enumerate(value)]
+  if value is None or isinstance(value, (bool, int, str)):
+    return value
+  if hasattr(value, 'tolist'):
+    return _json(name, value.tolist())
+  if isinstance(value, float):  # JSON knows neither NaN nor infinity.
+    return value if math.isfinite(value) else None
+  raise ValueError(
+    f'{name} must be JSON-able, got a {type(value).__name__}: {value!r}.'
+  )

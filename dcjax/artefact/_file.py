@@ -1,0 +1,213 @@
+"""The artefact's file: a plain `.npz` with arrays and one JSON text."""
+
+import json
+import math
+import os
+import zipfile
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from dcjax.artefact import _atomic, _checks, _recipe
+from dcjax.artefact._types import Artefact, ArtefactError
+
+FORMAT = 'dcjax-condensed'
+VERSION = 1
+
+_FIELDS = (
+  'spec',
+  'mean',
+  'std',
+  'class_names',
+  'value_range',
+  'label_regime',
+  'protocol',
+  'provenance',
+)
+
+
+def save(path: str | os.PathLike[str], artefact: Artefact) -> None:
+  """Writes an artefact as an `.npz` that NumPy alone opens.
+
+  Entries: 'params/images' and the other parameters under their flat names,
+  'labels' if there are any, and 'meta', JSON text as uint8 bytes. The file
+  appears whole or not at all, and equal artefacts give equal bytes.
+
+  Args:
+    path: file to write, by convention `condensed.npz`; an earlier one is
+      replaced.
+    artefact: what to write.
+
+  Raises:
+    OSError: the file cannot be written, for example because the disk is full.
+      The message names `path`; an earlier file there is left untouched.
+  """
+  with _atomic.replacing(path) as stream:
+    write(stream, artefact)
+
+
+def load(path: str | os.PathLike[str], max_bytes: int = 16 * 2**30) -> Artefact:
+  """Reads an artefact and checks everything about it.
+
+  No pickled object is ever read, and no memory is taken before the sizes that
+  the file declares were checked against the bytes that it has.
+
+  Args:
+    path: file written by `save`.
+    max_bytes: largest file that is read.
+
+  Raises:
+    FileNotFoundError: there is no such file.
+    ArtefactError: the file is damaged, larger than `max_bytes`, of another
+      format or version, or not a valid artefact. The message names the file
+      and the reason.
+  """
+  with open(path, 'rb') as stream:
+    try:
+      return _read(stream, max_bytes)
+    # Damaged files fail in zipfile, NumPy and json in many ways; callers get
+    # one.
+    except Exception as error:
+      reason = str(error) or type(error).__name__
+      raise ArtefactError(
+        f'{os.fspath(path)} is not a valid artefact: {reason}'
+      ) from error
+
+
+def write(stream: BinaryIO, artefact: Artefact) -> None:
+  """Writes the bytes of an artefact's file."""
+  arrays = _checks.flatten('params', artefact.params)
+  if artefact.labels is not None:
+    arrays['labels'] = artefact.labels
+  text = json.dumps(_meta(artefact, arrays), indent=1, sort_keys=True)
+  meta = np.frombuffer(text.encode(), np.uint8)
+  # np.savez dates every entry 1980: equal content, equal bytes.
+  np.savez(stream, meta=meta, **{name: arrays[name] for name in sorted(arrays)})
+
+
+def _meta(artefact: Artefact, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+  declared = {
+    name: {'dtype': array.dtype.str, 'shape': list(array.shape)}
+    for name, array in arrays.items()
+  }
+  fields = {name: getattr(artefact, name) for name in _FIELDS}
+  return {
+    'format': FORMAT,
+    'version': VERSION,
+    'arrays': declared,
+    **fields,
+    **_recipe.how_to_decode(artefact),
+  }
+
+
+def _read(stream: BinaryIO, max_bytes: int) -> Artefact:
+  size = stream.seek(0, os.SEEK_END)
+  if size > max_bytes:
+    raise ValueError(f'it has {size} bytes, the limit is {max_bytes}.')
+  with zipfile.ZipFile(stream) as archive:
+    entries = _entries(archive, size)
+    if 'meta' not in entries:
+      raise ValueError("entry 'meta' is missing.")
+    meta = _read_meta(_read_array(archive, entries.pop('meta')))
+    declared = meta['arrays']
+    _check_entries(set(entries), set(declared))
+    arrays = {
+      name: _read_array(archive, entries[name], declared[name])
+      for name in sorted(entries)
+    }
+  labels = arrays.pop('labels', None)
+  params = _checks.unflatten(arrays)
+  if set(params) != {'params'}:
+    raise ValueError(f'only labels, meta and params/... may be in it: {params}')
+  fields = {name: meta[name] for name in _FIELDS}
+  return Artefact(params=params['params'], labels=labels, **fields)
+
+
+def _entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
+  """Returns the entries by name, once their sizes are known to be true."""
+  entries = {}
+  for info in archive.infolist():
+    name = info.filename.removesuffix('.npy')
+    if name in entries or name == info.filename:
+      raise ValueError(f'entry {info.filename!r} is doubled or not an array.')
+    if info.compress_type != zipfile.ZIP_STORED:
+      raise ValueError(f'entry {name!r} is compressed; entries are stored.')
+    if info.file_size != info.compress_size:
+      raise ValueError(f'entry {name!r} declares two different sizes.')
+    entries[name] = info
+  total = sum(info.file_size for info in entries.values())
+  if total > size:
+    raise ValueError(f'its entries declare {total} bytes, it has {size}.')
+  return entries
+
+
+def _read_array(
+  archive: zipfile.ZipFile,
+  info: zipfile.ZipInfo,
+  declared: dict[str, Any] | None = None,
+) -> np.ndarray:
+  """Reads one entry after comparing its header with its declaration."""
+  with archive.open(info) as stream:
+    shape, fortran_order, dtype = _read_header(stream)
+    if dtype.hasobject or fortran_order:
+      raise ValueError(f'{info.filename} holds objects or is column-major.')
+    if declared is not None and declared != {
+      'dtype': dtype.str,
+      'shape': list(shape),
+    }:
+      raise ValueError(
+        f'{info.filename} has shape {shape} and dtype {dtype.str}, meta'
+        f' declares {declared}.'
+      )
+    num_bytes = math.prod(shape) * dtype.itemsize
+    if min(shape, default=0) < 0 or num_bytes > info.file_size:
+      raise ValueError(
+        f'{info.filename} declares shape {shape}, {num_bytes} bytes, but has'
+        f' {info.file_size}.'
+      )
+    # Reading to the end makes zipfile compare the checksum.
+    content = stream.read()
+  if len(content) != num_bytes:
+    raise ValueError(
+      f'{info.filename} has {len(content)} bytes of data, its shape {shape}'
+      f' needs {num_bytes}.'
+    )
+  return np.frombuffer(content, dtype).reshape(shape)
+
+
+def _read_header(stream: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
+  version = np.lib.format.read_magic(stream)
+  if version == (1, 0):
+    return np.lib.format.read_array_header_1_0(stream)
+  if version == (2, 0):
+    return np.lib.format.read_array_header_2_0(stream)
+  raise ValueError(f'an array has NumPy format {version}, allowed: 1.0, 2.0.')
+
+
+def _read_meta(array: np.ndarray) -> dict[str, Any]:
+  if array.dtype != np.uint8 or array.ndim != 1:
+    raise ValueError("entry 'meta' must be JSON text as uint8 [bytes].")
+  meta = json.loads(array.tobytes().decode(), parse_constant=_refuse_constant)
+  if not isinstance(meta, dict) or meta.get('format') != FORMAT:
+    raise ValueError(f"its meta does not say 'format': '{FORMAT}'.")
+  if meta.get('version') != VERSION:
+    raise ValueError(
+      f'it has format version {meta.get("version")!r}, this release of dcjax'
+      f' reads {VERSION}.'
+    )
+  missing = sorted({'arrays', *_FIELDS} - set(meta))
+  if missing:
+    raise ValueError(f'its meta lacks {", ".join(missing)}.')
+  if not isinstance(meta['arrays'], dict):
+    raise ValueError("'arrays' in its meta must be a dict.")
+  return meta
+
+
+def _check_entries(found: set[str], declared: set[str]):
+  missing, extra = sorted(declared - found), sorted(found - declared)
+  if missing or extra:
+    raise ValueError(f'missing entries: {missing}, extra entries: {extra}.')
+
+
+def _refuse_constant(text: str):
+  raise ValueError(f'its meta holds {text}, which is not JSON.')

@@ -1,0 +1,110 @@
+"""The text inside an artefact that says how to decode it with NumPy alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+  from dcjax.artefact._types import Artefact
+
+_STEPS = """\
+1. file = numpy.load(path, allow_pickle=False). Every entry but 'meta' is an
+   array; 'meta' is this JSON text: json.loads(file['meta'].tobytes()).
+2. {decode}
+3. {labels}
+4. To train, normalise each channel: (images - mean) / std, with mean and std
+   from this text. The stored images are not normalised. {scale}
+Axes: C classes (order of class_names), N stored images of a class, M decoded
+images of a class, H rows, W columns, D channels, K label dimension."""
+
+_STORED = (
+  "stored = file['params/images'] holds float images [C, N, H, W, D]"
+  ' (channels last).'
+)
+_PLAIN = f'{_STORED} They are the training images as they are: M = N.'
+_CODE = (
+  f'{_STORED} Run the text decode_code of this file (NumPy only): its'
+  ' decode(stored) returns the training images [C, M, H, W, D].'
+)
+_NETWORK = (
+  "The formation named in 'spec' decodes the entries 'params/...' with a"
+  ' network: dcjax.formations.build(spec).decode(params), where "/" in an'
+  " entry's name separates the keys of nested dicts."
+)
+_HARD = 'The label of images[c, m] is the class index c (hard labels).'
+_OWN = "The labels come with the decoding (entry 'params/labels')."
+_SOFT = (
+  "The label of images[c, m] is labels = file['labels'][c, m], float32 of"
+  ' length K. Regime: {regime}.'
+)
+
+_CUT = """\
+import numpy as np
+
+
+def decode(stored):
+  # Returns images [C, M, H, W, D] of stored [C, N, H, W, D]. A group of stored
+  # images start:stop is cut into rows x columns crops, each enlarged to H x W.
+  images = []
+  for rows, columns, start, stop in GROUPS:
+    images += cut(stored[:, start:stop], rows, columns)
+  return np.concatenate(images, axis=1).astype(np.float32)
+
+
+def cut(stored, rows, columns):
+  C, N, H, W, D = stored.shape
+  h, w = -(-H // rows), -(-W // columns)
+  pad = [(0, 0), (0, 0), (0, h * rows - H), (0, w * columns - W), (0, 0)]
+  stored = np.pad(stored, pad, constant_values=PADDING)
+  up, across = weights(h, H), weights(w, W)
+  return [
+    np.einsum('Hh,Ww,cnhwd->cnHWd', up, across,
+              stored[:, :, i:i + h, j:j + w], optimize=True)
+    for i in range(0, h * rows, h) for j in range(0, w * columns, w)
+  ]
+
+
+def weights(size, out):
+  # Bilinear, half-pixel centres, edges held, no antialiasing: [out, size].
+  x = np.clip((np.arange(out) + 0.5) * size / out - 0.5, 0, size - 1)
+  return np.maximum(0, 1 - abs(x[:, None] - np.arange(size)))
+"""
+
+
+def how_to_decode(artefact: Artefact) -> dict[str, str]:
+  """Returns 'how_to_decode', and 'decode_code' where NumPy code is needed."""
+  params, code = artefact.params, None
+  plain = artefact.spec['name'] == 'identity' and set(params) == {'images'}
+  if not plain and set(params) == {'images'}:
+    code = decode_code(artefact.spec, params['images'].shape[1])
+  labels = _OWN if 'labels' in params else _HARD
+  if artefact.labels is not None:
+    labels = _SOFT.format(regime=artefact.label_regime)
+  text = _STEPS.format(
+    decode=_PLAIN if plain else _CODE if code else _NETWORK,
+    labels=labels,
+    scale=_scale(artefact.value_range),
+  )
+  return {'how_to_decode': text} | ({'decode_code': code} if code else {})
+
+
+def decode_code(spec: Mapping[str, Any], ipc: int) -> str | None:
+  """Returns NumPy source of `decode(stored)`, or None where JAX is needed.
+
+  Args:
+    spec: of a formation; those that cut stored images have NumPy source.
+    ipc: stored images of a class.
+  """
+  from dcjax.formations import _plan
+
+  if spec['name'] not in _plan.NAMES or spec['name'] == 'learnable':
+    return None
+  padding = spec.get('padding', 0.0 if spec['name'] == 'time_axis' else 0.5)
+  groups = [tuple(group) for group in _plan.groups(spec, ipc)]
+  return f'{_CUT}\n\nPADDING = {padding!r}\nGROUPS = {groups!r}\n'
+
+
+def _scale(value_range: tuple[float | None, float | None]) -> str:
+  low, high = ('unbounded' if side is None else side for side in value_range)
+  return f'Image values lie between {low} and {high}.'

@@ -1,0 +1,123 @@
+"""The condensed data set as a value: stored numbers and how to read them."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dcjax.artefact import _checks, _views
+from dcjax.base import Batch
+
+if TYPE_CHECKING:
+  from dcjax.artefact._torch import CondensedDataset
+
+
+class ArtefactError(ValueError):
+  """A file that is not a whole, valid artefact; says which file and why."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Artefact:
+  """A condensed data set with everything needed to train on it.
+
+  Construction checks every field and brings it to one form: arrays become
+  NumPy arrays, sequences of numbers tuples, mappings plain JSON values. What
+  `save` writes and `load` reads is therefore the same value.
+
+  Example:
+    artefact = Artefact(
+      params=params, spec=formation.spec, mean=data.mean, std=data.std,
+      class_names=data.class_names)
+
+  Attributes:
+    params: the formation's numbers, a nested dict of arrays such as
+      `{'images': [C, N, H, W, D], 'decoder': {...}}`; images unnormalised.
+    spec: name and options of the formation (`Formation.spec`).
+    mean: per channel, length D; subtracted before the images enter a network.
+    std: per channel, length D; what the centred images are divided by.
+    class_names: length C, in the order of the class axis.
+    labels: float32 `[C, M, K]`, one label per decoded image in decoding order;
+      None: the formation's own labels, in general the class (hard labels).
+    value_range: lowest and highest value of an image; None: unbounded.
+    label_regime: how the images are labelled: 'hard', 'one soft label per
+      image', 'stored soft labels per crop' or 'online teacher'.
+    protocol: how to train and evaluate on the set (network, epochs, ...).
+    provenance: where it comes from (method, data set, config, seed, versions,
+      seconds, device, date, accuracies of the set and its baselines).
+
+  Raises:
+    ValueError: a field has a wrong type, shape, dtype or value; the message
+      names it.
+  """
+
+  params: Mapping[str, Any]
+  spec: Mapping[str, Any]
+  mean: tuple[float, ...]
+  std: tuple[float, ...]
+  class_names: tuple[str, ...]
+  labels: np.ndarray | None = None
+  value_range: tuple[float | None, float | None] = (0.0, 1.0)
+  label_regime: str = 'hard'
+  protocol: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+  def __post_init__(self):
+    for name, value in _checks.checked_fields(vars(self)).items():
+      object.__setattr__(self, name, value)
+
+  def batch(self) -> Batch:
+    """Decodes with JAX.
+
+    Returns:
+      A `Batch` with unnormalised images `[C, M, H, W, D]` and labels
+      `[C, M, K]`; `weights` is None.
+    """
+    return _views.batch(self)
+
+  def numpy(self, normalised: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Decodes with NumPy, with JAX for formations that hold a network.
+
+    Args:
+      normalised: subtract `mean` and divide by `std`: ready to train on.
+
+    Returns:
+      images: float32 `[C * M, H, W, D]`, class by class.
+      labels: int32 `[C * M]` class indices if hard, else float32 `[C * M, K]`.
+    """
+    return _views.numpy_arrays(self, normalised)
+
+  def jax(self, normalised: bool = False) -> Batch:
+    """Decodes into one mixed batch on the default device.
+
+    Args:
+      normalised: subtract `mean` and divide by `std`: ready to train on.
+
+    Returns:
+      A `Batch` with images `[C * M, H, W, D]`, class by class, and labels
+      `[C * M, K]` (one-hot if hard); `weights` is None.
+    """
+    return _views.mixed_batch(self, normalised)
+
+  def torch(
+    self,
+    normalised: bool = False,
+    transform: Callable | None = None,
+    target_transform: Callable | None = None,
+  ) -> 'CondensedDataset':
+    """Decodes into a map-style PyTorch data set.
+
+    It has torchvision's attributes `classes`, `class_to_idx`, `targets`,
+    `transform` and `target_transform`. An element is a float32 image
+    `[D, H, W]` and its label: an int if hard, else float32 `[K]`.
+
+    Args:
+      normalised: subtract `mean` and divide by `std`. Leave it out if
+        `transform` normalises.
+      transform: applied to each image.
+      target_transform: applied to each label.
+
+    Raises:
+      ImportError: PyTorch is not installed.
+    """
+    return _views.torch_dataset(self, normalised, transform, target_transform)

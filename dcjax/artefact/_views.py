@@ -1,0 +1,127 @@
+"""Decoded forms of an artefact: class batch, NumPy, JAX and PyTorch.
+
+`dcjax.formations` is imported inside the functions: reading and writing
+artefacts must not need it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dcjax.base import Batch
+
+if TYPE_CHECKING:
+  from dcjax.artefact._torch import CondensedDataset
+  from dcjax.artefact._types import Artefact
+
+
+def batch(artefact: Artefact) -> Batch:
+  """Returns images `[C, M, H, W, D]`, labels `[C, M, K]`, unnormalised."""
+  from dcjax import formations
+
+  params = jax.tree.map(jnp.asarray, artefact.params)
+  decoded = formations.build(artefact.spec).decode(params)
+  if artefact.labels is None:
+    return Batch(decoded.images, decoded.labels)
+  _check_labels(artefact, decoded.images.shape[1])
+  return Batch(decoded.images, jnp.asarray(artefact.labels))
+
+
+def numpy_arrays(
+  artefact: Artefact, normalised: bool
+) -> tuple[np.ndarray, np.ndarray]:
+  """Returns images `[C * M, H, W, D]`, labels `[C * M]` or `[C * M, K]`."""
+  images, labels = _decode(artefact)
+  images = images.reshape(-1, *images.shape[2:])
+  labels = labels.reshape(-1, *labels.shape[2:]).copy()
+  if normalised:
+    mean, std = (np.float32(v) for v in (artefact.mean, artefact.std))
+    images = (images - mean) / std
+  return images, labels
+
+
+def mixed_batch(artefact: Artefact, normalised: bool) -> Batch:
+  """Returns images `[C * M, H, W, D]` and labels `[C * M, K]` on the device."""
+  images, labels = batch(artefact)[:2]
+  images = images.reshape(-1, *images.shape[2:])
+  labels = labels.reshape(-1, labels.shape[-1])
+  if normalised:
+    mean, std = jnp.asarray(artefact.mean), jnp.asarray(artefact.std)
+    images = (images - mean) / std
+  return Batch(images, labels)
+
+
+def torch_dataset(
+  artefact: Artefact,
+  normalised: bool,
+  transform: Callable | None,
+  target_transform: Callable | None,
+) -> CondensedDataset:
+  """Returns the decoded set for PyTorch; ImportError if that is missing."""
+  require_torch()
+  from dcjax.artefact._torch import CondensedDataset
+
+  images, labels = numpy_arrays(artefact, normalised)
+  return CondensedDataset(
+    images, labels, artefact.class_names, transform, target_transform
+  )
+
+
+def require_torch():
+  """Raises ImportError, saying how to get PyTorch, if it is not installed."""
+  try:
+    import torch  # noqa: F401
+  except ImportError as error:
+    raise ImportError(
+      'This needs PyTorch, which is not installed: pip install torch'
+    ) from error
+
+
+def _decode(artefact: Artefact) -> tuple[np.ndarray, np.ndarray]:
+  """Returns images `[C, M, H, W, D]`, labels int `[C, M]` or `[C, M, K]`."""
+  images = _numpy_decoded(artefact)
+  if images is None:
+    images, labels = (np.asarray(array) for array in batch(artefact)[:2])
+    return images.astype(np.float32), _hard_if_one_hot(artefact, labels)
+  if artefact.labels is not None:
+    _check_labels(artefact, images.shape[1])
+    return images, artefact.labels
+  classes = np.arange(images.shape[0], dtype=np.int32)[:, None]
+  return images, np.broadcast_to(classes, images.shape[:2])
+
+
+def _numpy_decoded(artefact: Artefact) -> np.ndarray | None:
+  """Returns images `[C, M, H, W, D]`, or None if only JAX can decode them."""
+  from dcjax import formations
+
+  if set(artefact.params) != {'images'}:
+    return None
+  stored = artefact.params['images']
+  if stored.dtype.kind == 'f':
+    stored = stored.astype(np.float32, copy=False)
+  try:
+    images = formations.numpy_decode(artefact.spec, stored)
+  except ValueError:
+    return None
+  return np.asarray(images, np.float32)
+
+
+def _hard_if_one_hot(artefact: Artefact, labels: np.ndarray) -> np.ndarray:
+  hard = artefact.labels is None and np.isin(labels, (0, 1)).all()
+  if hard and (labels.sum(-1) == 1).all():
+    return labels.argmax(-1).astype(np.int32)
+  return labels.astype(np.float32)
+
+
+def _check_labels(artefact: Artefact, decoded: int):
+  stored = artefact.labels.shape[1]
+  if stored != decoded:
+    raise ValueError(
+      f'labels hold {stored} entries a class, the formation decodes {decoded}'
+      ' images a class; they must agree.'
+    )

@@ -1,0 +1,92 @@
+"""Augmentation: siamese sequences, CutMix and MixUp, plain augmentation.
+
+Images `[N, H, W, D]` are channels-last. `sequence` builds the differentiable
+augmentation of DSA and IDC for normalised images; `STRATEGIES` knows which
+operations were published for which data set:
+
+  chosen = idc_strategies('cifar10', factor=2, ipc=10)
+  augment = chain(normalise(mean, std), sequence(chosen['match']))
+  real, synthetic = augment(key, real), augment(key, synthetic)
+"""
+
+from dcjax.augment._dc_evaluation import dc_evaluation
+from dcjax.augment._mixing import (
+  box_from,
+  cutmix,
+  cutmix_apply,
+  mixup,
+  permute_valid,
+)
+from dcjax.augment._operations import (
+  brightness,
+  contrast,
+  crop,
+  cutout,
+  flip,
+  resample,
+  rotate,
+  saturation,
+  scale,
+  translate,
+)
+from dcjax.augment._plain import (
+  color_jitter,
+  imagenet_evaluation,
+  pca_lighting,
+  random_crop,
+  random_flip,
+  random_resized_crop,
+)
+from dcjax.augment._sequence import (
+  OPERATIONS,
+  Operation,
+  Siamese,
+  chain,
+  identity,
+  normalise,
+  sample_keys,
+  sequence,
+)
+from dcjax.augment._strategies import (
+  STRATEGIES,
+  dsa_strategies,
+  idc_strategies,
+  no_strategies,
+)
+
+__all__ = [
+  'OPERATIONS',
+  'STRATEGIES',
+  'Operation',
+  'Siamese',
+  'box_from',
+  'brightness',
+  'chain',
+  'color_jitter',
+  'contrast',
+  'crop',
+  'cutmix',
+  'cutmix_apply',
+  'cutout',
+  'dc_evaluation',
+  'dsa_strategies',
+  'flip',
+  'idc_strategies',
+  'identity',
+  'imagenet_evaluation',
+  'mixup',
+  'no_strategies',
+  'normalise',
+  'pca_lighting',
+  'permute_valid',
+  'random_crop',
+  'random_flip',
+  'random_resized_crop',
+  'resample',
+  'rotate',
+  'sample_keys',
+  'saturation',
+  'scale',
+  'sequence',
+  'translate',
+]

@@ -1,0 +1,131 @@
+"""The glossary: every pytree and callable type that dcjax's parts exchange.
+
+Axis legend, used in every shape of this package:
+
+  C  classes               N  images of one class (stored, decoded or real)
+  H  image rows            W  image columns          D  image channels
+  K  label dimension       E  networks (ensemble)    T  steps
+  F  features              B  images of a batch that mixes classes
+
+Images are channels-last and in [0, 1] (spectrograms: any range), not
+normalised; normalisation happens just before augmentation.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+import jax
+
+Array = jax.Array
+Key = jax.Array
+PyTree = Any
+Params = PyTree
+Metrics = dict[str, Array]
+
+# (key, images [N, H, W, D]) -> images [N, H, W, D]. The key alone decides the
+# draw, so the same key treats two sets of images alike (siamese augmentation).
+Augment = Callable[[Key, Array], Array]
+
+
+class Batch(NamedTuple):
+  """Images with labels; the class axis comes first, or is absent everywhere.
+
+  Attributes:
+    images: `[C, N, H, W, D]`, or `[N, H, W, D]` for one class or a mixed batch.
+    labels: `[C, N, K]` probabilities (one-hot for hard labels), or `[N, K]`.
+    weights: `[C, N]` in {0, 1}, or `[N]`: 0 marks padding in classes that hold
+      fewer images than the batch. None means that every image counts.
+  """
+
+  images: Array
+  labels: Array
+  weights: Array | None = None
+
+
+class Variables(NamedTuple):
+  """A network's numbers: what is trained, and what is only tracked.
+
+  Attributes:
+    params: pytree of trained arrays.
+    state: pytree of running statistics; `{}` for networks without any.
+  """
+
+  params: Params
+  state: PyTree
+
+
+class Outputs(NamedTuple):
+  """What a network says about images.
+
+  Attributes:
+    logits: `[B, K]`.
+    embedding: `[B, F]`, the input of the classifier, or None if not exposed.
+    taps: block outputs `[B, h, w, channels]` in order, for feature matching.
+  """
+
+  logits: Array
+  embedding: Array | None = None
+  taps: tuple[Array, ...] = ()
+
+
+class Network(NamedTuple):
+  """A network as two pure functions.
+
+  Attributes:
+    init: `key -> Variables`.
+    apply: `(variables, images [B, H, W, D], train) -> (Outputs, state)`; images
+      are normalised. `train` (a Python bool) selects batch statistics in
+      BatchNorm and dropout; `state` is the updated running statistics.
+    name: for reports and messages.
+  """
+
+  init: Callable[[Key], Variables]
+  apply: Callable[[Variables, Array, bool], tuple[Outputs, PyTree]]
+  name: str = 'network'
+
+
+class Formation(NamedTuple):
+  """Stored numbers and the pure function that turns them into images.
+
+  Attributes:
+    spec: name and options, JSON-able; what the artefact records.
+    cells: number of real images that `pack` puts into one stored image.
+    pack: images `[C, N * cells, H, W, D]` -> `[C, N, H, W, D]` (`mix` start).
+    init: `(key, images [C, N, H, W, D]) -> params`, a dict of arrays.
+    decode: `params -> Batch`, images `[C, M, H, W, D]`, labels `[C, M, C]`.
+    project: `params -> params` within the valid range of stored values.
+  """
+
+  spec: Mapping[str, Any]
+  cells: int
+  pack: Callable[[Array], Array]
+  init: Callable[[Key, Array], Params]
+  decode: Callable[[Params], Batch]
+  project: Callable[[Params], Params]
+
+
+class ObjectiveFn(Protocol):
+  """`(network, variables, target, synthetic, key) -> (loss [], metrics)`."""
+
+  def __call__(
+    self,
+    network: Network,
+    variables: Variables,
+    target: PyTree,
+    synthetic: Batch,
+    key: Key,
+  ) -> tuple[Array, Metrics]: ...
+
+
+class Objective(NamedTuple):
+  """What must agree between the target and the synthetic images.
+
+  Attributes:
+    loss: an `ObjectiveFn`. Images arrive normalised and augmented.
+    joint: False: `loss` sees one class (`synthetic.images` is `[N, H, W, D]`)
+      and is mapped over the class axis of target and synthetic batch; the sum
+      over classes is the loss. True: `loss` sees all classes at once.
+  """
+
+  loss: ObjectiveFn
+  joint: bool = False

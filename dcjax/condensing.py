@@ -1,0 +1,250 @@
+"""The step that every condensation method shares."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from dcjax.base import (
+  Array,
+  Augment,
+  Batch,
+  Formation,
+  Key,
+  Metrics,
+  Network,
+  Objective,
+  Params,
+  PyTree,
+)
+from dcjax.data import _sampling as sampling
+from dcjax.inner import InnerData, InnerLoop, InnerState
+from dcjax.matching import ClassStrategy, match_and_gradient
+from dcjax.optimizers import ImageOptimizer, as_image_optimizer
+
+
+class CondenseState(NamedTuple):
+  """Everything a condensation needs to go on, bit for bit.
+
+  Attributes:
+    params: the stored numbers of the formation.
+    opt_state: of the image optimiser.
+    inner: the networks.
+    source: where the walk through the target data stands.
+    step: `[]` int32, image steps made.
+  """
+
+  params: Params
+  opt_state: PyTree
+  inner: InnerState
+  source: PyTree
+  step: Array
+
+
+class Source(NamedTuple):
+  """Where targets come from.
+
+  Attributes:
+    init: `key -> state`.
+    next: `(key, state, data) -> (state, target)`.
+  """
+
+  init: Callable[[Key], PyTree]
+  next: Callable[[Key, PyTree, Any], tuple[PyTree, Any]]
+
+
+class Condenser(NamedTuple):
+  """A condensation method as two pure functions.
+
+  Attributes:
+    init: `(key, params, data) -> CondenseState`.
+    period: `(key, state, data) -> (CondenseState, metrics)`: one outer
+      iteration (new network, then `inner_steps` image steps); metrics are
+      `[inner_steps]` each. `key` is the run's; steps fold it with their count.
+  """
+
+  init: Callable[[Key, Params, InnerData], CondenseState]
+  period: Callable[
+    [Key, CondenseState, InnerData], tuple[CondenseState, Metrics]
+  ]
+
+
+def real_batches(counts: np.ndarray, batch_size: int) -> Source:
+  """Batches of real images of every class, without replacement.
+
+  Each class is walked through in its own random order and reshuffled when it
+  has fewer images left than a batch; a class smaller than the batch gives all
+  its images, the rest is padding of weight 0.
+
+  Args:
+    counts: `[C]` images of each class.
+    batch_size: images of each class in a batch.
+  """
+  num_classes = len(counts)
+  walk = sampling.shuffler(int(max(counts)), batch_size)
+  padded = min(counts) < min(batch_size, max(counts))
+
+  def init(key):
+    return walk.init(key, jnp.asarray(counts, jnp.int32))
+
+  def next_fn(key, state, data):
+    state, positions, weights = walk.next(key, data.real.counts, state)
+    return state, sampling.class_batch(
+      data.real, positions, weights if padded else None, num_classes
+    )
+
+  return Source(init, next_fn)
+
+
+def subsample(key: Key, batch: Batch, most: int) -> Batch:
+  """Keeps a random `most` images of each class, or all if there are fewer.
+
+  Args:
+    key: consumed; every class draws its own images.
+    batch: `[C, M, ...]`.
+    most: at least 1.
+
+  Returns:
+    The batch with `M` replaced by `min(M, most)`.
+  """
+  chosen = subsample_indices(key, batch.images.shape[:2], most)
+  return batch if chosen is None else take(batch, chosen)
+
+
+def subsample_indices(
+  key: Key, shape: tuple[int, int], most: int
+) -> Array | None:
+  """Positions `[C, most]` that `subsample` keeps of `shape` `(C, M)`.
+
+  Returns:
+    None if everything is kept.
+  """
+  if shape[1] <= most:
+    return None
+  scores = jax.random.uniform(key, shape)
+  return jnp.argsort(scores, axis=1)[:, :most]
+
+
+def take(batch: Batch, chosen: Array) -> Batch:
+  """Returns the images and labels at `chosen [C, m]` of each class."""
+  images = jnp.take_along_axis(
+    batch.images, chosen[:, :, None, None, None], axis=1
+  )
+  labels = jnp.take_along_axis(batch.labels, chosen[:, :, None], axis=1)
+  return Batch(images, labels)
+
+
+def condenser(
+  network: Network,
+  *,
+  formation: Formation,
+  objective: Objective,
+  source: Source,
+  inner: InnerLoop,
+  optimizer: optax.GradientTransformation | ImageOptimizer,
+  augment: Augment | None = None,
+  inner_steps: int,
+  most_synthetic: int = 128,
+  classes: ClassStrategy = 'auto',
+  project_every_step: bool = False,
+) -> Condenser:
+  """Composes a condensation method from its parts.
+
+  One period: project the stored numbers into their range (here only, as IDC
+  does, unless `project_every_step`), take a new network, then scan over
+  `inner_steps` of: draw a target, decode, match, step the images, train the
+  network.
+
+  Args:
+    network: what judges the images.
+    formation: stored numbers -> images.
+    objective: what must agree.
+    source: where targets come from; see `real_batches`.
+    inner: where networks come from; see `dcjax.inner`.
+    optimizer: of the stored numbers; see `dcjax.optimizers`.
+    augment: normalisation and siamese augmentation.
+    inner_steps: image steps in a period.
+    most_synthetic: decoded images of a class that one step compares; more are
+      drawn from at random (IDC's `batch_syn_max`).
+    classes: see `dcjax.matching.over_classes`.
+    project_every_step: whether to project after each step as well.
+  """
+  optimizer = as_image_optimizer(optimizer)
+
+  def init(key, params, data):
+    inner_key, source_key = jax.random.split(key)
+    return CondenseState(
+      params,
+      optimizer.init(params),
+      inner.init(inner_key, data),
+      source.init(source_key),
+      jnp.zeros((), jnp.int32),
+    )
+
+  def image_step(key, state, data):
+    draw_key, pick_key, match_key = jax.random.split(key, 3)
+    target_state, target = source.next(draw_key, state.source, data)
+    params, opt_state = optimizer.prepare(state.params, state.opt_state)
+    synthetic, decode_vjp = jax.vjp(formation.decode, params)
+    chosen = subsample_indices(
+      pick_key, synthetic.images.shape[:2], most_synthetic
+    )
+    seen = synthetic if chosen is None else take(synthetic, chosen)
+    metrics, cotangent = match_and_gradient(
+      network,
+      state.inner.variables,
+      target,
+      seen,
+      match_key,
+      objective=objective,
+      augment=augment,
+      classes=classes,
+    )
+    (gradient,) = decode_vjp(_scatter(chosen, cotangent, synthetic))
+    updates, opt_state = optimizer.update(gradient, opt_state, params)
+    params = optax.apply_updates(params, updates)
+    if project_every_step:
+      params = formation.project(params)
+    state = state._replace(
+      params=params,
+      opt_state=opt_state,
+      source=target_state,
+      step=state.step + 1,
+    )
+    return state, metrics
+
+  def step(state, key, data):
+    image_key, inner_key = jax.random.split(
+      jax.random.fold_in(key, state.step)
+    )
+    state, metrics = image_step(image_key, state, data)
+    inner_state, inner_metrics = inner.update(
+      inner_key, state.inner, data, formation.decode(state.params)
+    )
+    metrics |= {f'network_{k}': v for k, v in inner_metrics.items()}
+    return state._replace(inner=inner_state), metrics
+
+  def period(key, state, data):
+    reset_key = jax.random.fold_in(jax.random.fold_in(key, state.step), 1)
+    state = state._replace(
+      params=formation.project(state.params),
+      inner=inner.reset(reset_key, state.inner, data),
+    )
+    return jax.lax.scan(
+      lambda carry, _: step(carry, key, data), state, length=inner_steps
+    )
+
+  return Condenser(init, period)
+
+
+def _scatter(chosen, part, whole):
+  """Puts the gradient of what was compared into zeros like the whole batch."""
+  if chosen is None:
+    return part
+  rows = jnp.arange(chosen.shape[0])[:, None]
+  return jax.tree.map(
+    lambda p, w: jnp.zeros_like(w).at[rows, chosen].set(p), part, whole
+  )

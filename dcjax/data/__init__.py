@@ -1,0 +1,50 @@
+"""Data sets: by name, from files, from arrays."""
+
+from dcjax.data._dataset import (
+  Dataset,
+  channel_statistics,
+  check_dataset,
+  from_arrays,
+  stratified_split,
+)
+from dcjax.data._images import load_digits, load_image_folder
+from dcjax.data._sources import list_sources, load, load_npz
+from dcjax.data._specs import (
+  CLASS_NAMES,
+  IMAGENET_10,
+  IMAGENET_100,
+  NORMALIZATIONS,
+  SPEECH_COMMANDS,
+  Normalization,
+)
+from dcjax.data._speech import (
+  load_wav_folder,
+  log_spectrogram,
+  magnitude_spectrogram,
+  read_wav,
+)
+from dcjax.data._tfds import load_tfds
+
+__all__ = [
+  'CLASS_NAMES',
+  'IMAGENET_10',
+  'IMAGENET_100',
+  'NORMALIZATIONS',
+  'SPEECH_COMMANDS',
+  'Dataset',
+  'Normalization',
+  'channel_statistics',
+  'check_dataset',
+  'from_arrays',
+  'list_sources',
+  'load',
+  'load_digits',
+  'load_image_folder',
+  'load_npz',
+  'load_tfds',
+  'load_wav_folder',
+  'log_spectrogram',
+  'magnitude_spectrogram',
+  'read_wav',
+  'stratified_split',
+]

@@ -1,0 +1,155 @@
+"""The checks behind `Dataset`: one clear error per contradiction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+  from dcjax.data._dataset import Dataset
+
+
+def check_dataset(dataset: Dataset) -> None:
+  """Raises an error about the first field that is not as `Dataset` says.
+
+  Raises:
+    ValueError: wrong rank, dtype, length or shape; NaN, infinite or
+      out-of-range values; labels outside 0..C-1; classes without a training
+      image; mean or std of wrong length; std not above 0.
+  """
+  _check_range_field(dataset.value_range)
+  for part in ('', 'test_'):
+    images = getattr(dataset, f'{part}images')
+    labels = getattr(dataset, f'{part}labels')
+    check_images(f'{part}images', images)
+    _check_labels(f'{part}labels', labels, dataset.num_classes)
+    check_lengths(part, images, labels)
+    # The lowest spectrogram value of training data does not bound test data.
+    if not part or None not in dataset.value_range:
+      _check_values(f'{part}images', images, dataset.value_range)
+  _check_parts_agree(dataset.images, dataset.test_images)
+  _check_no_empty_class(dataset)
+  _check_statistics(dataset)
+
+
+def scale_of(images: np.ndarray) -> float:
+  """Returns what images are divided by before they are normalised."""
+  return 255.0 if images.dtype == np.uint8 else 1.0
+
+
+def check_images(field: str, images: np.ndarray) -> None:
+  """Raises ValueError unless `[M, H, W, D]`, uint8 or finite float32."""
+  if images.ndim != 4 or 0 in images.shape:
+    raise ValueError(
+      f'{field} have shape {images.shape}; allowed is [M, H, W, D], or '
+      '[M, H, W] for one channel in from_arrays, with no axis of length 0.'
+    )
+  if images.dtype not in (np.uint8, np.float32):
+    raise ValueError(
+      f'{field} have dtype {images.dtype}; allowed are uint8 in 0..255 and '
+      'floating point.'
+    )
+  if images.dtype == np.float32 and not np.isfinite(images).all():
+    raise ValueError(
+      f'{field} hold NaN or infinite values; allowed are finite.'
+    )
+
+
+def check_label_form(field: str, labels: np.ndarray) -> None:
+  """Raises ValueError unless labels are `[M]` integers."""
+  if labels.ndim != 1:
+    raise ValueError(
+      f'{field} have shape {labels.shape}; allowed is [M], class numbers.'
+    )
+  if not np.issubdtype(labels.dtype, np.integer):
+    raise ValueError(
+      f'{field} have dtype {labels.dtype}; allowed are integers.'
+    )
+
+
+def _check_labels(field: str, labels: np.ndarray, num_classes: int) -> None:
+  check_label_form(field, labels)
+  if labels.dtype != np.int32:
+    raise ValueError(f'{field} have dtype {labels.dtype}; allowed is int32.')
+  if labels.size and not 0 <= labels.min() <= labels.max() < num_classes:
+    raise ValueError(
+      f'{field} hold {labels.min()}..{labels.max()}; allowed are '
+      f'0..{num_classes - 1}, one number per class name.'
+    )
+
+
+def check_lengths(part: str, images: np.ndarray, labels: np.ndarray) -> None:
+  """Raises ValueError unless there are as many images as labels."""
+  if len(images) != len(labels):
+    raise ValueError(
+      f'{part}images hold {len(images)} and {part}labels {len(labels)} '
+      'entries; both must hold the same number.'
+    )
+
+
+def _check_range_field(value_range) -> None:
+  low, high = value_range
+  if low is not None and high is not None and not low < high:
+    raise ValueError(
+      f'value_range is {value_range}; allowed is (lowest, highest) with '
+      'lowest < highest, or None for no bound.'
+    )
+
+
+def _check_values(field: str, images: np.ndarray, value_range) -> None:
+  if images.dtype == np.uint8:
+    return
+  low, high = value_range
+  found = float(images.min()), float(images.max())
+  # The margin forgives float64 bounds of float32 images.
+  below = low is not None and found[0] < low - 1e-6 * max(1.0, abs(low))
+  above = high is not None and found[1] > high + 1e-6 * max(1.0, abs(high))
+  if below or above:
+    raise ValueError(
+      f'{field} hold {found[0]:g}..{found[1]:g}; allowed by value_range is '
+      f'{value_range} (None: no bound).'
+    )
+
+
+def _check_parts_agree(images: np.ndarray, test_images: np.ndarray) -> None:
+  found = test_images.shape[1:], str(test_images.dtype)
+  wanted = images.shape[1:], str(images.dtype)
+  if found != wanted:
+    raise ValueError(
+      f'test_images are {found[0]} {found[1]} per image; allowed is '
+      f'{wanted[0]} {wanted[1]}, as in images.'
+    )
+
+
+def _check_no_empty_class(dataset: Dataset) -> None:
+  empty = np.flatnonzero(dataset.counts == 0)
+  if empty.size:
+    shown = ', '.join(f'{c} ({dataset.class_names[c]})' for c in empty[:10])
+    shown += ', ...' if empty.size > 10 else ''
+    raise ValueError(
+      f'labels: no training image in class {shown}; every class of '
+      f'0..{dataset.num_classes - 1} needs at least one.'
+    )
+
+
+def _check_statistics(dataset: Dataset) -> None:
+  channels = dataset.images.shape[-1]
+  for field in ('mean', 'std'):
+    values = getattr(dataset, field)
+    if len(values) != channels:
+      raise ValueError(
+        f'{field} is {values}; allowed is one number per channel, {channels}.'
+      )
+    if not np.isfinite(values).all():
+      raise ValueError(f'{field} is {values}; allowed are finite numbers.')
+  if not all(s > 0 for s in dataset.std):
+    raise ValueError(
+      f'std is {dataset.std}; allowed are numbers above 0 (0 means that a '
+      'channel is constant: give std yourself).'
+    )
+  if dataset.scale != scale_of(dataset.images):
+    raise ValueError(
+      f'scale is {dataset.scale}; allowed is {scale_of(dataset.images)} for '
+      f'{dataset.images.dtype} images.'
+    )

@@ -1,0 +1,162 @@
+"""Drawing batches inside compiled programs from data held on the device."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dcjax.base import Array, Batch, Key
+
+
+class DeviceData(NamedTuple):
+  """A labelled set on the device, grouped by class.
+
+  Attributes:
+    images: `[M, H, W, D]`, uint8 or float32, class after class.
+    labels: `[M]` int32, ascending.
+    starts: `[C]` index of each class's first image.
+    counts: `[C]` images of each class.
+    scale: `[]`; images divided by it are in [0, 1] (spectrograms: 1).
+  """
+
+  images: Array
+  labels: Array
+  starts: Array
+  counts: Array
+  scale: Array
+
+
+def to_device(
+  images: np.ndarray, labels: np.ndarray, scale: float
+) -> DeviceData:
+  """Groups images by class, in data-set order, and moves them to the device.
+
+  Args:
+    images: `[M, H, W, D]` uint8 or float32.
+    labels: `[M]` integers, every class of `0..C-1` present.
+    scale: 255 for uint8 images, 1 for float images.
+  """
+  order = np.argsort(labels, kind='stable')
+  counts = np.bincount(labels)
+  starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+  return DeviceData(
+    jnp.asarray(images[order]),
+    jnp.asarray(labels[order], jnp.int32),
+    jnp.asarray(starts, jnp.int32),
+    jnp.asarray(counts, jnp.int32),
+    jnp.asarray(scale, jnp.float32),
+  )
+
+
+def fetch(data: DeviceData, indices: Array) -> Array:
+  """Returns images `[..., H, W, D]` float32 at `indices [...]`, scaled."""
+  return data.images[indices].astype(jnp.float32) / data.scale
+
+
+class ShuffleState(NamedTuple):
+  """Where each group's walk through its own permutation stands.
+
+  Attributes:
+    order: `[G, n]` a permutation of each group's positions, padding last.
+    cursor: `[G]` positions already handed out.
+  """
+
+  order: Array
+  cursor: Array
+
+
+class Shuffler(NamedTuple):
+  """Batches without replacement, reshuffled when a group is exhausted.
+
+  Attributes:
+    init: `(key, counts [G]) -> ShuffleState`.
+    next: `(key, counts [G], state) -> (state, positions [G, B], weights [G,
+      B])`; weight 0 marks padding.
+  """
+
+  init: Callable[[Key, Array], ShuffleState]
+  next: Callable[..., tuple[ShuffleState, Array, Array]]
+
+
+def shuffler(
+  longest: int, batch_size: int, *, keep_last: bool = False
+) -> Shuffler:
+  """Makes a `Shuffler` for groups of at most `longest` members.
+
+  A group with fewer members than `batch_size` gives batches of all its
+  members. An incomplete last batch is dropped, as the references do for real
+  data, unless `keep_last`, as they do for training on a condensed set.
+
+  Args:
+    longest: size of the largest group; the counts themselves may be traced.
+    batch_size: `B`.
+    keep_last: whether the remainder of a pass is handed out as short batch.
+  """
+  batch_size = min(batch_size, longest)
+
+  def shuffle(key, counts):
+    keys = jax.random.uniform(key, (counts.shape[0], longest))
+    padding = jnp.arange(longest) >= counts[:, None]
+    order = jnp.argsort(jnp.where(padding, 2.0, keys), axis=1)
+    return order.astype(jnp.int32)
+
+  def init(key, counts):
+    zeros = jnp.zeros(counts.shape, jnp.int32)
+    return ShuffleState(shuffle(key, counts), zeros)
+
+  def next_fn(key, counts, state):
+    size = jnp.minimum(counts, batch_size)
+    needed = 1 if keep_last else size
+    exhausted = state.cursor + needed > counts
+    order = jax.lax.cond(
+      jnp.any(exhausted),
+      lambda: jnp.where(exhausted[:, None], shuffle(key, counts), state.order),
+      lambda: state.order,
+    )
+    cursor = jnp.where(exhausted, 0, state.cursor)
+    places = cursor[:, None] + jnp.arange(batch_size)
+    positions = jnp.take_along_axis(
+      order, jnp.minimum(places, longest - 1), axis=1
+    )
+    valid = (places < counts[:, None]) & (jnp.arange(batch_size) < size[:, None])
+    positions = jnp.where(valid, positions, 0)
+    state = ShuffleState(order, cursor + size)
+    return state, positions, valid.astype(jnp.float32)
+
+  return Shuffler(init, next_fn)
+
+
+def class_batch(
+  data: DeviceData, positions: Array, weights: Array | None, num_classes: int
+) -> Batch:
+  """Gathers a batch of every class.
+
+  Args:
+    data: the set.
+    positions: `[C, N]` positions within each class.
+    weights: `[C, N]` or None.
+    num_classes: `K`.
+
+  Returns:
+    Images `[C, N, H, W, D]`, one-hot labels `[C, N, K]`.
+  """
+  images = fetch(data, data.starts[:, None] + positions)
+  labels = jnp.eye(num_classes)[:, None, :]
+  return Batch(images, jnp.broadcast_to(labels, (*positions.shape, num_classes)), weights)
+
+
+def mixed_batch(
+  data: DeviceData, positions: Array, weights: Array | None, num_classes: int
+) -> Batch:
+  """Gathers images of any class: `[B, H, W, D]`, labels `[B, K]`.
+
+  Args:
+    data: the set.
+    positions: `[B]` positions in the whole set.
+    weights: `[B]` or None.
+    num_classes: `K`.
+  """
+  labels = jax.nn.one_hot(data.labels[positions], num_classes)
+  return Batch(fetch(data, positions), labels, weights)

@@ -1,0 +1,282 @@
+"""`load`: data sets by name."""
+
+import dataclasses
+import functools
+import inspect
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from dcjax.data import (
+  _dataset,
+  _files,
+  _images,
+  _raw,
+  _specs,
+  _speech,
+  _tfds,
+)
+
+Loader = Callable[..., _dataset.Dataset]
+
+_TFDS_PREFIX = 'tfds:'
+_NPZ_KEYS = {
+  'images': ('images', 'x_train'),
+  'labels': ('labels', 'y_train'),
+  'test_images': ('test_images', 'x_test'),
+  'test_labels': ('test_labels', 'y_test'),
+}
+
+
+def load(
+  name: str,
+  data_dir: _files.AnyPath | None = None,
+  *,
+  stats: str | None = None,
+  **options: Any,
+) -> _dataset.Dataset:
+  """Returns a data set by name. Nothing is ever downloaded.
+
+  Examples:
+
+    load('digits', size=16)
+    load('cifar10', '~/data')                # published files, or TFDS's
+    load('image_folder', 'photos', size=64)
+    load('tfds:eurosat/rgb', '~/tensorflow_datasets')
+
+  Names, what `data_dir` is for them, and their options:
+
+  - digits: `data_dir` is not used; option `size`.
+  - cifar10, cifar100, fashion_mnist, mnist, svhn, usps: `data_dir` or its
+    subfolder of that name holds the published files (idx raw or gzip; CIFAR
+    unpacked or as the published archive).
+  - imagenet10, imagenet100: ImageNet's root, with `train/<synset>` and
+    `val/<synset>`; options `size` (224) and `grayscale`.
+  - image_folder: as `load_image_folder`; options `size`, `classes`,
+    `grayscale`, `test_fraction`, `seed`.
+  - wav_folder, or speech: as `load_wav_folder`; options `classes`, `pad`.
+  - npz: the file, as `load_npz`; options `test_fraction`, `seed`.
+  - tfds:NAME: TFDS's data_dir, as `load_tfds`; options `size`, `image_key`,
+    `label_key`, `train_split`, `test_split`, `test_fraction`, `seed`.
+
+  Where the published files are missing, the set of that name is read from a
+  prepared TFDS folder in `data_dir` (or TFDS's default folder).
+
+  Args:
+    name: one of the above.
+    data_dir: a folder or file; `~` is expanded.
+    stats: a name in `NORMALIZATIONS` to take mean and std from, or 'data' for
+      the training images' own. By default the set's published constants, or
+      'data' where there are none.
+    **options: as listed above.
+
+  Raises:
+    ValueError: unknown name, `stats` or option; bad content of a file.
+    FileNotFoundError: files are missing; says which, where they were looked
+      for and how to get them.
+    ImportError: a library is missing; says how to install it.
+  """
+  if name.startswith(_TFDS_PREFIX):
+    loader = functools.partial(_tfds.load_tfds, name[len(_TFDS_PREFIX) :])
+  elif name in _LOADERS:
+    loader = _LOADERS[name]
+  else:
+    raise ValueError(
+      f'name is {name!r}; allowed are {", ".join(sorted(_LOADERS))} and '
+      'tfds:NAME for a set of TensorFlow Datasets.'
+    )
+  if stats not in (None, 'data', *_specs.NORMALIZATIONS):
+    raise ValueError(
+      f'stats is {stats!r}; allowed are data, '
+      f'{", ".join(sorted(_specs.NORMALIZATIONS))}.'
+    )
+  _check_options(name, loader, options)
+  path = None if data_dir is None else pathlib.Path(data_dir).expanduser()
+  return _with_statistics(loader(path, **options), stats)
+
+
+def list_sources() -> dict[str, str]:
+  """Returns what each name that `load` takes needs, by name."""
+  published = {n: s.files for n, s in _raw.PUBLISHED_SETS.items()}
+  return {
+    'digits': 'nothing: 1,797 digits of 8x8 in scikit-learn',
+    **published,
+    'image_folder': 'a folder of images per class, with or without train/test',
+    'imagenet10': 'the ImageNet folder with train/<synset> and val/<synset>',
+    'imagenet100': 'the ImageNet folder with train/<synset> and val/<synset>',
+    'npz': 'an .npz file with images, labels and perhaps test_images, ...',
+    'speech': 'mini_speech_commands, unpacked',
+    'tfds:NAME': 'a TFDS set prepared as array_record',
+    'wav_folder': 'a folder of wav files per class',
+  }
+
+
+def load_npz(
+  data_dir: _files.AnyPath | None,
+  *,
+  test_fraction: float = 0.2,
+  seed: int = 0,
+  name: str | None = None,
+) -> _dataset.Dataset:
+  """Returns the data set of an .npz file.
+
+  Keys: `images`, `labels` and perhaps `test_images`, `test_labels`
+  (or `x_train`, `y_train`, `x_test`, `y_test`), as for `from_arrays`, and
+  perhaps `class_names` `[C]`.
+
+  Args:
+    data_dir: the file, or a folder that holds exactly one .npz file.
+    test_fraction: held-out part of every class if there is no test part.
+    seed: of the held-out draw.
+    name: of the data set; the file's name by default.
+
+  Raises:
+    FileNotFoundError: no such file.
+    ValueError: the file is corrupt, holds pickled objects, or lacks keys.
+  """
+  path = _npz_path(data_dir)
+  with _files.reading(path, 'npz'), np.load(path, allow_pickle=False) as file:
+    content = {key: file[key] for key in file.files}
+  arrays = {
+    field: next((content[k] for k in keys if k in content), None)
+    for field, keys in _NPZ_KEYS.items()
+  }
+  missing = [k for k in ('images', 'labels') if arrays[k] is None]
+  if missing:
+    raise ValueError(
+      f'{path} lacks {missing} and holds {sorted(content)}; allowed are '
+      f'{[" or ".join(keys) for keys in _NPZ_KEYS.values()]}.'
+    )
+  # Keras writes labels of CIFAR as [M, 1].
+  for field in ('labels', 'test_labels'):
+    if arrays[field] is not None and arrays[field].shape[1:] == (1,):
+      arrays[field] = arrays[field][:, 0]
+  return _dataset.from_arrays(
+    **arrays,
+    name=name or path.stem,
+    class_names=content.get('class_names'),
+    test_fraction=test_fraction,
+    seed=seed,
+  )
+
+
+def _npz_path(data_dir: _files.AnyPath | None) -> pathlib.Path:
+  if data_dir is None:
+    raise ValueError('data_dir is None; npz needs the file as data_dir.')
+  data_dir = pathlib.Path(data_dir).expanduser()
+  if not data_dir.is_dir():
+    if not data_dir.is_file():
+      raise FileNotFoundError(f'there is no file {data_dir}.')
+    return data_dir
+  paths = sorted(data_dir.glob('*.npz'))
+  if not paths:
+    raise FileNotFoundError(f'there is no .npz file in {data_dir}.')
+  if len(paths) > 1:
+    raise ValueError(
+      f'data_dir {data_dir} holds {[p.name for p in paths]}; give the path of '
+      'one .npz file.'
+    )
+  return paths[0]
+
+
+def _load_published(
+  name: str, data_dir: pathlib.Path | None
+) -> _dataset.Dataset:
+  published = _raw.PUBLISHED_SETS[name]
+  try:
+    if data_dir is None:
+      raise FileNotFoundError('data_dir is None, so no folder was searched')
+    arrays = published.read(data_dir)
+  except FileNotFoundError as error:
+    return _load_from_tfds(name, published, data_dir, error)
+  return _dataset.from_arrays(
+    *arrays,
+    name=name,
+    class_names=_specs.CLASS_NAMES[name],
+    **_specs.NORMALIZATIONS[name]._asdict(),
+  )
+
+
+def _load_from_tfds(
+  name: str,
+  published: _raw.PublishedSet,
+  data_dir: pathlib.Path | None,
+  missing: FileNotFoundError,
+) -> _dataset.Dataset:
+  """Returns the set as TFDS prepared it, or raises an error of both ways."""
+  advice = f'{name}: {missing}. Put into data_dir {published.files}'
+  if published.tfds_name is None:
+    raise FileNotFoundError(f'{advice}.') from missing
+  try:
+    dataset = _tfds.load_tfds(published.tfds_name, data_dir)
+  except (_tfds.NotPreparedError, ImportError):
+    command = _tfds.prepare_command(name, data_dir)
+    raise FileNotFoundError(
+      f'{advice}; or prepare the TFDS set {published.tfds_name} once: '
+      f"pip install 'dcjax[prepare]', then {command}."
+    ) from missing
+  return dataclasses.replace(dataset, name=name)
+
+
+def _load_imagenet(
+  name: str,
+  data_dir: pathlib.Path | None,
+  *,
+  size: int = 224,
+  grayscale: bool = False,
+) -> _dataset.Dataset:
+  classes = {
+    'imagenet10': _specs.IMAGENET_10,
+    'imagenet100': _specs.IMAGENET_100,
+  }[name]
+  dataset = _images.load_image_folder(
+    data_dir, size=size, classes=classes, grayscale=grayscale, name=name
+  )
+  return _with_statistics(dataset, None if grayscale else 'imagenet')
+
+
+def _load_digits(
+  data_dir: pathlib.Path | None, *, size: int = 8
+) -> _dataset.Dataset:
+  del data_dir  # The digits come with scikit-learn.
+  return _images.load_digits(size=size)
+
+
+def _with_statistics(
+  dataset: _dataset.Dataset, stats: str | None
+) -> _dataset.Dataset:
+  if stats is None:
+    return dataset
+  if stats == 'data':
+    mean, std = _dataset.channel_statistics(dataset.images)
+  else:
+    mean, std = _specs.NORMALIZATIONS[stats]
+  return dataclasses.replace(dataset, mean=mean, std=std)
+
+
+def _check_options(name: str, loader: Loader, options: dict) -> None:
+  allowed = [
+    parameter.name
+    for parameter in inspect.signature(loader).parameters.values()
+    if parameter.kind is parameter.KEYWORD_ONLY and parameter.name != 'name'
+  ]
+  unknown = sorted(set(options) - set(allowed))
+  if unknown:
+    raise ValueError(
+      f'{name} has no option {unknown}; allowed are stats'
+      f'{"".join(f", {a}" for a in allowed)}.'
+    )
+
+
+_LOADERS: dict[str, Loader] = {
+  'digits': _load_digits,
+  **{n: functools.partial(_load_published, n) for n in _raw.PUBLISHED_SETS},
+  'image_folder': _images.load_image_folder,
+  'imagenet10': functools.partial(_load_imagenet, 'imagenet10'),
+  'imagenet100': functools.partial(_load_imagenet, 'imagenet100'),
+  'npz': load_npz,
+  'speech': functools.partial(_speech.load_wav_folder, name='speech'),
+  'wav_folder': _speech.load_wav_folder,
+}

@@ -1,0 +1,373 @@
+"""Training networks from scratch on a set, and testing them honestly."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dcjax import optimizers, training
+from dcjax.base import Array, Augment, Key, Network
+from dcjax.data import _sampling as sampling
+from dcjax.training import Mix, TrainState
+
+
+class Protocol(NamedTuple):
+  """How a network is trained and tested.
+
+  Attributes:
+    epochs: passes over the training set.
+    batch_size: the last, shorter batch of a pass is used.
+    learning_rate: at the start.
+    momentum: of SGD.
+    weight_decay: of SGD.
+    drops: fractions of the epochs after which the rate is multiplied by
+      `drop_factor`, at whole epochs.
+    drop_factor: see `drops`.
+    clear_momentum: whether momentum is cleared at the first drop (DC).
+    test_points: fractions of the epochs after which the network is tested;
+      must end with 1.
+  """
+
+  epochs: int = 1000
+  batch_size: int = 64
+  learning_rate: float = 0.01
+  momentum: float = 0.9
+  weight_decay: float = 5e-4
+  drops: tuple[float, ...] = (2 / 3, 5 / 6)
+  drop_factor: float = 0.2
+  clear_momentum: bool = False
+  test_points: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0)
+
+
+def idc_protocol(epochs: int = 1000) -> Protocol:
+  """IDC on small images: rate x0.2 at 2/3 and 5/6, tested four times."""
+  return Protocol(epochs=epochs)
+
+
+def dc_protocol(epochs: int = 300) -> Protocol:
+  """DC: batch 256, rate x0.1 and momentum cleared just after half-time."""
+  return Protocol(
+    epochs=epochs,
+    batch_size=256,
+    drops=(0.5 + 1 / epochs,),
+    drop_factor=0.1,
+    clear_momentum=True,
+    test_points=(1.0,),
+  )
+
+
+def dm_protocol(epochs: int = 1000) -> Protocol:
+  """DSA and DM: DC's protocol with 1000 epochs."""
+  return dc_protocol(epochs)
+
+
+PROTOCOLS: dict[str, Callable[..., Protocol]] = {
+  'idc': idc_protocol,
+  'dc': dc_protocol,
+  'dsa': dm_protocol,
+  'dm': dm_protocol,
+}
+
+
+class Evaluation(NamedTuple):
+  """Test accuracies of networks trained from scratch, fractions in [0, 1].
+
+  Attributes:
+    accuracy: `[S, P]`, of `S` seeds at `P` test points. The last column is the
+      result; the best one is picked on the test data.
+    loss: `[S]` mean training loss over the last stretch of training.
+  """
+
+  accuracy: np.ndarray
+  loss: np.ndarray
+
+  @property
+  def last(self) -> np.ndarray:
+    """`[S]` accuracy at the end of training."""
+    return self.accuracy[:, -1]
+
+  @property
+  def best(self) -> np.ndarray:
+    """`[S]` highest accuracy of the test points: chosen on test data."""
+    return self.accuracy.max(axis=1)
+
+  def summary(self) -> dict[str, float | list[float]]:
+    """Returns last and best, mean and std (n - 1) over seeds, per seed."""
+    spread = 1 if len(self.last) > 1 else 0
+    return {
+      'last_mean': float(self.last.mean()),
+      'last_std': float(self.last.std(ddof=spread)),
+      'best_mean': float(self.best.mean()),
+      'best_std': float(self.best.std(ddof=spread)),
+      'per_seed_last': [float(a) for a in self.last],
+      'per_seed_best': [float(a) for a in self.best],
+    }
+
+
+class TrainingSet(NamedTuple):
+  """Images to train on, padded so that sets of several sizes share a program.
+
+  Attributes:
+    images: `[M, H, W, D]` in [0, 1].
+    labels: `[M, K]` probabilities.
+    count: `[]` int32; images after it are padding.
+  """
+
+  images: Array
+  labels: Array
+  count: Array
+
+
+def training_set(
+  images: np.ndarray | Array,
+  labels: np.ndarray | Array,
+  num_classes: int,
+  padded_to: int | None = None,
+) -> TrainingSet:
+  """Makes a `TrainingSet`.
+
+  Args:
+    images: `[M, H, W, D]` float in [0, 1].
+    labels: `[M]` integers or `[M, K]` probabilities.
+    num_classes: `K`.
+    padded_to: at least `M`; None for no padding.
+
+  Raises:
+    ValueError: if images and labels do not fit, or `padded_to` is too small.
+  """
+  images, labels = jnp.asarray(images, jnp.float32), jnp.asarray(labels)
+  if images.ndim != 4 or images.shape[0] != labels.shape[0]:
+    raise ValueError(
+      f'images {images.shape} and labels {labels.shape}: must be [M, H, W, D] '
+      'and [M] or [M, K] with the same M'
+    )
+  if labels.ndim == 1:
+    labels = jax.nn.one_hot(labels, num_classes)
+  if labels.shape[1] != num_classes:
+    raise ValueError(
+      f'labels have {labels.shape[1]} columns: must be {num_classes}'
+    )
+  count = images.shape[0]
+  padding = (padded_to or count) - count
+  if padding < 0:
+    raise ValueError(f'padded_to {padded_to}: must be at least {count}')
+  return TrainingSet(
+    jnp.pad(images, ((0, padding), (0, 0), (0, 0), (0, 0))),
+    jnp.pad(labels, ((0, padding), (0, 0))),
+    jnp.asarray(count, jnp.int32),
+  )
+
+
+class Evaluator(NamedTuple):
+  """Compiled pieces of an evaluation; every set of one run shares them.
+
+  Attributes:
+    start: `(keys [S], set) -> state`.
+    train: `(keys [S], set, state, epochs) -> (state, loss [S])`.
+    test: `state -> accuracy [S]`.
+  """
+
+  start: Callable
+  train: Callable
+  test: Callable
+
+
+def evaluator(
+  network: Network,
+  test_images: np.ndarray,
+  test_labels: np.ndarray,
+  *,
+  protocol: Protocol,
+  normalise: Augment,
+  scale: float = 1.0,
+  augment: Augment | None = None,
+  mix: Mix | None = None,
+  seeds: str = 'auto',
+) -> Evaluator:
+  """Prepares the evaluation of sets of images with one network and protocol.
+
+  Args:
+    network: trained from scratch for every seed.
+    test_images: `[M, H, W, D]` uint8 or float.
+    test_labels: `[M]` integers.
+    protocol: how it is trained.
+    normalise: applied to test images.
+    scale: test images are divided by it.
+    augment: normalisation and augmentation of training images.
+    mix: CutMix, after augmentation.
+    seeds: `'scan'` (one network after another), `'vmap'` (all at once) or
+      `'auto'`, which picks by platform.
+  """
+  held_out = jnp.asarray(test_images)
+  answers = jnp.asarray(test_labels, jnp.int32)
+  over_seeds = _over_seeds(seeds)
+
+  def start(keys, data):
+    def one(key):
+      steps = _steps_per_epoch(data, protocol)
+      optimizer = _optimizer(protocol, steps)
+      state = training.start(network, optimizer, key)
+      walk = _walk(data, protocol)
+      return state, walk.init(jax.random.fold_in(key, 1), data.count[None])
+
+    return over_seeds(one)(keys)
+
+  def train(keys, data, state, epochs):
+    def one(key, state):
+      return _train_epochs(
+        network, protocol, data, state, epochs, key, augment, mix
+      )
+
+    return over_seeds(one)(keys, state)
+
+  def test(state, images, answers):
+    def one(train_state):
+      return _accuracy(
+        network, train_state, images, answers, normalise, scale
+      )
+
+    return over_seeds(one)(state[0])
+
+  test = jax.jit(test)
+  return Evaluator(
+    jax.jit(start),
+    jax.jit(train, donate_argnums=2),
+    lambda state: test(state, held_out, answers),
+  )
+
+
+def evaluate(
+  evaluator: Evaluator,
+  data: TrainingSet,
+  key: Key,
+  *,
+  protocol: Protocol,
+  num_seeds: int = 1,
+  pieces: int = 20,
+  progress: Callable[[float], None] | None = None,
+) -> Evaluation:
+  """Trains `num_seeds` networks on a set and tests them.
+
+  Args:
+    evaluator: see `evaluator`.
+    data: see `training_set`.
+    key: network `i` uses `fold_in(key, i)`.
+    protocol: the evaluator's.
+    num_seeds: `S`.
+    pieces: compiled calls the training is cut into, for progress.
+    progress: called with the fraction done.
+  """
+  keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(num_seeds))
+  state = evaluator.start(keys, data)
+  accuracies, loss, done = [], None, 0
+  for until, tested in _stops(protocol, pieces):
+    state, loss = evaluator.train(keys, data, state, until - done)
+    done = until
+    if tested:
+      accuracies.append(np.asarray(evaluator.test(state)))
+    if progress is not None:
+      jax.block_until_ready(loss)
+      progress(done / protocol.epochs)
+  return Evaluation(np.stack(accuracies, axis=1), np.asarray(loss))
+
+
+def _stops(protocol: Protocol, pieces: int) -> Iterator[tuple[int, bool]]:
+  """Epochs at which training halts, and whether the network is tested."""
+  tests = {max(1, round(p * protocol.epochs)) for p in protocol.test_points}
+  size = max(1, protocol.epochs // pieces)
+  stops = tests | set(range(size, protocol.epochs + 1, size))
+  for stop in sorted(stops | {protocol.epochs}):
+    yield stop, stop in tests
+
+
+def _over_seeds(strategy):
+  if strategy == 'auto':
+    strategy = 'scan' if jax.default_backend() == 'cpu' else 'vmap'
+  if strategy == 'vmap':
+    return jax.vmap
+  if strategy == 'scan':
+    return lambda f: lambda *xs: jax.lax.map(lambda args: f(*args), xs)
+  raise ValueError(
+    f"seeds {strategy!r}: must be one of 'auto', 'scan', 'vmap'"
+  )
+
+
+def _walk(data, protocol):
+  return sampling.shuffler(
+    data.images.shape[0], protocol.batch_size, keep_last=True
+  )
+
+
+def _steps_per_epoch(data, protocol):
+  batch = min(protocol.batch_size, data.images.shape[0])
+  return -(-data.count // jnp.minimum(batch, data.count))
+
+
+def _optimizer(protocol, steps_per_epoch):
+  drops = [int(d * protocol.epochs + 1e-9) for d in protocol.drops]
+
+  def rate(step):
+    epoch = step // steps_per_epoch
+    passed = sum(jnp.where(epoch >= drop, 1, 0) for drop in drops)
+    return protocol.learning_rate * protocol.drop_factor**passed
+
+  clear_at = drops[0] * steps_per_epoch if protocol.clear_momentum else None
+  return optimizers.sgd(
+    rate,
+    momentum=protocol.momentum,
+    weight_decay=protocol.weight_decay,
+    clear_at=clear_at,
+  )
+
+
+def _train_epochs(network, protocol, data, state, epochs, key, augment, mix):
+  steps = _steps_per_epoch(data, protocol)
+  walk = _walk(data, protocol)
+  train_state, source = state
+
+  def draw(key, source):
+    source, positions, weights = walk.next(key, data.count[None], source)
+    chosen = positions[0]
+    batch = training.Batch(
+      data.images[chosen], data.labels[chosen], weights[0]
+    )
+    return source, batch
+
+  train_state, source, metrics = training.fit(
+    network,
+    _optimizer(protocol, steps),
+    train_state,
+    source,
+    draw,
+    epochs * steps,
+    key,
+    augment=augment,
+    mix=mix,
+  )
+  return (train_state, source), metrics['loss']
+
+
+def _accuracy(network, train_state: TrainState, images, answers, norm, scale):
+  def predict(batch):
+    batch = norm(jax.random.key(0), batch.astype(jnp.float32) / scale)
+    outputs, _ = network.apply(train_state.variables, batch, False)
+    return jnp.argmax(outputs.logits, axis=-1)
+
+  return jnp.mean(training.in_batches(predict, images) == answers)
+
+
+__all__ = [
+  'PROTOCOLS',
+  'Evaluation',
+  'Evaluator',
+  'Protocol',
+  'TrainingSet',
+  'dc_protocol',
+  'dm_protocol',
+  'evaluate',
+  'evaluator',
+  'idc_protocol',
+  'training_set',
+]

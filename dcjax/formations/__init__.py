@@ -1,0 +1,78 @@
+"""Formations: how few stored numbers become many synthetic images."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from dcjax import base
+from dcjax.formations._learnable import FSRCNN, learnable
+from dcjax.formations._numpy import numpy_decode
+from dcjax.formations._patches import (
+  bound,
+  identity,
+  multiscale,
+  time_axis,
+  uniform,
+)
+from dcjax.formations._plan import decoded_count
+
+__all__ = [
+  'FSRCNN',
+  'bound',
+  'build',
+  'decoded_count',
+  'identity',
+  'learnable',
+  'multiscale',
+  'numpy_decode',
+  'time_axis',
+  'uniform',
+]
+
+_FORMATIONS: dict[str, Callable[..., base.Formation]] = {
+  'bound': bound,
+  'identity': identity,
+  'learnable': learnable,
+  'multiscale': multiscale,
+  'time_axis': time_axis,
+  'uniform': uniform,
+}
+
+
+def build(spec: Mapping[str, Any]) -> base.Formation:
+  """Builds a formation from its name and options.
+
+  Args:
+    spec: `{'name': ..., option: value, ...}`, for example the `spec` of a
+      formation after a trip through JSON. Options left out get their default.
+
+  Returns:
+    The formation; `build(formation.spec).spec == formation.spec`.
+
+  Raises:
+    ValueError: if the name or an option is unknown, a required option is
+      missing, or a value is outside its range.
+
+  Example:
+    >>> build({'name': 'uniform', 'factor': 2}).cells
+    4
+  """
+  name = spec.get('name')
+  if name not in _FORMATIONS:
+    raise ValueError(
+      f'name is {name!r}; the known formations are {", ".join(_FORMATIONS)}.'
+    )
+  make = _FORMATIONS[name]
+  known = inspect.signature(make).parameters
+  options = {
+    option: value for option, value in spec.items() if option != 'name'
+  }
+  for option in options:
+    if option not in known:
+      raise ValueError(
+        f'option {option!r} is unknown; {name!r} knows {", ".join(known)}.'
+      )
+  for option, parameter in known.items():
+    if parameter.default is parameter.empty and option not in options:
+      raise ValueError(f'option {option!r} is missing; {name!r} needs it.')
+  return make(**options)

@@ -1,0 +1,78 @@
+"""Decoding without JAX: the plain reading of what a stored set means."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from dcjax.formations import _plan
+
+
+def numpy_decode(spec: Mapping[str, Any], stored: np.ndarray) -> np.ndarray:
+  """Decodes stored images with NumPy alone, as a reader of an artefact does.
+
+  Agrees with `build(spec).decode` to float32 rounding (1e-6 for images in
+  [0, 1]).
+
+  Args:
+    spec: the `spec` of any formation but `learnable`; padding defaults to 0.5,
+      or 0 for `time_axis`.
+    stored: `[C, N, H, W, D]` floats.
+
+  Returns:
+    `[C, M, H, W, D]` of the same type, in the decoded order of the formation.
+
+  Raises:
+    ValueError: if the spec names no such formation, the array is not of five
+      axes and floating, or the factor is larger than the image.
+  """
+  rows, columns = _plan.grid(spec)
+  if spec['name'] == 'learnable':
+    known = ', '.join(name for name in _plan.NAMES if name != 'learnable')
+    raise ValueError(
+      "name is 'learnable', which needs a network; NumPy decodes " + known + '.'
+    )
+  stored = np.asarray(stored)
+  if stored.ndim != 5 or stored.dtype.kind != 'f':
+    raise ValueError(
+      f'stored has shape {list(stored.shape)} and type {stored.dtype}; it must '
+      'be floats of shape [C, N, H, W, D].'
+    )
+  _plan.check_grid(rows, columns, *stored.shape[2:4])
+  default = 0.0 if spec['name'] == 'time_axis' else 0.5
+  padding = spec.get('padding', default)
+  images = []
+  for r, c, start, stop in _plan.groups(spec, stored.shape[1]):
+    images += _crops(stored[:, start:stop], r, c, padding)
+  return np.concatenate(images, axis=1)
+
+
+def _crops(
+  images: np.ndarray, rows: int, columns: int, padding: float
+) -> list[np.ndarray]:
+  """Returns the upsampled crops, each `[C, N, H, W, D]`, row by row."""
+  h, w = images.shape[2:4]
+  s, t = -(-h // rows), -(-w // columns)
+  missing = [(0, 0), (0, 0), (0, rows * s - h), (0, columns * t - w), (0, 0)]
+  padded = np.pad(images, missing, constant_values=padding)
+  return [
+    bilinear(padded[:, :, i : i + s, j : j + t], h, w)
+    for i in range(0, rows * s, s)
+    for j in range(0, columns * t, t)
+  ]
+
+
+def bilinear(images: np.ndarray, height: int, width: int) -> np.ndarray:
+  """Resizes `[..., h, w, D]`, half-pixel centres, no antialiasing."""
+  vertical = _weights(images.shape[-3], height).astype(images.dtype)
+  horizontal = _weights(images.shape[-2], width).astype(images.dtype)
+  stretched = np.einsum('yh,...hwd->...ywd', vertical, images)
+  return np.einsum('xw,...ywd->...yxd', horizontal, stretched)
+
+
+def _weights(size: int, target: int) -> np.ndarray:
+  """Returns `[target, size]` weights of linear interpolation of an axis."""
+  centres = (np.arange(target) + 0.5) * size / target - 0.5
+  centres = np.clip(centres, 0, size - 1)
+  # Each output pixel mixes the two input pixels less than one pixel away.
+  return np.maximum(0, 1 - abs(centres[:, None] - np.arange(size)))

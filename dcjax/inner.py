@@ -1,0 +1,143 @@
+"""Where the networks come from that judge the synthetic images."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from dcjax.base import Augment, Batch, Key, Network, PyTree, Variables
+from dcjax.data import _sampling as sampling
+from dcjax.training import Mix, TrainState, fit, start_from
+
+
+class InnerState(NamedTuple):
+  """The network of this period and what trains it.
+
+  Attributes:
+    train: the network in training.
+    source: where the walk through its training data stands; it goes on from
+      network to network.
+  """
+
+  train: TrainState
+  source: PyTree
+
+  @property
+  def variables(self) -> Variables:
+    """The network's numbers."""
+    return self.train.variables
+
+
+class InnerLoop(NamedTuple):
+  """A supply of networks.
+
+  Attributes:
+    init: `(key, data) -> InnerState`.
+    reset: `(key, state, data) -> InnerState`, at the start of a period.
+    update: `(key, state, data, synthetic) -> (InnerState, metrics)`, after
+      every image step.
+  """
+
+  init: Callable[[Key, Any], InnerState]
+  reset: Callable[[Key, InnerState, Any], InnerState]
+  update: Callable[[Key, InnerState, Any, Batch], tuple[InnerState, dict]]
+
+
+class InnerData(NamedTuple):
+  """What inner loops draw from.
+
+  Attributes:
+    real: the real training set, on the device.
+    pool: `Variables` of pretrained networks, leaves with a leading axis `E`,
+      or None.
+  """
+
+  real: sampling.DeviceData
+  pool: Variables | None = None
+
+
+def train_on_real(
+  network: Network,
+  optimizer: optax.GradientTransformation,
+  *,
+  num_images: int,
+  num_classes: int,
+  batch_size: int = 64,
+  num_batches: int = 8,
+  early_batches: int = 0,
+  augment: Augment | None = None,
+  mix: Mix | None = None,
+) -> InnerLoop:
+  """IDC's networks: new in each period, trained on real data between steps.
+
+  Kim et al. (2022), Algorithm 1, section 4.2. A period's network is drawn at
+  random, or from the pool of pretrained ones if the data hold a pool, then
+  trained for `early_batches`. Its batches come from one walk through the real
+  set that goes on from call to call.
+
+  Args:
+    network: the network.
+    optimizer: its optimiser, rebuilt in each period.
+    num_images: size of the real set.
+    num_classes: `K`.
+    batch_size: of real images.
+    num_batches: network updates after every image step.
+    early_batches: network updates before a period's first image step.
+    augment: normalisation and per-sample augmentation.
+    mix: CutMix.
+  """
+  walk = sampling.shuffler(num_images, batch_size)
+  whole = jnp.asarray([num_images], jnp.int32)
+
+  def draw_from(real):
+    def draw(key, source):
+      source, positions, _ = walk.next(key, whole, source)
+      return source, sampling.mixed_batch(
+        real, positions[0], None, num_classes
+      )
+
+    return draw
+
+  def train(key, state, real, steps):
+    train_state, source, metrics = fit(
+      network,
+      optimizer,
+      state.train,
+      state.source,
+      draw_from(real),
+      steps,
+      key,
+      augment=augment,
+      mix=mix,
+    )
+    return InnerState(train_state, source), metrics
+
+  def init(key, data):
+    variables = network.init(key)
+    source = walk.init(jax.random.fold_in(key, 1), whole)
+    del data
+    return InnerState(start_from(variables, optimizer), source)
+
+  def reset(key, state, data):
+    variables = _new_variables(key, network, data.pool)
+    state = InnerState(start_from(variables, optimizer), state.source)
+    if early_batches:
+      early_key = jax.random.fold_in(key, 1)
+      state, _ = train(early_key, state, data.real, early_batches)
+    return state
+
+  def update(key, state, data, synthetic):
+    del synthetic
+    return train(key, state, data.real, num_batches)
+
+  return InnerLoop(init, reset, update)
+
+
+def _new_variables(key, network, pool):
+  if pool is None:
+    return network.init(key)
+  size = jax.tree.leaves(pool)[0].shape[0]
+  member = jax.random.randint(key, (), 0, size)
+  return jax.tree.map(lambda leaf: leaf[member], pool)

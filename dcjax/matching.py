@@ -1,0 +1,208 @@
+"""`match`: how far synthetic images are from what they must agree with."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from dcjax.base import (
+  Array,
+  Augment,
+  Batch,
+  Key,
+  Metrics,
+  Network,
+  Objective,
+  PyTree,
+  Variables,
+)
+
+ClassStrategy = str | int
+
+
+def over_classes(
+  function: Callable[..., Any], strategy: ClassStrategy = 'auto'
+) -> Callable[..., Any]:
+  """Maps a one-class function over the leading class axis of its arguments.
+
+  Args:
+    function: takes and returns pytrees without the class axis.
+    strategy: `'scan'` (one class after another: least memory, fastest on a
+      CPU), `'vmap'` (all at once), a number of classes to batch at a time, or
+      `'auto'`, which picks by platform.
+
+  Returns:
+    A function of pytrees whose leaves have a leading axis `C`.
+
+  Raises:
+    ValueError: if the strategy is unknown.
+  """
+  if strategy == 'auto':
+    strategy = 'scan' if jax.default_backend() == 'cpu' else 'vmap'
+  if strategy == 'vmap':
+    return jax.vmap(function)
+  if strategy == 'scan':
+    return lambda *args: lax.map(lambda xs: function(*xs), args)
+  if isinstance(strategy, int) and strategy > 0:
+    return lambda *args: lax.map(
+      lambda xs: function(*xs), args, batch_size=strategy
+    )
+  raise ValueError(
+    f"class strategy {strategy!r}: must be 'auto', 'scan', 'vmap' or a "
+    'positive number of classes'
+  )
+
+
+def match(
+  network: Network,
+  variables: Variables,
+  target: PyTree,
+  synthetic: Batch,
+  key: Key,
+  *,
+  objective: Objective,
+  augment: Augment | None = None,
+  classes: ClassStrategy = 'auto',
+) -> tuple[Array, Metrics]:
+  """Compares synthetic images with their target; differentiable in everything.
+
+  `jax.grad`, `jax.jit` and `jax.vmap` compose with it. `network`, `objective`
+  and `augment` hold functions: close over them when jitting.
+
+  Args:
+    network: a `Network`; `dcjax.networks.from_linen` and `from_nnx` make one.
+    variables: the network's numbers.
+    target: what the objective compares with; a `Batch` of real images `[C, N,
+      H, W, D]` with labels `[C, N, K]` for gradient and feature matching.
+    synthetic: images `[C, M, H, W, D]`, labels `[C, M, K]`.
+    key: consumed.
+    objective: see `dcjax.objectives`.
+    augment: applied to real and synthetic images with one key for each class
+      (siamese augmentation, Zhao & Bilen, 2021); normalisation belongs here.
+    classes: see `over_classes`.
+
+  Returns:
+    The loss `[]`, summed over classes, and metrics, likewise.
+
+  Raises:
+    ValueError: if the batches' shapes do not fit together.
+
+  Example:
+    >>> objective = dcjax.objectives.gradient_matching('l1')
+    >>> def loss(images):
+    ...   return dcjax.match(network, variables, real, Batch(images, labels),
+    ...                      key, objective=objective)[0]
+    >>> gradient = jax.jit(jax.grad(loss))(images)
+  """
+  _check(target, synthetic)
+  loss_fn = _augmented(network, variables, objective, augment)
+  if objective.joint:
+    return loss_fn(target, synthetic, key)
+  losses, metrics = over_classes(loss_fn, classes)(
+    target, synthetic, _class_keys(key, synthetic)
+  )
+  return jnp.sum(losses), jax.tree.map(lambda m: jnp.sum(m, 0), metrics)
+
+
+def match_and_gradient(
+  network: Network,
+  variables: Variables,
+  target: PyTree,
+  synthetic: Batch,
+  key: Key,
+  *,
+  objective: Objective,
+  augment: Augment | None = None,
+  classes: ClassStrategy = 'auto',
+) -> tuple[Metrics, Batch]:
+  """The metrics of `match` and the gradient of its loss in the batch.
+
+  Equal to `jax.grad(match)`, but each class is differentiated on its own, so
+  memory holds the network gradients of a class (or chunk), never of all.
+
+  Args:
+    network: see `match`, as for the other arguments.
+    variables: see `match`.
+    target: see `match`.
+    synthetic: see `match`.
+    key: see `match`; the same key draws the same augmentation.
+    objective: see `match`.
+    augment: see `match`.
+    classes: see `match`.
+
+  Returns:
+    Metrics summed over classes, and the gradient in the synthetic batch:
+    images `[C, M, H, W, D]`, labels `[C, M, K]`, no weights.
+  """
+  _check(target, synthetic)
+  loss_fn = _augmented(network, variables, objective, augment)
+
+  def gradient(target, synthetic, key):
+    def batch_loss(images, labels):
+      batch = synthetic._replace(images=images, labels=labels)
+      return loss_fn(target, batch, key)
+
+    (images, labels), metrics = jax.grad(batch_loss, (0, 1), has_aux=True)(
+      synthetic.images, synthetic.labels
+    )
+    return metrics, Batch(images, labels)
+
+  if objective.joint:
+    return gradient(target, synthetic, key)
+  metrics, cotangent = over_classes(gradient, classes)(
+    target, synthetic, _class_keys(key, synthetic)
+  )
+  return jax.tree.map(lambda m: jnp.sum(m, 0), metrics), cotangent
+
+
+def _class_keys(key, synthetic):
+  return jax.random.split(key, synthetic.images.shape[0])
+
+
+def _augmented(network, variables, objective, augment):
+  """The objective behind one augmentation draw for both sides."""
+
+  def loss_fn(target, synthetic, key):
+    draw, rest = jax.random.split(key)
+    if augment is not None:
+      if isinstance(target, Batch):
+        target = _augment_batch(augment, draw, target, objective.joint)
+      synthetic = _augment_batch(augment, draw, synthetic, objective.joint)
+    return objective.loss(network, variables, target, synthetic, rest)
+
+  return loss_fn
+
+
+def _augment_batch(augment, key, batch, joint):
+  if not joint:
+    return batch._replace(images=augment(key, batch.images))
+  flat = batch.images.reshape(-1, *batch.images.shape[2:])
+  return batch._replace(images=augment(key, flat).reshape(batch.images.shape))
+
+
+def _check(target, synthetic):
+  if synthetic.images.ndim != 5:
+    raise ValueError(
+      f'synthetic.images has shape {synthetic.images.shape}: must be '
+      '[C, M, H, W, D]'
+    )
+  if synthetic.labels.shape[:2] != synthetic.images.shape[:2]:
+    raise ValueError(
+      f'synthetic.labels has shape {synthetic.labels.shape}: must be '
+      f'[C, M, K] with C, M = {synthetic.images.shape[:2]}'
+    )
+  if not isinstance(target, Batch):
+    return
+  real, fake = target.images.shape, synthetic.images.shape
+  if len(real) != 5 or real[:1] + real[2:] != fake[:1] + fake[2:]:
+    raise ValueError(
+      f'target.images has shape {real}: must be [C, N, H, W, D] with the '
+      f'classes and image size of the synthetic images {fake}'
+    )
+  if target.labels.shape[:2] != real[:2]:
+    raise ValueError(
+      f'target.labels has shape {target.labels.shape}: must be [C, N, K] '
+      f'with C, N = {real[:2]}'
+    )

@@ -1,0 +1,130 @@
+"""Layers shared by the networks: convolution, normalisation, pooling."""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from dcjax.base import Array
+from dcjax.networks._conv import convolve
+
+NORMS = ('instance', 'batch', 'layer', 'group', 'none')
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+  'relu': jax.nn.relu,
+  'sigmoid': jax.nn.sigmoid,
+  'leaky_relu': lambda x: jax.nn.leaky_relu(x, 0.01),
+  'swish': jax.nn.silu,
+}
+POOLINGS = ('avg', 'max', 'none')
+_EPSILON = 1e-5  # PyTorch's; linen's own default is 1e-6
+
+
+class Conv(nn.Module):
+  """Convolution `[B, H, W, I] -> [B, h, w, features]`; see `convolve`."""
+
+  features: int
+  size: int = 3
+  stride: int = 1
+  padding: int = 1
+  use_bias: bool = True
+  form: str = 'auto'
+
+  @nn.compact
+  def __call__(self, images: Array) -> Array:
+    """Convolves `images [B, H, W, I]`."""
+    shape = (self.size, self.size, images.shape[-1], self.features)
+    kernel = self.param('kernel', nn.initializers.lecun_normal(), shape)
+    result = convolve(
+      images,
+      kernel,
+      padding=self.padding,
+      stride=self.stride,
+      form=self.form,
+    )
+    if not self.use_bias:
+      return result
+    bias = self.param('bias', nn.initializers.zeros, (self.features,))
+    return result + bias
+
+
+def make_norm(kind: str, name: str, train: bool) -> Callable[[Array], Array]:
+  """Returns a normalisation layer, eps 1e-5, affine.
+
+  Args:
+    kind: `'instance'` (per image and channel), `'batch'` (running statistics
+      with momentum 0.1 in PyTorch's sense), `'layer'` (over rows, columns and
+      channels, with an affine of that shape), `'group'` (4 groups), `'none'`.
+    name: the layer's name.
+    train: whether batch statistics are used and updated.
+
+  Raises:
+    ValueError: if `kind` is unknown.
+  """
+  if kind == 'instance':
+    return nn.GroupNorm(
+      num_groups=None,
+      group_size=1,
+      epsilon=_EPSILON,
+      use_fast_variance=False,
+      name=name,
+    )
+  if kind == 'group':
+    return nn.GroupNorm(
+      num_groups=4, epsilon=_EPSILON, use_fast_variance=False, name=name
+    )
+  if kind == 'layer':
+    axes = (-3, -2, -1)
+    return nn.LayerNorm(
+      epsilon=_EPSILON,
+      reduction_axes=axes,
+      feature_axes=axes,
+      use_fast_variance=False,
+      name=name,
+    )
+  if kind == 'batch':
+    return nn.BatchNorm(
+      use_running_average=not train,
+      momentum=0.9,
+      epsilon=_EPSILON,
+      use_fast_variance=False,
+      name=name,
+    )
+  if kind == 'none':
+    return lambda images: images
+  raise ValueError(f'norm {kind!r}: must be one of {NORMS}')
+
+
+def pool(images: Array, kind: str, size: int = 2) -> Array:
+  """Pools disjoint `size x size` windows; odd borders are dropped.
+
+  Args:
+    images: `[B, H, W, D]`.
+    kind: `'avg'`, `'max'` or `'none'`.
+    size: window and stride.
+
+  Raises:
+    ValueError: if `kind` is unknown.
+  """
+  if kind == 'none':
+    return images
+  if kind not in POOLINGS:
+    raise ValueError(f'pooling {kind!r}: must be one of {POOLINGS}')
+  b, h, w, d = images.shape
+  h, w = h // size, w // size
+  windows = images[:, : h * size, : w * size]
+  windows = windows.reshape(b, h, size, w, size, d)
+  return (jnp.mean if kind == 'avg' else jnp.max)(windows, axis=(2, 4))
+
+
+def activation(kind: str) -> Callable[[Array], Array]:
+  """Returns an activation by name.
+
+  Raises:
+    ValueError: if `kind` is unknown.
+  """
+  if kind not in ACTIVATIONS:
+    raise ValueError(
+      f'activation {kind!r}: must be one of {tuple(ACTIVATIONS)}'
+    )
+  return ACTIVATIONS[kind]

@@ -1,0 +1,54 @@
+"""What must agree between real and synthetic images."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from dcjax.base import Objective
+from dcjax.objectives._distances import (
+  cosine,
+  l1,
+  l1_mean,
+  squared,
+  whole_cosine,
+  whole_squared,
+)
+from dcjax.objectives._feature import feature_matching, mean_feature
+from dcjax.objectives._gradient import (
+  TENSORS,
+  cross_entropy,
+  gradient_distance,
+  gradient_matching,
+  network_gradient,
+)
+from dcjax.utils import call_by_name
+
+__all__ = [
+  'TENSORS',
+  'build',
+  'cosine',
+  'cross_entropy',
+  'feature_matching',
+  'gradient_distance',
+  'gradient_matching',
+  'l1',
+  'l1_mean',
+  'mean_feature',
+  'network_gradient',
+  'squared',
+  'whole_cosine',
+  'whole_squared',
+]
+
+_FACTORIES = {
+  'gradient': gradient_matching,
+  'feature': feature_matching,
+}
+
+
+def build(spec: Mapping[str, Any]) -> Objective:
+  """Makes an objective from `{'name': 'gradient', 'distance': 'l1', ...}`.
+
+  Raises:
+    ValueError: naming the known objectives or options if one is unknown.
+  """
+  return call_by_name('objective', _FACTORIES, spec)

@@ -1,0 +1,144 @@
+"""Matching of network gradients: IDC, DC and DSA."""
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from dcjax.base import (
+  Array,
+  Batch,
+  Key,
+  Metrics,
+  Network,
+  Objective,
+  Params,
+  Variables,
+)
+from dcjax.objectives._distances import PER_TENSOR, WHOLE_VECTOR
+from dcjax.utils import check_choice
+
+# Which tensors are compared, by their number of axes: convolution kernels have
+# four, LayerNorm's affine three, the classifier two, biases and scales one.
+TENSORS: dict[str, tuple[int, ...]] = {
+  'conv': (4,),
+  'conv+classifier': (4, 2),
+  'weights': (4, 3, 2),
+  'all': (4, 3, 2, 1),
+}
+
+
+def cross_entropy(logits: Array, batch: Batch) -> Array:
+  """Mean cross-entropy over the images that count.
+
+  Args:
+    logits: `[N, K]`.
+    batch: labels `[N, K]`, weights `[N]` or None.
+
+  Returns:
+    `[]`, in nats.
+  """
+  losses = optax.safe_softmax_cross_entropy(logits, batch.labels)
+  if batch.weights is None:
+    return jnp.mean(losses)
+  return jnp.sum(losses * batch.weights) / jnp.sum(batch.weights)
+
+
+def network_gradient(
+  network: Network, variables: Variables, batch: Batch, *, train: bool = True
+) -> Params:
+  """Gradient of the mean cross-entropy with respect to the parameters.
+
+  Args:
+    network: applied with `train`.
+    variables: its numbers.
+    batch: images `[N, H, W, D]` (normalised), labels `[N, K]`.
+    train: False freezes running statistics (BatchNorm networks in DC).
+
+  Returns:
+    A tree like `variables.params`.
+  """
+
+  def loss(params):
+    outputs, _ = network.apply(
+      Variables(params, variables.state), batch.images, train
+    )
+    return cross_entropy(outputs.logits, batch)
+
+  return jax.grad(loss)(variables.params)
+
+
+def gradient_distance(
+  real: Params, synthetic: Params, *, distance: str, tensors: str
+) -> Array:
+  """Distance of two gradients of one network.
+
+  Args:
+    real: tree of gradients.
+    synthetic: tree of the same structure.
+    distance: `'squared'`, `'l1'`, `'l1_mean'` or `'cosine'` (summed over
+      tensors), `'whole_squared'` or `'whole_cosine'` (one vector of all).
+    tensors: `'conv'` (IDC), `'conv+classifier'`, `'weights'` (DC: everything
+      but biases and scales) or `'all'`.
+
+  Returns:
+    `[]`, a plain sum: nothing divides it.
+  """
+  axes = TENSORS[tensors]
+  pairs = [
+    (r.astype(jnp.float32), s.astype(jnp.float32))
+    for r, s in zip(
+      jax.tree.leaves(real), jax.tree.leaves(synthetic), strict=True
+    )
+    if r.ndim in axes
+  ]
+  if not pairs:
+    raise ValueError(f'tensors {tensors!r}: the network has no such tensor')
+  if distance in WHOLE_VECTOR:
+    return WHOLE_VECTOR[distance](*zip(*pairs, strict=True))
+  return sum(
+    (PER_TENSOR[distance](r, s) for r, s in pairs), start=jnp.zeros(())
+  )
+
+
+def gradient_matching(
+  distance: str = 'squared', *, tensors: str = 'conv', train: bool = True
+) -> Objective:
+  """Makes the network learn the same from synthetic as from real images.
+
+  `sum_c D(grad L(real_c), grad L(synthetic_c))`: Zhao et al. (2021), equation
+  9, and Kim et al. (2022), equation 5. The real gradient is a constant.
+
+  Args:
+    distance: see `gradient_distance`. IDC uses `'squared'` and `'l1'`, DC
+      `'cosine'`.
+    tensors: see `gradient_distance`. IDC uses `'conv'`, DC `'weights'`.
+    train: whether BatchNorm uses batch statistics; DC freezes them (False).
+
+  Raises:
+    ValueError: if a name is unknown; lists the known ones.
+
+  Example:
+    >>> objective = gradient_matching('l1')
+    >>> loss, metrics = dcjax.match(
+    ...   network, variables, real, synthetic, key, objective=objective)
+  """
+  check_choice('distance', distance, [*PER_TENSOR, *WHOLE_VECTOR])
+  check_choice('tensors', tensors, TENSORS)
+
+  def loss(
+    network: Network,
+    variables: Variables,
+    target: Batch,
+    synthetic: Batch,
+    key: Key,
+  ) -> tuple[Array, Metrics]:
+    del key
+    real = network_gradient(network, variables, target, train=train)
+    fake = network_gradient(network, variables, synthetic, train=train)
+    value = gradient_distance(
+      lax.stop_gradient(real), fake, distance=distance, tensors=tensors
+    )
+    return value, {'loss': value}
+
+  return Objective(loss)

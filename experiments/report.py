@@ -1,0 +1,293 @@
+"""The report of one run: a single HTML page that needs nothing else.
+
+No scripts, no links, pictures and plots inside; reads well on dark and light
+screens, wide and narrow. What the results do not hold is left out.
+"""
+
+import base64
+import json
+import os
+import pathlib
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pictures as drawing
+from _report_curves import SETS, curves
+from _report_html import (
+  STYLE,
+  code,
+  duration,
+  escape,
+  is_number,
+  pairs,
+  section,
+  size,
+  table,
+)
+
+_CAPTIONS = {
+  'real': 'Real images',
+  'initial': 'Start of the condensation',
+  'condensed': 'Condensed images, as stored',
+}
+_ARTEFACT = 'condensed.npz'
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+<body>
+{body}
+</body>
+</html>
+"""
+
+
+def write_report(
+  workdir: str | os.PathLike[str],
+  *,
+  config: Mapping[str, Any],
+  results: Mapping[str, Any],
+  metrics: Sequence[Mapping[str, float]] = (),
+  pictures: Mapping[str, np.ndarray] | None = None,
+) -> pathlib.Path:
+  """Writes `report.html` into a run's folder.
+
+  Args:
+    workdir: the folder, where the artefact lies, too.
+    config: the settings of the run, nested dicts.
+    results: what `results.json` holds: 'method', 'dataset', 'ipc',
+      'formation', 'headline', 'evaluations', 'storage', 'seconds',
+      'environment', 'checkpoints', and optionally 'config_file' (as given to
+      `--config`) and 'artefact' (file name). Accuracies are fractions.
+    metrics: one dict per logged step with 'outer', 'step', 'loss', 'seconds'.
+    pictures: caption or one of 'real', 'initial', 'condensed' -> uint8
+      `[H, W, 1 or 3]`, in the order shown.
+
+  Returns:
+    The path of the page.
+
+  Raises:
+    OSError: the page cannot be written.
+  """
+  folder = pathlib.Path(workdir)
+  body = [
+    _headline(results),
+    section('Pictures', _figures(pictures or {})),
+    section('Curves', curves(results, metrics)),
+    section('Accuracy', _accuracies(results)),
+    section('Storage', _storage(results.get('storage') or {})),
+    section('Use it', _usage(folder / results.get('artefact', _ARTEFACT))),
+    section('Try next', _next_commands(config, results, folder)),
+    section('Settings', _settings(config)),
+    section('Time', _timings(results.get('seconds') or {})),
+    section('Environment', pairs(results.get('environment') or {})),
+  ]
+  page = _PAGE.format(
+    title=escape(_title(results)), style=STYLE, body='\n'.join(body)
+  )
+  path = folder / 'report.html'
+  temporary = folder / '.report.html.tmp'
+  temporary.write_text(page, encoding='utf-8')
+  os.replace(temporary, path)
+  return path
+
+
+def _title(results: Mapping[str, Any]) -> str:
+  method = str(results.get('method', 'Condensation'))
+  dataset = results.get('dataset')
+  return f'{method} on {dataset}' if dataset else method
+
+
+def _headline(results: Mapping[str, Any]) -> str:
+  evaluations = results.get('evaluations') or {}
+  headline = _headline_name(results)
+  parts = [f'<h1>{escape(_title(results))}</h1>', _subtitle(results)]
+  if headline is None:
+    return '\n'.join(parts)
+  chosen = evaluations[headline]
+  parts.append(f'<p class="big">{_accuracy(chosen, "last")}</p>')
+  networks = len(chosen.get('per_seed_last') or ())
+  over = f' over {networks} networks' if networks else ''
+  parts.append(
+    f'<p class="note">test accuracy after the last epoch, mean ± standard'
+    f' deviation{over}; labels: {escape(chosen.get("label_regime", "–"))}</p>'
+  )
+  cards = [
+    f'<div class="card">{escape(SETS[name])}'
+    f'<b>{_accuracy(evaluations[name], "last")}</b>'
+    f'{_gain(headline, name, evaluations)}</div>'
+    for name in ('random', 'herding')
+    if name in evaluations and name != headline
+  ]
+  return '\n'.join([*parts, '<div class="row">', *cards, '</div>'])
+
+
+def _headline_name(results: Mapping[str, Any]) -> str | None:
+  evaluations = results.get('evaluations') or {}
+  name = results.get('headline', 'condensed')
+  return name if name in evaluations else next(iter(evaluations), None)
+
+
+def _subtitle(results: Mapping[str, Any]) -> str:
+  formation = results.get('formation') or {}
+  facts = []
+  if 'ipc' in results:
+    facts.append(f'{results["ipc"]} stored images per class (ipc)')
+  if 'name' in formation:
+    facts.append(f'formation {formation["name"]}')
+  if 'factor' in formation:
+    facts.append(f'multi-formation factor {formation["factor"]}')
+  return f'<p>{escape(", ".join(facts))}</p>' if facts else ''
+
+
+def _gain(first: str, second: str, evaluations: Mapping[str, Any]) -> str:
+  values = [evaluations[name].get('last_mean') for name in (first, second)]
+  if not all(map(is_number, values)):
+    return ''
+  points = 100 * (values[0] - values[1])
+  name = escape(SETS.get(first, first))
+  return f'<span class="note">{name}: {points:+.1f} points</span>'
+
+
+def _accuracy(evaluation: Mapping[str, Any], which: str) -> str:
+  mean = evaluation.get(f'{which}_mean')
+  std = evaluation.get(f'{which}_std')
+  if not is_number(mean):
+    return ''
+  spread = f' ± {100 * std:.1f}' if is_number(std) else ''
+  return f'{100 * mean:.1f}{spread} %'
+
+
+def _figures(pictures: Mapping[str, np.ndarray]) -> str:
+  figures = []
+  for name, array in pictures.items():
+    content = drawing.encode_png(array, max_side=1600)
+    data = base64.b64encode(content).decode()
+    caption = escape(_CAPTIONS.get(name, name))
+    figures.append(
+      f'<figure><img src="data:image/png;base64,{data}" alt="{caption}">'
+      f'<figcaption>{caption}; one row per class</figcaption></figure>'
+    )
+  return f'<div class="row">{"".join(figures)}</div>' if figures else ''
+
+
+def _accuracies(results: Mapping[str, Any]) -> str:
+  evaluations = results.get('evaluations') or {}
+  first = _headline_name(results)
+  names = sorted(evaluations, key=lambda name: name != first)
+  total = (results.get('storage') or {}).get('total') or {}
+  rows = []
+  for name in names:
+    evaluation = evaluations[name]
+    num_bytes = evaluation.get('bytes')
+    if num_bytes is None and name == 'condensed':
+      num_bytes = total.get('float32_bytes')
+    rows.append(
+      [
+        SETS.get(name, name),
+        _accuracy(evaluation, 'last'),
+        _accuracy(evaluation, 'best'),
+        evaluation.get('label_regime'),
+        evaluation.get('images'),
+        None if num_bytes is None else size(num_bytes),
+        evaluation.get('network'),
+        evaluation.get('epochs'),
+        duration(evaluation.get('seconds')),
+      ]
+    )
+  header = [
+    'training set',
+    'last epoch',
+    'best epoch (picked on test data, not the headline)',
+    'labels',
+    'images trained on',
+    'bytes (float32)',
+    'network',
+    'epochs',
+    'time to train and test',
+  ]
+  note = '<p class="note">Test accuracy, mean ± standard deviation.</p>'
+  return table(header, rows, mark_first=True) + note if rows else ''
+
+
+def _storage(storage: Mapping[str, Mapping[str, int]]) -> str:
+  rows = [
+    [
+      name,
+      f'{entry.get("numbers", 0):,}',
+      size(entry.get('float32_bytes', 0)),
+      size(entry.get('disk_bytes', 0)),
+    ]
+    for name, entry in storage.items()
+    if isinstance(entry, Mapping)
+  ]
+  header = ['part', 'numbers', 'as float32', 'on disk']
+  return table(header, rows) if rows else ''
+
+
+def _usage(artefact: pathlib.Path) -> str:
+  path = repr(str(artefact))
+  snippet = (
+    'from dcjax import artefact\n\n'
+    f'data = artefact.load({path})\n'
+    'images, labels = data.numpy(normalised=True)  # ready to train on\n'
+    'dataset = data.torch(normalised=True)         # the same for PyTorch'
+  )
+  alone = (
+    'import json, numpy\n\n'
+    f'file = numpy.load({path})\n'
+    "print(json.loads(file['meta'].tobytes())['how_to_decode'])"
+  )
+  return f'{code(snippet)}<p>With NumPy alone:</p>{code(alone)}'
+
+
+def _next_commands(
+  config: Mapping[str, Any], results: Mapping[str, Any], folder: pathlib.Path
+) -> str:
+  config_file = results.get('config_file')
+  if not config_file:
+    return ''
+  run = f'python experiments/run.py --config={shlex.quote(str(config_file))}'
+
+  def command(suffix: str, flag: str = '') -> str:
+    workdir = shlex.quote(f'{folder}{suffix}')
+    return f'{run} --workdir={workdir}{flag}'
+
+  lines = ['# the same again: resumes if unfinished', command('')]
+  if is_number(config.get('seed')):
+    seed = config['seed'] + 1
+    lines += [
+      '# another seed',
+      command(f'-seed{seed}', f' --config.seed={seed}'),
+    ]
+  if is_number(config.get('ipc')):
+    ipc = 5 * config['ipc']
+    lines += ['# more images', command(f'-ipc{ipc}', f' --config.ipc={ipc}')]
+  return code('\n'.join(lines))
+
+
+def _settings(config: Mapping[str, Any]) -> str:
+  rows = pairs(dict(_flatten('', config)))
+  if not rows:
+    return ''
+  return (
+    f'<details><summary>every setting of this run</summary>{rows}</details>'
+  )
+
+
+def _flatten(prefix: str, value: Any):
+  if isinstance(value, Mapping) and (value or not prefix):
+    for key, child in value.items():
+      yield from _flatten(f'{prefix}.{key}' if prefix else str(key), child)
+  else:
+    yield prefix, json.dumps(value, default=str, ensure_ascii=False)
+
+
+def _timings(seconds: Mapping[str, float]) -> str:
+  return pairs({name: duration(value) for name, value in seconds.items()})

@@ -1,0 +1,523 @@
+"""Artefacts: round trip, damaged files, atomic writing, views, data.pt."""
+
+import dataclasses
+import errno
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+
+import jax
+import numpy as np
+import pytest
+
+from dcjax import artefact as artefacts, formations
+from dcjax.artefact import _recipe
+
+CLASSES = ('cat', 'dog')
+SPECS = {
+  'identity': {'name': 'identity'},
+  'uniform': {'name': 'uniform', 'factor': 2},
+  'odd': {'name': 'uniform', 'factor': 3, 'padding': 0.25},
+  'multiscale': {'name': 'multiscale', 'factor': 2},
+  'bound': {'name': 'bound', 'factor': 2, 'cap': 6},
+  'time_axis': {'name': 'time_axis', 'factor': 2},
+}
+
+
+def stored_images(shape=(2, 3, 7, 8, 3), seed=0):
+  return np.random.default_rng(seed).random(shape, np.float32)
+
+
+def make(spec='identity', **changes):
+  fields = {
+    'params': {'images': stored_images()},
+    'spec': SPECS[spec] if isinstance(spec, str) else spec,
+    'mean': (0.5, 0.4, 0.3),
+    'std': (0.2, 0.3, 0.4),
+    'class_names': CLASSES,
+    'protocol': {'network': 'convnet', 'epochs': 1000},
+    'provenance': {'method': 'dm', 'seed': 0, 'config': {'ipc': 3}},
+  }
+  return artefacts.Artefact(**fields | changes)
+
+
+def make_tiny():
+  return make(
+    params={'images': stored_images((2, 1, 2, 2, 1))}, mean=(0.5,), std=(1.0,)
+  )
+
+
+def assert_equal(left, right):
+  for field in dataclasses.fields(artefacts.Artefact):
+    a, b = getattr(left, field.name), getattr(right, field.name)
+    if field.name in ('params', 'labels'):
+      jax.tree.map(np.testing.assert_array_equal, a, b)
+      types = [jax.tree.map(lambda x: x.dtype.name, tree) for tree in (a, b)]
+      assert types[0] == types[1]
+    else:
+      assert a == b, field.name
+
+
+@pytest.fixture
+def path(tmp_path):
+  return tmp_path / 'condensed.npz'
+
+
+@pytest.mark.parametrize('name', SPECS)
+def test_round_trip(path, name):
+  labels = np.full((2, 3, 2), 0.5) if name == 'identity' else None
+  decoder = {'conv': {'kernel': np.arange(4, dtype=np.int32)}}
+  artefact = make(
+    name,
+    params={'images': stored_images(), 'decoder': decoder},
+    labels=labels,
+    value_range=(-1.5, None),
+    label_regime='one soft label per image',
+  )
+  artefacts.save(path, artefact)
+  assert_equal(artefacts.load(path), artefact)
+  assert os.listdir(path.parent) == [path.name]
+
+
+def test_jax_arrays_and_tuples_become_plain_values(path):
+  artefact = make(
+    params={'images': jax.numpy.asarray(stored_images())},
+    spec={'name': 'identity', 'value_range': (0.0, None)},
+    provenance={'accuracy': np.float32(0.5), 'ipc': np.int64(3), 'nan': np.nan},
+  )
+  assert artefact.spec['value_range'] == [0.0, None]
+  assert artefact.provenance == {'accuracy': 0.5, 'ipc': 3, 'nan': None}
+  artefacts.save(path, artefact)
+  assert_equal(artefacts.load(path), artefact)
+
+
+def test_equal_content_gives_equal_bytes(path, tmp_path):
+  artefact = make('uniform')
+  artefacts.save(path, artefact)
+  other = tmp_path / 'other.npz'
+  reordered = dict(reversed(artefact.provenance.items()))
+  column_major = {'images': np.asfortranarray(stored_images())}
+  artefacts.save(
+    other, make('uniform', provenance=reordered, params=column_major)
+  )
+  assert other.read_bytes() == path.read_bytes()
+  artefacts.save(other, artefacts.load(path))
+  assert other.read_bytes() == path.read_bytes()
+
+
+def load_or_error(path, content, expected):
+  """Loads damaged content: one exception type, or nothing was damaged."""
+  path.write_bytes(content)
+  try:
+    artefact = artefacts.load(path)
+  except artefacts.ArtefactError as error:
+    assert str(path) in str(error)
+    return True
+  assert_equal(artefact, expected)
+  return False
+
+
+def test_every_truncation_is_refused(path):
+  artefact = make_tiny()
+  artefacts.save(path, artefact)
+  content = path.read_bytes()
+  cuts = range(len(content))
+  assert all(load_or_error(path, content[:cut], artefact) for cut in cuts)
+
+
+def test_bit_flips_are_refused_or_harmless(path):
+  artefact = make_tiny()
+  artefacts.save(path, artefact)
+  content = path.read_bytes()
+  generator = np.random.default_rng(0)
+  refused = 0
+  for place in range(len(content)):
+    damaged = bytearray(content)
+    damaged[place] ^= 1 << int(generator.integers(8))
+    refused += load_or_error(path, bytes(damaged), artefact)
+  assert refused > 0.8 * len(content)
+
+
+def rewrite(path, meta=None, keep=(), compress=False, **arrays):
+  """Changes entries of a saved artefact with NumPy; None removes one."""
+  with np.load(path) as file:
+    entries = dict(file)
+  text = json.loads(entries['meta'].tobytes()) | (meta or {})
+  text = {key: value for key, value in text.items() if value is not ...}
+  entries['meta'] = np.frombuffer(json.dumps(text).encode(), np.uint8)
+  entries |= {name.replace('__', '/'): array for name, array in arrays.items()}
+  entries = {name: a for name, a in entries.items() if a is not None}
+  (np.savez_compressed if compress else np.savez)(path, **entries)
+
+
+@pytest.mark.parametrize(
+  ('change', 'reason'),
+  [
+    ({'meta': {'version': 2}}, 'version 2'),
+    ({'meta': {'format': 'other'}}, 'format'),
+    ({'meta': {'spec': ...}}, 'lacks spec'),
+    ({'meta': {'arrays': []}}, 'arrays'),
+    ({'meta': {'std': [0.1, 0.1]}}, 'std'),
+    ({'meta': {'std': [0.1, 0.1, 0]}}, 'positive'),
+    ({'meta': {'mean': [float('nan'), 0, 0]}}, 'NaN'),
+    ({'meta': {'class_names': ['cat']}}, 'class'),
+    ({'meta': {'class_names': 7}}, 'class_names'),
+    ({'meta': {'value_range': [0, 'x']}}, 'value_range'),
+    ({'params__images': None}, 'missing'),
+    ({'labels': np.zeros((2, 3, 2), np.float32)}, 'extra'),
+    ({'params__images': stored_images((2, 3, 7, 8, 1))}, 'declares'),
+    ({'params__images': stored_images().astype(np.float64)}, 'declares'),
+    ({'params__images': np.asfortranarray(stored_images())}, 'column'),
+    ({'params__images': stored_images() * np.float32('nan')}, 'NaN'),
+    ({'compress': True}, 'compressed'),
+  ],
+)
+def test_changed_files_are_refused(path, change, reason):
+  artefacts.save(path, make())
+  rewrite(path, **change)
+  with pytest.raises(artefacts.ArtefactError, match=reason):
+    artefacts.load(path)
+
+
+def test_rewriting_alone_does_no_harm(path):
+  artefacts.save(path, make())
+  rewrite(path)
+  assert_equal(artefacts.load(path), make())
+
+
+@pytest.mark.parametrize('text', [b'{', b'\xff\xfe', b'[]', b'[' * 100_000])
+def test_meta_that_is_not_our_json_is_refused(path, text):
+  np.savez(path, meta=np.frombuffer(text, np.uint8))
+  with pytest.raises(artefacts.ArtefactError, match=r'condensed\.npz'):
+    artefacts.load(path)
+
+
+@pytest.mark.parametrize('content', [b'', b'PK', b'no zip at all', b'\0' * 99])
+def test_files_that_are_no_zip_are_refused(path, content):
+  path.write_bytes(content)
+  with pytest.raises(artefacts.ArtefactError, match='zip'):
+    artefacts.load(path)
+
+
+class Attack:
+  """Creates a file when unpickled."""
+
+  def __init__(self, path):
+    self.path = str(path)
+
+  def __reduce__(self):
+    return os.mkdir, (self.path,)
+
+
+@pytest.mark.parametrize('entry', ['meta', 'params__images'])
+def test_pickled_objects_are_never_read(path, tmp_path, entry):
+  artefacts.save(path, make())
+  with np.load(path) as file:
+    entries = dict(file)
+  attack = np.array([Attack(tmp_path / 'owned')], dtype=object)
+  np.savez(path, **entries | {entry.replace('__', '/'): attack})
+  with pytest.raises(artefacts.ArtefactError, match='objects'):
+    artefacts.load(path)
+  assert not (tmp_path / 'owned').exists()
+
+
+def write_header(path, shape, payload=b'\0' * 64, compress=zipfile.ZIP_STORED):
+  header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}"
+  header = header.encode() + b'\n'
+  magic = b'\x93NUMPY\x01\x00' + len(header).to_bytes(2, 'little')
+  with zipfile.ZipFile(path, 'w', compress) as archive:
+    archive.writestr('meta.npy', magic + header + payload)
+
+
+@pytest.mark.parametrize(
+  'shape', ['(1099511627776,)', '(4, 4611686018427387904)', '(-1,)', '(-8, -8)']
+)
+def test_declared_shapes_are_checked_before_memory_is_taken(path, shape):
+  write_header(path, shape)
+  with pytest.raises(artefacts.ArtefactError, match='declares'):
+    artefacts.load(path)
+
+
+def test_compressed_bombs_and_large_files_are_refused(path):
+  size = 10**7
+  write_header(path, f'({size},)', b'\0' * size, zipfile.ZIP_DEFLATED)
+  assert path.stat().st_size < 10**5
+  with pytest.raises(artefacts.ArtefactError, match='compressed'):
+    artefacts.load(path)
+  with pytest.raises(artefacts.ArtefactError, match='limit is 10'):
+    artefacts.load(path, max_bytes=10)
+
+
+def test_missing_file_says_so(path):
+  with pytest.raises(FileNotFoundError, match=r'condensed\.npz'):
+    artefacts.load(path)
+
+
+@pytest.mark.parametrize('failing', ['fsync', 'write', 'replace', 'interrupt'])
+def test_failed_save_leaves_the_earlier_file(path, monkeypatch, failing):
+  artefacts.save(path, make())
+  before = path.read_bytes()
+  full = OSError(errno.ENOSPC, 'No space left on device')
+
+  def fail(*args, **kwargs):
+    raise KeyboardInterrupt if failing == 'interrupt' else full
+
+  def write_half(stream, **arrays):
+    stream.write(before[: len(before) // 2])
+    fail()
+
+  if failing in ('write', 'interrupt'):
+    monkeypatch.setattr(np, 'savez', write_half)
+  else:
+    monkeypatch.setattr(os, failing, fail)
+  expected = KeyboardInterrupt if failing == 'interrupt' else OSError
+  with pytest.raises(expected) as caught:
+    artefacts.save(path, make('uniform'))
+  if expected is OSError:
+    assert caught.value.errno == errno.ENOSPC
+    assert str(path) in str(caught.value)
+  assert os.listdir(path.parent) == [path.name]
+  assert path.read_bytes() == before
+
+
+def test_saving_into_a_missing_folder_names_it(tmp_path):
+  with pytest.raises(FileNotFoundError, match='nowhere'):
+    artefacts.save(tmp_path / 'nowhere' / 'condensed.npz', make())
+
+
+@pytest.mark.parametrize(
+  ('change', 'message'),
+  [
+    ({'params': {}}, 'params is empty'),
+    ({'params': {'images': [1.0]}}, 'params/images must be an array'),
+    ({'params': {'a/b': np.zeros(3)}}, 'a/b'),
+    ({'params': {'images': stored_images().astype(float)}}, 'float64'),
+    ({'params': {'images': stored_images()[0]}}, r'\[C, N, H, W, D\]'),
+    ({'params': {'images': stored_images((3, 1, 2, 2, 3))}}, 'classes'),
+    ({'params': {'images': stored_images((2, 1, 2, 2, 1))}}, 'channels'),
+    ({'params': {'images': stored_images() * np.float32('inf')}}, 'infinite'),
+    ({'labels': np.zeros((2, 3))}, 'labels'),
+    ({'labels': np.array([['a']])}, 'labels'),
+    ({'mean': 0.5}, 'mean'),
+    ({'std': (1.0, 1.0, -1.0)}, 'std'),
+    ({'class_names': ('cat', 'cat')}, 'class_names'),
+    ({'class_names': 'ab'}, 'class_names'),
+    ({'value_range': (1.0, 0.0)}, 'value_range'),
+    ({'spec': {'factor': 2}}, 'spec'),
+    ({'label_regime': ''}, 'label_regime'),
+    ({'provenance': {'device': object()}}, r'provenance\.device'),
+  ],
+)
+def test_bad_fields_are_named(change, message):
+  with pytest.raises(ValueError, match=message):
+    make(**change)
+
+
+READER = """
+import json, sys
+import numpy as np
+file = np.load(sys.argv[1], allow_pickle=False)
+meta = json.loads(file['meta'].tobytes())
+stored = file['params/images']
+if 'decode_code' in meta:
+  scope = {}
+  exec(meta['decode_code'], scope)
+  images = scope['decode'](stored)
+else:
+  images = stored
+images = (images - np.array(meta['mean'])) / np.array(meta['std'])
+assert not {'jax', 'dcjax'} & set(sys.modules)
+np.savez(sys.argv[2], images=images, names=meta['class_names'])
+"""
+
+
+@pytest.mark.parametrize('name', ['identity', 'odd'])
+def test_numpy_alone_opens_the_file_by_its_own_recipe(path, tmp_path, name):
+  artefact = make(name)
+  artefacts.save(path, artefact)
+  out = tmp_path / 'read.npz'
+  subprocess.run([sys.executable, '-c', READER, path, out], check=True)
+  images, _ = artefact.numpy(normalised=True)
+  with np.load(out) as read:
+    np.testing.assert_allclose(
+      read['images'].reshape(images.shape), images, atol=1e-5
+    )
+    assert tuple(read['names']) == CLASSES
+
+
+@pytest.mark.parametrize('name', [name for name in SPECS if name != 'identity'])
+def test_recipe_in_the_file_equals_the_formation(name):
+  stored, scope = stored_images(), {}
+  exec(_recipe.decode_code(SPECS[name], stored.shape[1]), scope)
+  expected = formations.build(SPECS[name]).decode({'images': stored})
+  np.testing.assert_allclose(
+    scope['decode'](stored), expected.images, atol=2e-6
+  )
+
+
+def read_meta(path):
+  with np.load(path) as file:
+    return json.loads(file['meta'].tobytes())
+
+
+def test_recipe_explains_itself(path):
+  artefacts.save(path, make(labels=np.full((2, 3, 5), 0.2)))
+  meta = read_meta(path)
+  assert (meta['format'], meta['version']) == ('dcjax-condensed', 1)
+  assert meta['provenance']['method'] == 'dm'
+  for part in ('allow_pickle=False', "file['labels'][c, m]", '(images - mean)'):
+    assert part in meta['how_to_decode']
+  assert 'decode_code' not in meta
+  artefacts.save(path, make('uniform', value_range=(-2.0, None)))
+  text = read_meta(path)['how_to_decode']
+  assert 'decode_code' in text
+  assert re.search(r'between -2\.0 and unbounded', text)
+
+
+@pytest.mark.parametrize('name', SPECS)
+def test_views_agree(name):
+  artefact = make(name)
+  images, labels = artefact.numpy()
+  batch, mixed = artefact.batch(), artefact.jax(normalised=True)
+  count = formations.decoded_count(artefact.spec, 3)
+  assert images.shape == (2 * count, 7, 8, 3)
+  assert (images.dtype, labels.dtype) == (np.float32, np.int32)
+  np.testing.assert_array_equal(labels, np.repeat([0, 1], count))
+  np.testing.assert_allclose(
+    batch.images.reshape(images.shape), images, atol=2e-6
+  )
+  np.testing.assert_array_equal(mixed.labels.argmax(-1), labels)
+  np.testing.assert_allclose(
+    mixed.images, artefact.numpy(normalised=True)[0], atol=2e-5
+  )
+  expected = (images - np.array(artefact.mean)) / np.array(artefact.std)
+  np.testing.assert_allclose(mixed.images, expected, atol=2e-5)
+
+
+def test_soft_labels_follow_the_decoded_images():
+  labels = np.random.default_rng(0).random((2, 12, 5), np.float32)
+  artefact = make('uniform', labels=labels)
+  np.testing.assert_array_equal(artefact.batch().labels, labels)
+  np.testing.assert_array_equal(artefact.numpy()[1], labels.reshape(24, 5))
+  np.testing.assert_array_equal(artefact.jax().labels, labels.reshape(24, 5))
+
+
+def test_soft_labels_of_the_wrong_length_are_refused():
+  artefact = make('uniform', labels=np.full((2, 3, 5), 0.2))
+  for view in (artefact.numpy, artefact.batch):
+    with pytest.raises(ValueError, match=r'3 entries a class.* 12 images'):
+      view()
+
+
+def test_learnable_formation_decodes_with_its_network(path):
+  formation = formations.learnable(2)
+  params = formation.init(jax.random.key(0), stored_images((2, 1, 8, 8, 3)))
+  artefacts.save(path, make(params=params, spec=formation.spec))
+  artefact = artefacts.load(path)
+  images, labels = artefact.numpy()
+  expected = formation.decode(params).images
+  np.testing.assert_allclose(images, expected.reshape(images.shape), atol=1e-6)
+  np.testing.assert_array_equal(labels, [0] * 4 + [1] * 4)
+  assert 'dcjax.formations.build' in read_meta(path)['how_to_decode']
+  assert artefacts.storage(artefact)['decoder']['numbers'] > 0
+
+
+def test_storage_counts_numbers_and_bytes(path):
+  params = {
+    'images': stored_images().astype(np.float16),
+    'decoder': {'kernel': np.zeros([3, 4], np.float32)},
+  }
+  artefact = make(params=params, labels=np.zeros([2, 3, 2]))
+  numbers = 2 * 3 * 7 * 8 * 3
+  artefacts.save(path, artefact)
+  assert artefacts.storage(artefact) == {
+    'images': {
+      'numbers': numbers,
+      'float32_bytes': 4 * numbers,
+      'disk_bytes': 2 * numbers,
+    },
+    'labels': {'numbers': 12, 'float32_bytes': 48, 'disk_bytes': 48},
+    'decoder': {'numbers': 12, 'float32_bytes': 48, 'disk_bytes': 48},
+    'total': {
+      'numbers': numbers + 24,
+      'float32_bytes': 4 * numbers + 96,
+      'disk_bytes': path.stat().st_size,
+    },
+  }
+  assert artefacts.storage(make())['labels']['numbers'] == 0
+
+
+def test_missing_torch_says_how_to_get_it(path, monkeypatch):
+  monkeypatch.setitem(sys.modules, 'torch', None)
+  for call in (
+    make().torch,
+    lambda: artefacts.export_idc(path, make()),
+    lambda: artefacts.import_idc(path, SPECS['uniform'], mean=[0], std=[1]),
+  ):
+    with pytest.raises(ImportError, match='pip install torch'):
+      call()
+
+
+def test_export_idc_refuses_what_the_format_cannot_hold(path):
+  artefact = make(labels=np.zeros([2, 3, 2]), label_regime='soft')
+  with pytest.raises(ValueError, match="label_regime 'soft'"):
+    artefacts.export_idc(path, artefact)
+
+
+def test_torch_data_set():
+  torch = pytest.importorskip('torch')
+  artefact = make('uniform')
+  images, labels = artefact.numpy(normalised=True)
+  data = artefact.torch(normalised=True, target_transform=lambda t: -t)
+  assert (len(data), data.classes) == (24, ['cat', 'dog'])
+  assert data.class_to_idx == {'cat': 0, 'dog': 1}
+  assert data.targets == labels.tolist()
+  image, label = data[23]
+  assert (image.dtype, tuple(image.shape)) == (torch.float32, (3, 7, 8))
+  assert label == -1
+  np.testing.assert_array_equal(image.permute(1, 2, 0), images[23])
+  loader = torch.utils.data.DataLoader(artefact.torch(), batch_size=24)
+  batch, targets = next(iter(loader))
+  np.testing.assert_array_equal(targets, labels)
+  assert tuple(batch.shape) == (24, 3, 7, 8)
+  soft = make(labels=np.full((2, 3, 5), 0.2)).torch(transform=lambda x: x * 0)
+  assert tuple(soft[0][1].shape) == (5,)
+  assert not soft[0][0].any()
+
+
+def test_idc_round_trip(tmp_path):
+  torch = pytest.importorskip('torch')
+  artefact = make('uniform')
+  path = tmp_path / 'data.pt'
+  artefacts.export_idc(path, artefact)
+  images, labels = torch.load(path, weights_only=True)
+  assert (images.dtype, labels.dtype) == (torch.float32, torch.int64)
+  stored = artefact.params['images']
+  np.testing.assert_array_equal(images[4], stored[1, 1].transpose(2, 0, 1))
+  assert labels.tolist() == [0, 0, 0, 1, 1, 1]
+  read = artefacts.import_idc(
+    path, artefact.spec, mean=artefact.mean, std=artefact.std
+  )
+  np.testing.assert_array_equal(read.params['images'], stored)
+  assert read.class_names == ('0', '1')
+
+
+@pytest.mark.parametrize(
+  ('content', 'message'),
+  [
+    (lambda t: {'data': t.zeros(2)}, 'two tensors'),
+    (lambda t: [t.zeros(2), t.zeros(2)], 'float images'),
+    (lambda t: [t.zeros(2, 3, 4, 4), t.zeros(2)], 'integer label'),
+    (lambda t: [t.zeros(2, 3, 4, 4), t.tensor([0, 2])], 'classes'),
+    (lambda t: [t.zeros(3, 3, 4, 4), t.tensor([0, 0, 1])], 'equally many'),
+  ],
+)
+def test_import_idc_refuses_other_files(tmp_path, content, message):
+  torch = pytest.importorskip('torch')
+  path = tmp_path / 'data.pt'
+  torch.save(content(torch), path)
+  with pytest.raises(ValueError, match=message):
+    artefacts.import_idc(path, SPECS['uniform'], mean=[0] * 3, std=[1] * 3)

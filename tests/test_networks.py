@@ -1,0 +1,247 @@
+"""Networks: parameter counts, initialisation, forms of convolution, adapters."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch_layout
+from flax import nnx
+
+from dcjax import networks
+from dcjax.base import Outputs
+
+
+def _count(network):
+  variables = jax.eval_shape(network.init, jax.random.key(0))
+  return sum(leaf.size for leaf in jax.tree.leaves(variables.params))
+
+
+@pytest.mark.parametrize(
+  ('shape', 'classes', 'options', 'count'),
+  [
+    ((28, 28, 1), 10, {}, 317_706),
+    ((32, 32, 3), 10, {}, 320_010),
+    ((32, 32, 3), 10, {'norm': 'batch'}, 320_010),
+    ((28, 28, 1), 10, {'width': 32}, 24_138),
+    ((32, 32, 3), 10, {'width': 256}, 1_229_834),
+    ((28, 28, 1), 10, {'depth': 1}, 329_226),
+    ((32, 32, 3), 10, {'depth': 4}, 452_490),
+    ((28, 28, 1), 10, {'norm': 'none'}, 316_938),
+    ((28, 28, 1), 10, {'norm': 'layer'}, 661_002),
+    ((32, 32, 3), 10, {'pooling': 'none'}, 1_610_250),
+    ((32, 32, 3), 100, {}, 504_420),
+    ((64, 64, 1), 8, {'depth': 4}, 461_448),
+    ((64, 64, 3), 200, {'depth': 4}, 857_160),
+  ],
+)
+def test_convnet_has_the_reference_parameter_count(
+  shape, classes, options, count
+):
+  assert _count(networks.convnet(shape, classes, **options)) == count
+
+
+@pytest.mark.parametrize('name', ['28x1', '32x3'])
+def test_convnet_forward_meets_the_reference(golden, name):
+  data = golden(f'matchloss_convnet3_w16_{name}')
+  images = torch_layout.images(data['x_real'])
+  network = networks.convnet(images.shape[1:], 10, width=16)
+  outputs, _ = network.apply(torch_layout.convnet(data), images, False)
+  np.testing.assert_allclose(
+    outputs.logits, data['logits_real'], atol=1e-5, rtol=1e-4
+  )
+  for block, tap in enumerate(outputs.taps):
+    reference = torch_layout.images(data[f'feat{block}_real'])
+    np.testing.assert_allclose(tap, reference, atol=1e-5, rtol=1e-4)
+
+
+def test_initialisation_is_uniform_with_torch_bounds():
+  network = networks.convnet((32, 32, 3), 10, width=128)
+  params = network.init(jax.random.key(3)).params
+  for layer, bound in (
+    ('conv0', 0.19245),
+    ('conv1', 0.029463),
+    ('classifier', 0.022097),
+  ):
+    kernel = np.asarray(params[layer]['kernel'])
+    assert np.abs(kernel).max() <= bound * 1.0001
+    assert kernel.std() == pytest.approx(bound / np.sqrt(3), rel=0.03)
+    bias = np.asarray(params[layer]['bias'])
+    assert 0 < np.abs(bias).max() <= bound * 1.0001
+  assert np.all(np.asarray(params['norm0']['scale']) == 1)
+  assert np.all(np.asarray(params['norm0']['bias']) == 0)
+
+
+def test_he_fan_out_scheme():
+  shapes = {'conv': {'kernel': jax.ShapeDtypeStruct((3, 3, 16, 64), 'float32')}}
+  kernel = networks.draw_params(jax.random.key(0), shapes, 'he_fan_out')
+  std = np.asarray(kernel['conv']['kernel']).std()
+  assert std == pytest.approx(np.sqrt(2 / (9 * 64)), rel=0.03)
+
+
+@pytest.mark.parametrize(('size', 'padding'), [(3, 1), (3, 3), (1, 0), (5, 2)])
+def test_forms_of_convolution_agree_to_second_order(size, padding):
+  key = jax.random.key(0)
+  images = jax.random.normal(key, (2, 6, 6, 3))
+  kernel = jax.random.normal(jax.random.fold_in(key, 1), (size, size, 3, 4))
+  direction = jax.random.normal(jax.random.fold_in(key, 2), kernel.shape)
+
+  def all_orders(form):
+    def first(images, kernel):
+      def loss(kernel):
+        result = networks.convolve(
+          images, kernel, padding=padding, form=form
+        )
+        return jnp.sum(jnp.sin(result))
+
+      return jax.grad(loss)(kernel)
+
+    def second(images, kernel):
+      return jnp.vdot(first(images, kernel), direction)
+
+    value = networks.convolve(images, kernel, padding=padding, form=form)
+    return value, first(images, kernel), jax.grad(second, (0, 1))(images, kernel)
+
+  expected = jax.jit(lambda: all_orders('lax'))()
+  for form in ('patches', 'hybrid'):
+    result = jax.jit(lambda form=form: all_orders(form))()
+    jax.tree.map(
+      lambda a, b: np.testing.assert_allclose(a, b, atol=2e-4, rtol=2e-4),
+      result,
+      expected,
+    )
+
+
+@pytest.mark.parametrize('form', ['lax', 'patches', 'hybrid'])
+def test_strided_convolution(form):
+  images = jax.random.normal(jax.random.key(0), (2, 7, 8, 3))
+  kernel = jax.random.normal(jax.random.key(1), (3, 3, 3, 5))
+  result = networks.convolve(images, kernel, padding=1, stride=2, form=form)
+  expected = networks.convolve(images, kernel, padding=1, form='lax')
+  np.testing.assert_allclose(result, expected[:, ::2, ::2], atol=1e-5)
+
+
+def test_class_axis_by_vmap_equals_one_by_one():
+  network = networks.convnet((16, 16, 3), 4, width=8, conv_form='hybrid')
+  variables = network.init(jax.random.key(0))
+  images = jax.random.normal(jax.random.key(1), (3, 2, 16, 16, 3))
+
+  def kernel_gradient(images):
+    def loss(params):
+      outputs, _ = network.apply(variables._replace(params=params), images, True)
+      return jnp.sum(outputs.logits**2)
+
+    return jax.grad(loss)(variables.params)['conv1']['kernel']
+
+  together = jax.jit(jax.vmap(kernel_gradient))(images)
+  for label in range(3):
+    np.testing.assert_allclose(
+      together[label], kernel_gradient(images[label]), atol=1e-3, rtol=1e-3
+    )
+
+
+@pytest.mark.parametrize('norm', ['instance', 'batch', 'layer', 'group', 'none'])
+def test_every_norm_runs_and_batch_norm_tracks(norm):
+  network = networks.convnet((8, 8, 3), 3, width=4, depth=2, norm=norm)
+  variables = network.init(jax.random.key(0))
+  images = jax.random.normal(jax.random.key(1), (5, 8, 8, 3)) + 3
+  outputs, state = network.apply(variables, images, True)
+  assert outputs.logits.shape == (5, 3)
+  assert outputs.embedding.shape == (5, 4 * 2 * 2)
+  if norm != 'batch':
+    assert state == {}
+    return
+  moved = state['batch_stats']['norm0']['mean']
+  assert float(jnp.abs(moved).max()) > 0
+  start = variables.state['batch_stats']['norm0']
+  assert np.all(np.asarray(start['var']) == 1)
+
+
+@pytest.mark.parametrize('pooling', ['avg', 'max', 'none'])
+@pytest.mark.parametrize('activation', ['relu', 'sigmoid', 'leaky_relu', 'swish'])
+def test_every_activation_and_pooling(activation, pooling):
+  network = networks.convnet(
+    (8, 8, 1), 3, width=4, depth=1, activation=activation, pooling=pooling
+  )
+  outputs, _ = network.apply(
+    network.init(jax.random.key(0)), jnp.ones((2, 8, 8, 1)), False
+  )
+  assert np.isfinite(outputs.logits).all()
+
+
+@pytest.mark.parametrize(
+  ('options', 'message'),
+  [
+    ({'norm': 'batchnorm'}, "norm 'batchnorm'.*instance"),
+    ({'pooling': 'mean'}, "pooling 'mean'.*avg"),
+    ({'activation': 'gelu'}, "activation 'gelu'.*relu"),
+    ({'depth': 9}, 'depth 9'),
+    ({'depth': 0}, 'depth 0'),
+    ({'width': 0}, 'width 0'),
+    ({'width': 6, 'norm': 'group'}, 'multiple of 4'),
+    ({'conv_form': 'fft'}, "'fft'.*patches"),
+  ],
+)
+def test_bad_options_are_named(options, message):
+  with pytest.raises(ValueError, match=message):
+    networks.convnet((32, 32, 3), 10, **options)
+
+
+def test_unknown_network_and_option_list_the_known():
+  with pytest.raises(ValueError, match=r"network 'vit'.*convnet"):
+    networks.build({'name': 'vit'}, (32, 32, 3), 10)
+  with pytest.raises(ValueError, match=r"no option 'widht'.*width"):
+    networks.build({'name': 'convnet', 'widht': 3}, (32, 32, 3), 10)
+
+
+class _Linen(nn.Module):
+  @nn.compact
+  def __call__(self, images, train=False):
+    x = nn.BatchNorm(use_running_average=not train)(images)
+    return nn.Dense(3)(x.reshape(x.shape[0], -1))
+
+
+class _Nnx(nnx.Module):
+  def __init__(self, rngs):
+    self.norm = nnx.BatchNorm(2, rngs=rngs)
+    self.linear = nnx.Linear(4 * 4 * 2, 3, rngs=rngs)
+
+  def __call__(self, images):
+    x = self.norm(images)
+    return self.linear(x.reshape(x.shape[0], -1))
+
+
+@pytest.mark.parametrize('kind', ['linen', 'nnx'])
+def test_adapters_for_own_modules(kind):
+  if kind == 'linen':
+    network = networks.from_linen(_Linen(), (4, 4, 2))
+  else:
+    network = networks.from_nnx(lambda rngs: _Nnx(rngs))
+  variables = network.init(jax.random.key(0))
+  other = network.init(jax.random.key(1))
+  images = jax.random.normal(jax.random.key(2), (5, 4, 4, 2)) + 2
+
+  @jax.jit
+  def run(variables):
+    outputs, state = network.apply(variables, images, True)
+    return outputs, state
+
+  outputs, state = run(variables)
+  assert isinstance(outputs, Outputs)
+  assert outputs.logits.shape == (5, 3)
+  assert jax.tree.structure(state) == jax.tree.structure(variables.state)
+  moved = jax.tree.map(
+    lambda a, b: float(jnp.abs(a - b).max()), state, variables.state
+  )
+  assert max(jax.tree.leaves(moved)) > 0
+  assert not np.allclose(outputs.logits, run(other)[0].logits)
+  frozen, same = network.apply(variables, images, False)
+  jax.tree.map(np.testing.assert_array_equal, same, variables.state)
+  assert not np.allclose(frozen.logits, outputs.logits)
+
+  def loss(params):
+    outputs, _ = network.apply(variables._replace(params=params), images, True)
+    return jnp.sum(outputs.logits**2)
+
+  gradient = jax.grad(loss)(variables.params)
+  assert jax.tree.structure(gradient) == jax.tree.structure(variables.params)

@@ -1,0 +1,195 @@
+"""Gradient and feature distances against the reference's numbers."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch_layout
+
+from dcjax import matching, networks, objectives
+from dcjax.base import Batch
+
+_NAMES = {'mse': 'squared', 'l1': 'l1', 'l1_mean': 'l1_mean', 'cos': 'cosine'}
+_TENSORS = [
+  'conv1_w',
+  'conv1_b',
+  'norm1_scale',
+  'norm1_shift',
+  'conv2_w',
+  'conv2_b',
+  'norm2_scale',
+  'norm2_shift',
+  'fc_w',
+  'fc_b',
+]
+
+
+def _gradients(data, side):
+  return {t: torch_layout.weight(data[f'{side}_{t}']) for t in _TENSORS}
+
+
+@pytest.mark.parametrize('reference', list(_NAMES))
+def test_idc_distances(golden, reference):
+  data = golden('matching_losses')
+  real, fake = _gradients(data, 'real'), _gradients(data, 'syn')
+  distance = _NAMES[reference]
+  for layer in ('conv1', 'conv2', 'fc'):
+    value = getattr(objectives, distance)(
+      real[f'{layer}_w'], fake[f'{layer}_w']
+    )
+    expected = data[f'idc_{reference}_per_tensor_{layer}']
+    np.testing.assert_allclose(value, expected, rtol=1e-4)
+  totals = {'conv': 'total_default', 'conv+classifier': 'total_fc'}
+  if reference != 'cos':
+    totals['all'] = 'total_bias_fc'
+  for tensors, name in totals.items():
+    value = objectives.gradient_distance(
+      real, fake, distance=distance, tensors=tensors
+    )
+    expected = data[f'idc_{reference}_{name}']
+    np.testing.assert_allclose(value, expected, rtol=1e-4)
+  gradient = jax.grad(getattr(objectives, distance), 1)(
+    real['conv1_w'], fake['conv1_w']
+  )
+  expected = torch_layout.weight(data[f'idc_{reference}_dsyn_conv1'])
+  np.testing.assert_allclose(gradient, expected, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+  ('reference', 'distance', 'tensors'),
+  [
+    ('dc_ours', 'cosine', 'weights'),
+    ('dc_mse', 'whole_squared', 'all'),
+    ('dc_cos', 'whole_cosine', 'all'),
+  ],
+)
+def test_dc_distances(golden, reference, distance, tensors):
+  data = golden('matching_losses')
+  value = objectives.gradient_distance(
+    _gradients(data, 'real'),
+    _gradients(data, 'syn'),
+    distance=distance,
+    tensors=tensors,
+  )
+  np.testing.assert_allclose(value, data[reference], rtol=1e-4)
+
+
+def test_cosine_of_layer_norm_affine_and_of_zero_gradients(golden):
+  data = golden('matching_losses')
+  value = objectives.cosine(
+    torch_layout.weight(data['ln_real']), torch_layout.weight(data['ln_syn'])
+  )
+  np.testing.assert_allclose(value, data['dc_ours_3d'], rtol=1e-4)
+  zero = torch_layout.weight(data['edge_real_zero'])
+  other = torch_layout.weight(data['edge_syn'])
+  np.testing.assert_allclose(
+    objectives.cosine(zero, other), data['edge_idc_cos'], rtol=1e-5
+  )
+  gradient = jax.grad(objectives.cosine, 1)(zero, jnp.zeros_like(other))
+  assert np.isfinite(gradient).all()
+
+
+_CASES = [
+  ('idc_mse', objectives.gradient_matching('squared')),
+  ('idc_l1', objectives.gradient_matching('l1')),
+  ('idc_cos', objectives.gradient_matching('cosine')),
+  ('idc_mse_bias_fc', objectives.gradient_matching('squared', tensors='all')),
+  ('idc_feat', objectives.feature_matching()),
+  ('dc_ours', objectives.gradient_matching('cosine', tensors='weights')),
+  ('dc_mse', objectives.gradient_matching('whole_squared', tensors='all')),
+  ('dc_cos', objectives.gradient_matching('whole_cosine', tensors='all')),
+]
+
+
+@pytest.mark.parametrize('name', ['28x1', '32x3'])
+@pytest.mark.parametrize(
+  ('reference', 'objective'), _CASES, ids=[c[0] for c in _CASES]
+)
+def test_whole_matching_loss_and_image_gradient(
+  golden, name, reference, objective
+):
+  data = golden(f'matchloss_convnet3_w16_{name}')
+  network = networks.convnet(
+    torch_layout.images(data['x_real']).shape[1:], 10, width=16
+  )
+  variables = torch_layout.convnet(data)
+  label = jax.nn.one_hot(int(data['label']), 10)
+
+  def batch(images):
+    images = torch_layout.images(images)
+    labels = jnp.broadcast_to(label, (images.shape[0], 10))
+    return Batch(images[None], labels[None])
+
+  metrics, gradient = jax.jit(
+    lambda variables, real, fake: matching.match_and_gradient(
+      network,
+      variables,
+      real,
+      fake,
+      jax.random.key(0),
+      objective=objective,
+    )
+  )(variables, batch(data['x_real']), batch(data['x_syn']))
+  np.testing.assert_allclose(metrics['loss'], data[reference], rtol=1e-4)
+  expected = torch_layout.images(data[f'{reference}_dx'])
+  np.testing.assert_allclose(
+    gradient.images[0],
+    expected,
+    rtol=1e-3,
+    atol=1e-5 * np.abs(expected).max() + 1e-9,
+  )
+
+
+def test_real_gradient_meets_the_reference(golden):
+  data = golden('matchloss_convnet3_w16_32x3')
+  network = networks.convnet((32, 32, 3), 10, width=16)
+  images = torch_layout.images(data['x_real'])
+  labels = jnp.broadcast_to(jax.nn.one_hot(int(data['label']), 10), (6, 10))
+  gradient = objectives.network_gradient(
+    network, torch_layout.convnet(data), Batch(images, labels)
+  )
+  expected = torch_layout.convnet(data, prefix='g_real/').params
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=2e-6),
+    gradient,
+    expected,
+  )
+
+
+def test_weights_leave_padding_out():
+  network = networks.convnet((8, 8, 1), 3, width=4, depth=2)
+  variables = network.init(jax.random.key(0))
+  images = jax.random.normal(jax.random.key(1), (5, 8, 8, 1))
+  labels = jax.nn.one_hot(jnp.ones(5, int), 3)
+  short = Batch(images[:3], labels[:3])
+  padded = Batch(images, labels, jnp.array([1.0, 1, 1, 0, 0]))
+  for objective in (
+    objectives.gradient_matching(),
+    objectives.feature_matching((0, 1)),
+  ):
+    fake = Batch(images[::-1], labels)
+    losses = [
+      objective.loss(network, variables, real, fake, jax.random.key(0))[0]
+      for real in (short, padded)
+    ]
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+
+
+def test_bad_names_list_the_known():
+  with pytest.raises(ValueError, match=r"distance 'l2'.*squared"):
+    objectives.gradient_matching('l2')
+  with pytest.raises(ValueError, match=r"tensors 'fc'.*conv"):
+    objectives.gradient_matching(tensors='fc')
+  with pytest.raises(ValueError, match=r"objective 'grad'.*gradient"):
+    objectives.build({'name': 'grad'})
+  network = networks.convnet((8, 8, 1), 3, width=4, depth=2)
+  batch = Batch(jnp.ones((1, 2, 8, 8, 1)), jnp.ones((1, 2, 3)) / 3)
+  with pytest.raises(ValueError, match='2 block outputs'):
+    matching.match(
+      network,
+      network.init(jax.random.key(0)),
+      batch,
+      batch,
+      jax.random.key(0),
+      objective=objectives.feature_matching((5,)),
+    )

@@ -1,0 +1,369 @@
+"""The report page and the pictures in it."""
+
+import base64
+import html.parser
+import importlib
+import io
+import pathlib
+import re
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+FOLDER = pathlib.Path(__file__).resolve().parent.parent / 'experiments'
+
+
+@pytest.fixture(autouse=True)
+def experiments_on_path(monkeypatch):
+  monkeypatch.setattr(sys, 'path', [str(FOLDER), *sys.path])
+
+
+@pytest.fixture
+def pictures():
+  return importlib.import_module('pictures')
+
+
+@pytest.fixture
+def report():
+  return importlib.import_module('report')
+
+
+def evaluation(mean, images=40, **changes):
+  return {
+    'last_mean': mean,
+    'last_std': 0.0123,
+    'best_mean': mean + 0.02,
+    'best_std': 0.004,
+    'per_seed_last': [mean, mean, mean],
+    'images': images,
+    'network': 'convnet3',
+    'epochs': 1000,
+    'label_regime': 'hard',
+    'seconds': 61.0,
+    **changes,
+  }
+
+
+def fake_results(**changes):
+  sizes = {'numbers': 30720, 'float32_bytes': 122880, 'disk_bytes': 122880}
+  return {
+    'method': 'IDC',
+    'dataset': 'digits',
+    'ipc': 10,
+    'formation': {'name': 'uniform', 'factor': 2},
+    'headline': 'condensed',
+    'config_file': 'experiments/configs/idc.py',
+    'evaluations': {
+      'random': evaluation(0.512),
+      'herding': evaluation(0.555),
+      'condensed': evaluation(0.678, images=400),
+      'initial': evaluation(0.5),
+    },
+    'storage': {'images': sizes, 'total': sizes},
+    'seconds': {'condense': 7325.0, 'evaluate': 61.0, 'total': 7386.0},
+    'environment': {'device': 'cpu', 'jax': '0.10.2'},
+    'checkpoints': [
+      {
+        'outer': outer,
+        'seconds': 60.0 * outer,
+        'accuracy_mean': 0.4 + 0.02 * outer,
+        'accuracy_std': 0.01,
+      }
+      for outer in range(1, 11)
+    ],
+    **changes,
+  }
+
+
+def fake_metrics(count=1000):
+  return [
+    {'outer': i, 'step': 100 * i, 'loss': 100 / (i + 1), 'seconds': float(i)}
+    for i in range(count)
+  ]
+
+
+def fake_pictures():
+  generator = np.random.default_rng(0)
+  return {
+    name: generator.integers(0, 256, (20, 30, 3)).astype(np.uint8)
+    for name in ('real', 'initial', 'condensed')
+  }
+
+
+class Page(html.parser.HTMLParser):
+  """Collects tags, attributes and text; notes tags that do not match."""
+
+  VOID = ('meta', 'img', 'br', 'link')
+
+  def __init__(self, source):
+    super().__init__()
+    self.tags, self.attributes, self.text = [], [], ''
+    self.open, self.rows = [], []
+    self.feed(source)
+    self.close()
+
+  def handle_starttag(self, tag, attrs):
+    self.tags.append(tag)
+    self.attributes += attrs
+    if tag == 'tr':
+      self.rows.append([])
+    if tag in ('td', 'th'):
+      self.rows[-1].append('')
+    if tag not in self.VOID:
+      self.open.append(tag)
+
+  def handle_startendtag(self, tag, attrs):
+    self.tags.append(tag)
+    self.attributes += attrs
+
+  def handle_endtag(self, tag):
+    assert self.open.pop() == tag
+
+  def handle_data(self, data):
+    self.text += data
+    if self.open and self.open[-1] in ('td', 'th'):
+      self.rows[-1][-1] += data
+
+
+@pytest.fixture
+def write(report, tmp_path):
+  def written(**changes):
+    settings = {
+      'config': {'ipc': 10, 'seed': 0, 'optimiser': {'learning_rate': 0.005}},
+      'results': fake_results(),
+      'metrics': fake_metrics(),
+      'pictures': fake_pictures(),
+    }
+    path = report.write_report(tmp_path, **settings | changes)
+    assert [file.name for file in tmp_path.iterdir()] == ['report.html']
+    page = Page(path.read_text(encoding='utf-8'))
+    assert page.open == []
+    return page
+
+  return written
+
+
+def test_report_shows_every_part(write, tmp_path):
+  page = write()
+  for part in (
+    'IDC on digits',
+    '10 stored images per class',
+    'multi-formation factor 2',
+    '67.8 ± 1.2 %',
+    '51.2 ± 1.2 %',
+    'condensed set: +16.6 points',
+    'over 3 networks',
+    'Real images',
+    'Start of the condensation',
+    'Condensed images, as stored',
+    'labels: hard',
+    'test accuracy in %',
+    'minutes of condensation',
+    'artefact.load(',
+    str(tmp_path / 'condensed.npz'),
+    '--config.seed=1',
+    '--config=experiments/configs/idc.py',
+    '2 h 2 min',
+    '122.9 kB',
+  ):
+    assert part in page.text, part
+  assert page.tags.count('img') == 3
+  assert page.tags.count('svg') == 2
+  assert ['optimiser.learning_rate', '0.005'] in page.rows
+  assert ['jax', '0.10.2'] in page.rows
+
+
+def test_report_tabulates_baselines_after_the_headline(write):
+  rows = write().rows
+  header = next(i for i, row in enumerate(rows) if 'last epoch' in row)
+  assert 'best epoch (picked on test data, not the headline)' in rows[header]
+  first, *others = rows[header + 1 : header + 5]
+  assert first[:6] == [
+    'condensed set',
+    '67.8 ± 1.2 %',
+    '69.8 ± 0.4 %',
+    'hard',
+    '400',
+    '122.9 kB',
+  ]
+  assert others[0][:3] == ['random real images', '51.2 ± 1.2 %', '53.2 ± 0.4 %']
+  assert len(others) == 3
+
+
+def test_report_needs_nothing_else(write, tmp_path):
+  page = write()
+  source = (tmp_path / 'report.html').read_text(encoding='utf-8')
+  assert not {'script', 'link', 'iframe', 'object', 'a'} & set(page.tags)
+  assert not re.search(
+    r'https?:|//|@import', re.sub('"data:[^"]*"', '', source)
+  )
+  for name, value in page.attributes:
+    if name in ('src', 'href', 'srcset', 'xlink:href'):
+      assert value.startswith(('data:image/png;base64,', '#')), value
+  for target in re.findall(r'url\(([^)]*)\)', source):
+    assert target.startswith('#')
+  ids = [value for name, value in page.attributes if name == 'id']
+  assert len(ids) == len(set(ids))
+  used = re.findall(r'(?:url\(|href=")#([^)"]*)', source)
+  assert used
+  assert set(used) <= set(ids)
+
+
+def test_report_holds_the_pictures(write):
+  page = write()
+  sources = [value for name, value in page.attributes if name == 'src']
+  for source, array in zip(sources, fake_pictures().values(), strict=True):
+    content = base64.b64decode(source.partition('base64,')[2])
+    shown = np.asarray(Image.open(io.BytesIO(content)))
+    np.testing.assert_array_equal(shown[::8, ::8], array)
+
+
+def test_report_suits_dark_and_narrow_screens(write, tmp_path):
+  page = write()
+  source = (tmp_path / 'report.html').read_text(encoding='utf-8')
+  assert 'color-scheme: light dark' in source
+  assert ('name', 'viewport') in page.attributes
+  assert 'currentColor' in source
+  assert '#010203' not in source
+
+
+def test_report_escapes_all_text(write):
+  evil = '<script>alert("x")</script> & co'
+  page = write(
+    config={'ke<y': evil, 'deep': {'list': [evil]}},
+    results=fake_results(
+      method=evil,
+      dataset='<b>',
+      formation={'name': evil, 'factor': '<i>'},
+      config_file=evil,
+      artefact='a<b.npz',
+      environment={'<u>': evil},
+      evaluations={
+        'condensed': evaluation(0.5, label_regime=evil, network=evil),
+        '<em>': evaluation(0.4),
+      },
+      seconds={'<s>': 1.0},
+    ),
+    pictures={'"><x>': fake_pictures()['real']},
+  )
+  assert not {'script', 'u', 'x', 'em', 'i', 's'} & set(page.tags)
+  assert f'{evil} on <b>' in page.text
+  assert 'a<b.npz' in page.text
+
+
+@pytest.mark.parametrize(
+  ('results', 'metrics'),
+  [
+    ({}, []),
+    ({'method': 'dm', 'evaluations': {'condensed': {}}}, [{'loss': 1.0}]),
+    (
+      {
+        'evaluations': {'random': {'last_mean': 0.5}},
+        'checkpoints': [{'outer': 1, 'accuracy_mean': 0.5}],
+      },
+      [{'step': 1, 'loss': float('nan')}, {'step': 2, 'loss': -1.0}],
+    ),
+    ({'storage': {'images': {'numbers': 4}}, 'checkpoints': None}, []),
+  ],
+)
+def test_report_leaves_out_what_is_missing(write, results, metrics):
+  page = write(config={}, results=results, metrics=metrics, pictures=None)
+  assert 'artefact.load(' in page.text
+  assert 'None' not in page.text
+  assert 'nan' not in page.text
+  assert 'img' not in page.tags
+  assert 'Settings' not in page.text
+  assert ('Curves' in page.text) == bool(metrics)
+
+
+def test_grid_has_one_row_per_class(pictures):
+  images = np.zeros([2, 3, 4, 5, 3], np.float32)
+  images[1, 2] = 1
+  grid = pictures.image_grid(images, gap=1)
+  assert (grid.dtype, grid.shape) == (np.uint8, (9, 17, 3))
+  assert (grid[5:, 12:] == 255).all()
+  assert not grid[:4, :5].any()
+  assert (grid[4] == 127).all()
+  assert (grid[:, 5] == 127).all()
+  assert pictures.image_grid(images, max_columns=2).shape == (10, 12, 3)
+
+
+def test_grid_scales_values(pictures):
+  images = np.array([-2.0, 0.0, 2.0]).reshape(1, 3, 1, 1, 1)
+  for value_range, expected in (
+    ((0.0, 1.0), [0, 0, 255]),
+    ((None, None), [0, 128, 255]),
+    ((-4.0, None), [85, 170, 255]),
+  ):
+    grid = pictures.image_grid(images, value_range=value_range, gap=0)
+    assert grid.ravel().tolist() == expected
+  constant = pictures.image_grid(images * 0, value_range=(None, None))
+  assert constant.shape == (1, 7, 1)
+  raw = np.arange(6, dtype=np.uint8).reshape(1, 1, 2, 3, 1)
+  np.testing.assert_array_equal(pictures.image_grid(raw), raw[0, 0])
+
+
+def test_grid_refuses_other_ranks(pictures):
+  with pytest.raises(
+    ValueError, match=r'\[C, N, H, W, D\], got \(3, 4, 4, 1\)'
+  ):
+    pictures.image_grid(np.zeros([3, 4, 4, 1]))
+
+
+@pytest.mark.parametrize(
+  ('shape', 'scale', 'size'),
+  [
+    ((4, 6, 3), 3, (18, 12)),
+    ((4, 6, 1), None, (48, 32)),
+    ((400, 300), None, (600, 800)),
+    ((1200, 1100, 3), None, (1100, 1200)),
+  ],
+)
+def test_png_is_enlarged_pixel_by_pixel(pictures, tmp_path, shape, scale, size):
+  array = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+  pictures.save_png(tmp_path / 'picture.png', array, scale)
+  image = Image.open(tmp_path / 'picture.png')
+  assert image.size == size
+  step = size[1] // shape[0]
+  np.testing.assert_array_equal(
+    np.asarray(image)[step - 1 :: step, ::step],
+    array.reshape(np.squeeze(array).shape),
+  )
+
+
+def test_large_pictures_are_shrunk_on_request(pictures):
+  content = pictures.encode_png(np.zeros([50, 100], np.uint8), 1, max_side=20)
+  assert Image.open(io.BytesIO(content)).size == (20, 10)
+
+
+def test_png_refuses_what_is_no_picture(pictures, tmp_path):
+  for array in (np.zeros([4, 4]), np.zeros([4, 4, 2], np.uint8)):
+    with pytest.raises(ValueError, match='a picture must be uint8'):
+      pictures.save_png(tmp_path / 'picture.png', array)
+  with pytest.raises(ValueError, match='scale must be at least 1, got 0'):
+    pictures.save_png(tmp_path / 'x.png', np.zeros([4, 4], np.uint8), 0)
+  assert not list(tmp_path.iterdir())
+
+
+def test_curve_draws_lines_bands_and_levels(pictures):
+  figure = pictures.curve(
+    {'a': ([1, 2, 3], [1.0, 2.0, 4.0]), 'b': ([1, 2], [3.0, 3.0])},
+    bands={'a': [0.1, 0.1, 0.1]},
+    levels={'random': 2.5},
+    x_label='steps',
+    y_label='loss',
+    log=True,
+  )
+  (axes,) = figure.axes
+  assert [line.get_label() for line in axes.lines] == ['a', 'b', 'random']
+  assert axes.lines[0].get_ydata().tolist() == [1.0, 2.0, 4.0]
+  assert len(axes.collections) == 1
+  assert (axes.get_xlabel(), axes.get_ylabel()) == ('steps', 'loss')
+  assert axes.get_yscale() == 'log'
+
+
+def test_long_curves_are_averaged(write):
+  page = write(metrics=fake_metrics(100_000))
+  assert len(max((v for n, v in page.attributes if n == 'd'), key=len)) < 20_000
