@@ -28,7 +28,7 @@ from dcjax.base import (
   Outputs,
   Variables,
 )
-from dcjax.condensing import CondenseState, Condenser, condenser
+from dcjax.condensing import Condenser, CondenseState, condenser
 from dcjax.evaluation import evaluate
 from dcjax.matching import match, match_and_gradient
 

@@ -217,9 +217,7 @@ def condenser(
     return state, metrics
 
   def step(state, key, data):
-    image_key, inner_key = jax.random.split(
-      jax.random.fold_in(key, state.step)
-    )
+    image_key, inner_key = jax.random.split(jax.random.fold_in(key, state.step))
     state, metrics = image_step(image_key, state, data)
     inner_state, inner_metrics = inner.update(
       inner_key, state.inner, data, formation.decode(state.params)

@@ -57,9 +57,7 @@ def herding(features: Array, labels: np.ndarray, ipc: int) -> Array:
   counts = np.bincount(labels)
   for label, count in enumerate(counts):
     if count < ipc:
-      raise ValueError(
-        f'ipc {ipc}: class {label} holds only {count} images'
-      )
+      raise ValueError(f'ipc {ipc}: class {label} holds only {count} images')
   order = np.argsort(labels, kind='stable')
   starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
   places = starts[:, None] + np.minimum(

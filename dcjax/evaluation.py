@@ -224,9 +224,7 @@ def evaluator(
 
   def test(state, images, answers):
     def one(train_state):
-      return _accuracy(
-        network, train_state, images, answers, normalise, scale
-      )
+      return _accuracy(network, train_state, images, answers, normalise, scale)
 
     return over_seeds(one)(state[0])
 
@@ -289,9 +287,7 @@ def _over_seeds(strategy):
     return jax.vmap
   if strategy == 'scan':
     return lambda f: lambda *xs: jax.lax.map(lambda args: f(*args), xs)
-  raise ValueError(
-    f"seeds {strategy!r}: must be one of 'auto', 'scan', 'vmap'"
-  )
+  raise ValueError(f"seeds {strategy!r}: must be one of 'auto', 'scan', 'vmap'")
 
 
 def _walk(data, protocol):
@@ -330,9 +326,7 @@ def _train_epochs(network, protocol, data, state, epochs, key, augment, mix):
   def draw(key, source):
     source, positions, weights = walk.next(key, data.count[None], source)
     chosen = positions[0]
-    batch = training.Batch(
-      data.images[chosen], data.labels[chosen], weights[0]
-    )
+    batch = training.Batch(data.images[chosen], data.labels[chosen], weights[0])
     return source, batch
 
   train_state, source, metrics = training.fit(

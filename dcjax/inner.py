@@ -94,9 +94,7 @@ def train_on_real(
   def draw_from(real):
     def draw(key, source):
       source, positions, _ = walk.next(key, whole, source)
-      return source, sampling.mixed_batch(
-        real, positions[0], None, num_classes
-      )
+      return source, sampling.mixed_batch(real, positions[0], None, num_classes)
 
     return draw
 

@@ -33,8 +33,9 @@ def sgd(
   if clear_at is not None:
     trace = _cleared(trace, clear_at)
   return optax.chain(
-    optax.add_decayed_weights(weight_decay) if weight_decay else
-    optax.identity(),
+    optax.add_decayed_weights(weight_decay)
+    if weight_decay
+    else optax.identity(),
     trace if momentum else optax.identity(),
     optax.scale_by_learning_rate(learning_rate),
   )
@@ -94,7 +95,7 @@ def sweep_sgd(learning_rate: float, momentum: float = 0.5) -> ImageOptimizer:
 
   Args:
     learning_rate: of one step.
-    momentum: decay of the velocity at every step.
+    momentum: decay of the velocity at every step, in [0, 1).
 
   Returns:
     An `ImageOptimizer` for parameters whose leaves have a leading class axis
@@ -113,10 +114,7 @@ def sweep_sgd(learning_rate: float, momentum: float = 0.5) -> ImageOptimizer:
     steps = steps.reshape(-1, *(1,) * (velocity.ndim - 1))
     decay = momentum**steps
     # momentum + ... + momentum^steps
-    if momentum == 1:
-      total = steps
-    else:
-      total = momentum * (1 - decay) / (1 - momentum)
+    total = momentum * (1 - decay) / (1 - momentum)
     return -learning_rate * total * velocity, decay * velocity
 
   def init(params):
@@ -133,9 +131,7 @@ def sweep_sgd(learning_rate: float, momentum: float = 0.5) -> ImageOptimizer:
   def update(gradient, state, params=None):
     del params
     velocity = jax.tree.map(lambda g, v: momentum * v + g, gradient, state)
-    moved = jax.tree.map(
-      lambda v: coast(v, v.shape[0] - 1 - turn(v)), velocity
-    )
+    moved = jax.tree.map(lambda v: coast(v, v.shape[0] - 1 - turn(v)), velocity)
     shift, left = _unzip(moved, velocity)
     updates = jax.tree.map(
       lambda v, after: after - learning_rate * v, velocity, shift

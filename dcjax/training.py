@@ -169,6 +169,4 @@ def in_batches(
   images = jnp.pad(images, ((0, padding), *((0, 0),) * (images.ndim - 1)))
   images = images.reshape(batches, batch_size, *images.shape[1:])
   result = jax.lax.map(function, images)
-  return jax.tree.map(
-    lambda x: x.reshape(-1, *x.shape[2:])[:count], result
-  )
+  return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:count], result)

@@ -9,7 +9,7 @@ The same command resumes an interrupted run. Any setting can be changed with
 
 import sys
 
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -39,6 +39,7 @@ def main(argv):
   """Runs the experiment that the flags name."""
   if len(argv) > 1:
     _fail(ValueError(f'argument {argv[1]!r}: only flags are taken'))
+  logging.set_verbosity(logging.WARNING)  # checkpointing is talkative
   import experiment
 
   try:
@@ -46,7 +47,10 @@ def main(argv):
   except experiment.Interrupted as stop:
     sys.stderr.write(f'{stop}\n')
     sys.exit(130)
-  except (ValueError, FileNotFoundError, OSError) as error:
+  except KeyboardInterrupt:
+    sys.stderr.write('stopped at once; the same command resumes\n')
+    sys.exit(130)
+  except (ValueError, OSError) as error:
     _fail(error)
 
 

@@ -89,9 +89,7 @@ def test_forms_of_convolution_agree_to_second_order(size, padding):
   def all_orders(form):
     def first(images, kernel):
       def loss(kernel):
-        result = networks.convolve(
-          images, kernel, padding=padding, form=form
-        )
+        result = networks.convolve(images, kernel, padding=padding, form=form)
         return jnp.sum(jnp.sin(result))
 
       return jax.grad(loss)(kernel)
@@ -100,7 +98,11 @@ def test_forms_of_convolution_agree_to_second_order(size, padding):
       return jnp.vdot(first(images, kernel), direction)
 
     value = networks.convolve(images, kernel, padding=padding, form=form)
-    return value, first(images, kernel), jax.grad(second, (0, 1))(images, kernel)
+    return (
+      value,
+      first(images, kernel),
+      jax.grad(second, (0, 1))(images, kernel),
+    )
 
   expected = jax.jit(lambda: all_orders('lax'))()
   for form in ('patches', 'hybrid'):
@@ -128,7 +130,9 @@ def test_class_axis_by_vmap_equals_one_by_one():
 
   def kernel_gradient(images):
     def loss(params):
-      outputs, _ = network.apply(variables._replace(params=params), images, True)
+      outputs, _ = network.apply(
+        variables._replace(params=params), images, True
+      )
       return jnp.sum(outputs.logits**2)
 
     return jax.grad(loss)(variables.params)['conv1']['kernel']
@@ -140,7 +144,9 @@ def test_class_axis_by_vmap_equals_one_by_one():
     )
 
 
-@pytest.mark.parametrize('norm', ['instance', 'batch', 'layer', 'group', 'none'])
+@pytest.mark.parametrize(
+  'norm', ['instance', 'batch', 'layer', 'group', 'none']
+)
 def test_every_norm_runs_and_batch_norm_tracks(norm):
   network = networks.convnet((8, 8, 3), 3, width=4, depth=2, norm=norm)
   variables = network.init(jax.random.key(0))
@@ -158,7 +164,9 @@ def test_every_norm_runs_and_batch_norm_tracks(norm):
 
 
 @pytest.mark.parametrize('pooling', ['avg', 'max', 'none'])
-@pytest.mark.parametrize('activation', ['relu', 'sigmoid', 'leaky_relu', 'swish'])
+@pytest.mark.parametrize(
+  'activation', ['relu', 'sigmoid', 'leaky_relu', 'swish']
+)
 def test_every_activation_and_pooling(activation, pooling):
   network = networks.convnet(
     (8, 8, 1), 3, width=4, depth=1, activation=activation, pooling=pooling

@@ -8,6 +8,7 @@ from dcjax.data._dataset import (
   stratified_split,
 )
 from dcjax.data._images import load_digits, load_image_folder
+from dcjax.data._sampling import DeviceData, fetch, shuffler, to_device
 from dcjax.data._sources import list_sources, load, load_npz
 from dcjax.data._specs import (
   CLASS_NAMES,
@@ -32,9 +33,11 @@ __all__ = [
   'NORMALIZATIONS',
   'SPEECH_COMMANDS',
   'Dataset',
+  'DeviceData',
   'Normalization',
   'channel_statistics',
   'check_dataset',
+  'fetch',
   'from_arrays',
   'list_sources',
   'load',
@@ -46,5 +49,7 @@ __all__ = [
   'log_spectrogram',
   'magnitude_spectrogram',
   'read_wav',
+  'shuffler',
   'stratified_split',
+  'to_device',
 ]

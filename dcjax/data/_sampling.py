@@ -120,7 +120,9 @@ def shuffler(
     positions = jnp.take_along_axis(
       order, jnp.minimum(places, longest - 1), axis=1
     )
-    valid = (places < counts[:, None]) & (jnp.arange(batch_size) < size[:, None])
+    valid = (places < counts[:, None]) & (
+      jnp.arange(batch_size) < size[:, None]
+    )
     positions = jnp.where(valid, positions, 0)
     state = ShuffleState(order, cursor + size)
     return state, positions, valid.astype(jnp.float32)
@@ -144,7 +146,9 @@ def class_batch(
   """
   images = fetch(data, data.starts[:, None] + positions)
   labels = jnp.eye(num_classes)[:, None, :]
-  return Batch(images, jnp.broadcast_to(labels, (*positions.shape, num_classes)), weights)
+  return Batch(
+    images, jnp.broadcast_to(labels, (*positions.shape, num_classes)), weights
+  )
 
 
 def mixed_batch(

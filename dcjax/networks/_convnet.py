@@ -109,5 +109,3 @@ def _check(image_shape, depth, width, norm, kind, pooling):
       f'block; images of {image_shape[0]}x{image_shape[1]} allow depth '
       f'{smallest.bit_length() - 1}'
     )
-
-

@@ -56,31 +56,23 @@ def _read(name, text, default):
     return type(default)(text)
   except ValueError as error:
     kind = type(default).__name__
-    raise ValueError(f'config argument {name}={text}: must be {kind}') from error
+    raise ValueError(
+      f'config argument {name}={text}: must be {kind}'
+    ) from error
 
 
-def check_dataset(name: str, known) -> None:
-  """Raises a ValueError that lists `known` unless `name` is among them.
-
-  Sets from TFDS (`tfds:<name>`), folders and files are accepted as well.
-  """
-  own = ('image_folder', 'wav_folder', 'npz')
-  if name in known or name in own or name.startswith('tfds:'):
+def check_dataset(name: str) -> None:
+  """Raises a ValueError that lists the known sources unless `name` is one."""
+  if name in data.list_sources() or name.startswith('tfds:'):
     return
   raise ValueError(
-    f'data set {name!r}: must be one of {sorted({*known, *own})} or tfds:<name>'
+    f'data set {name!r}: must be one of {sorted(data.list_sources())}'
   )
 
 
 def data_config(name: str) -> ml_collections.ConfigDict:
   """Returns the `data` section of a config."""
-  source = 'wav_folder' if name == 'speech' else name
   options = dict(size=16) if name == 'digits' else {}
   return ml_collections.ConfigDict(
-    dict(name=source, dir='', options=ml_collections.ConfigDict(options))
+    dict(name=name, dir='', options=ml_collections.ConfigDict(options))
   )
-
-
-def known_sources() -> tuple[str, ...]:
-  """Returns the names of all data sources."""
-  return tuple(data.list_sources())

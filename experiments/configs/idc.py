@@ -34,7 +34,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     smoke=False,
   )
   name = args['dataset']
-  common.check_dataset(name, common.IDC_SETTINGS)
+  common.check_dataset(name)
   short = name == 'digits' or args['schedule'] == 'short'
   schedule = args['schedule'] or ('short' if short else 'reference')
   if schedule not in _SCHEDULES:

@@ -1,0 +1,290 @@
+"""Turns a config into the parts of a run, and checks it first."""
+
+import os
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from dcjax import (
+  augment,
+  data,
+  evaluation,
+  formations,
+  initialisation,
+  methods,
+  networks,
+)
+from dcjax.base import Formation, Network
+from dcjax.condensing import Condenser
+from dcjax.data import Dataset, to_device
+from dcjax.evaluation import Evaluator, Protocol
+from dcjax.inner import InnerData
+from dcjax.utils import check_at_least, check_choice
+
+_METHODS = ('idc',)
+BASELINES = ('random', 'herding')
+_BASE_SIZES = {'mnist': 28, 'speech': 64, 'wav_folder': 64}
+
+
+class Run(NamedTuple):
+  """Everything a run is made of.
+
+  Attributes:
+    config: its settings.
+    dataset: the real data.
+    network: what judges and what is evaluated.
+    formation: stored numbers -> images.
+    condenser: the method.
+    inner_data: the real data on the device, and the pool.
+    learning_rate: of the images, after scaling.
+    strategies: augmentation strategy names in use.
+    normalise: of images.
+    protocol: of evaluation.
+  """
+
+  config: ConfigDict
+  dataset: Dataset
+  network: Network
+  formation: Formation
+  condenser: Condenser
+  inner_data: InnerData
+  learning_rate: float
+  strategies: dict[str, Any]
+  normalise: Any
+  protocol: Protocol
+
+
+def load_dataset(config: ConfigDict) -> Dataset:
+  """Loads the data set that the config names."""
+  folder = config.data.dir or os.environ.get('DCJAX_DATA_DIR') or None
+  return data.load(config.data.name, folder, **config.data.options.to_dict())
+
+
+def check(config: ConfigDict, dataset: Dataset) -> None:
+  """Checks the settings against each other and the data.
+
+  Raises:
+    ValueError: naming the field, its value and what is allowed.
+  """
+  check_choice('method', config.method, _METHODS)
+  for field in ('schedule.outer', 'schedule.inner', 'ipc', 'inner.batch_size'):
+    check_at_least(field, _get(config, field), 1)
+  for field in ('matching.batch_real', 'matching.most_synthetic'):
+    check_at_least(field, _get(config, field), 1)
+  check_at_least('inner.batches', config.inner.batches, 0)
+  check_at_least('evaluation.epochs', config.evaluation.epochs, 1)
+  check_at_least('evaluation.seeds', config.evaluation.seeds, 1)
+  if not config.images.learning_rate > 0:
+    raise ValueError(
+      f'images.learning_rate {config.images.learning_rate}: must be above 0'
+    )
+  if not 0 <= config.images.momentum < 1:
+    raise ValueError(
+      f'images.momentum {config.images.momentum}: must be in [0, 1)'
+    )
+  for fraction in config.evaluation.at:
+    if not 0 < fraction <= 1:
+      raise ValueError(f'evaluation.at {fraction}: must be in (0, 1]')
+  for name in config.evaluation.baselines:
+    check_choice('evaluation.baselines', name, BASELINES)
+  check_choice(
+    'evaluation.protocol', config.evaluation.protocol, evaluation.PROTOCOLS
+  )
+  check_choice('init.mode', config.init.mode, ('random', 'mix', 'noise'))
+  check_choice('init.order', config.init.order, ('random', 'first'))
+  _check_sizes(config, dataset)
+
+
+def _get(config, dotted):
+  for name in dotted.split('.'):
+    config = config[name]
+  return config
+
+
+def _check_sizes(config, dataset):
+  smallest = int(np.argmin(dataset.counts))
+  holds = int(dataset.counts[smallest])
+  if config.ipc > holds:
+    raise ValueError(
+      f'ipc {config.ipc}: class {dataset.class_names[smallest]!r} of '
+      f'{dataset.name} holds {holds} images; ipc must be at most {holds}'
+    )
+  formation = build_formation(config, dataset)
+  shape = (dataset.num_classes, config.ipc, *dataset.image_shape)
+  # Decoding an abstract image reveals a factor larger than the image.
+  blank = jax.ShapeDtypeStruct(shape, jnp.float32)
+  jax.eval_shape(
+    lambda images: formation.decode(formation.init(jax.random.key(0), images)),
+    blank,
+  )
+  needed = config.ipc * formation.cells
+  if config.init.mode == 'mix' and needed > holds:
+    raise ValueError(
+      f'init.mode mix: packs {formation.cells} real images into each of ipc = '
+      f'{config.ipc} stored ones, {needed} for each class, but class '
+      f'{dataset.class_names[smallest]!r} holds {holds}; use init.mode=random '
+      'or a smaller ipc or factor'
+    )
+
+
+def build_formation(config: ConfigDict, dataset: Dataset) -> Formation:
+  """Makes the formation; factor 1 of `uniform` is the identity."""
+  spec = config.formation.to_dict()
+  return formations.build({'value_range': dataset.value_range, **spec})
+
+
+def image_learning_rate(config: ConfigDict, dataset: Dataset) -> float:
+  """The image learning rate, scaled by ipc and image size if asked for."""
+  rate = config.images.learning_rate
+  if not config.images.scale_learning_rate:
+    return rate
+  return rate * methods.learning_rate_multiplier(
+    config.ipc,
+    dataset.image_shape[0],
+    _BASE_SIZES.get(dataset.name, 32),
+  )
+
+
+def choose_strategies(config: ConfigDict, dataset: Dataset) -> dict[str, Any]:
+  """The augmentation of matching, network training and evaluation."""
+  factor = config.formation.to_dict().get('factor', 1)
+  chosen = augment.idc_strategies(
+    dataset.name, factor, config.ipc, channels=dataset.image_shape[2]
+  )
+  for name in ('match', 'train', 'evaluate'):
+    if config.augment[name] != 'auto':
+      chosen[name] = config.augment[name]
+  if config.augment.cutmix >= 0:
+    chosen['cutmix_probability'] = config.augment.cutmix
+    chosen['train_cutmix_probability'] = config.augment.cutmix
+  return chosen
+
+
+def build(config: ConfigDict) -> Run:
+  """Builds a run from its config.
+
+  Raises:
+    ValueError: naming the field, its value and what is allowed.
+    FileNotFoundError: if the data are not there; says how to get them.
+  """
+  dataset = load_dataset(config)
+  check(config, dataset)
+  network = networks.build(
+    config.network.to_dict(), dataset.image_shape, dataset.num_classes
+  )
+  formation = build_formation(config, dataset)
+  strategies = choose_strategies(config, dataset)
+  normalise = augment.normalise(dataset.mean, dataset.std)
+  rate = image_learning_rate(config, dataset)
+  single = strategies['single']
+
+  def treated(name, sharing):
+    sequence = augment.sequence(
+      strategies[name], sharing=sharing, single=single
+    )
+    return augment.chain(normalise, sequence)
+
+  condenser = methods.idc(
+    network,
+    formation,
+    dataset.counts,
+    learning_rate=rate,
+    distance=config.matching.distance,
+    tensors=config.matching.tensors,
+    momentum=config.images.momentum,
+    sweep=config.images.sweep and config.formation.name != 'learnable',
+    match_augment=treated('match', 'batch'),
+    train_augment=treated('train', 'sample'),
+    train_mix=cutmix(strategies['train_cutmix_probability']),
+    inner_steps=config.schedule.inner,
+    batch_real=config.matching.batch_real,
+    most_synthetic=config.matching.most_synthetic,
+    network_batches=config.inner.batches,
+    network_batch_size=config.inner.batch_size,
+    network_learning_rate=config.inner.learning_rate,
+    network_weight_decay=config.inner.weight_decay,
+    early_batches=config.inner.early_batches,
+    classes=config.matching.classes,
+  )
+  real = to_device(dataset.images, dataset.labels, dataset.scale)
+  return Run(
+    config,
+    dataset,
+    network,
+    formation,
+    condenser,
+    InnerData(real, load_pool(config.inner.pool, network)),
+    rate,
+    strategies,
+    normalise,
+    evaluation.PROTOCOLS[config.evaluation.protocol](config.evaluation.epochs),
+  )
+
+
+def cutmix(probability: float):
+  """CutMix as the training loop takes it, or None for probability 0."""
+  if not probability:
+    return None
+
+  def mix(key, images, labels, weights):
+    return augment.cutmix(
+      key, images, labels, probability=probability, weights=weights
+    )
+
+  return mix
+
+
+def initial_params(run: Run, key: jax.Array):
+  """Draws the stored numbers that condensation starts from."""
+  per_class = run.config.ipc * run.formation.cells
+  counts = run.dataset.counts
+  mode = run.config.init.mode
+  if mode == 'noise':
+    shape = (len(counts), run.config.ipc, *run.dataset.image_shape)
+    return run.formation.init(key, initialisation.noise(key, shape))
+  per_class = per_class if mode == 'mix' else run.config.ipc
+  chosen = initialisation.select(
+    key, counts, per_class, order=run.config.init.order
+  )
+  images = jnp.asarray(real_images(run.dataset, chosen))
+  if mode == 'mix':
+    images = run.formation.pack(images)
+  return run.formation.init(jax.random.fold_in(key, 1), images)
+
+
+def real_images(dataset: Dataset, chosen) -> np.ndarray:
+  """Real images `[C, n, H, W, D]` in [0, 1] at positions in their classes."""
+  order, offsets, _ = dataset.class_index()
+  indices = order[np.asarray(offsets)[:, None] + np.asarray(chosen)]
+  return dataset.images[indices].astype(np.float32) / dataset.scale
+
+
+def build_evaluator(run: Run) -> Evaluator:
+  """Prepares the evaluation under the run's protocol."""
+  sequence = augment.sequence(
+    run.strategies['evaluate'],
+    sharing='sample',
+    single=run.strategies['single'],
+  )
+  return evaluation.evaluator(
+    run.network,
+    run.dataset.test_images,
+    run.dataset.test_labels,
+    protocol=run.protocol,
+    normalise=run.normalise,
+    scale=run.dataset.scale,
+    augment=augment.chain(run.normalise, sequence),
+    mix=cutmix(run.strategies['cutmix_probability']),
+  )
+
+
+def load_pool(path: str, network: Network):
+  """Loads pretrained networks stored by `pretrain.py`, or None for ''."""
+  if not path:
+    return None
+  import pretrain
+
+  return pretrain.load(path, network)

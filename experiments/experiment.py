@@ -1,0 +1,185 @@
+"""A run from data to report: condense, save, evaluate, show."""
+
+import pathlib
+import time
+from typing import Any
+
+import builder
+import jax
+import numpy as np
+import stages
+from checkpoint import Checkpoints
+from ml_collections import ConfigDict
+from plan import describe
+from progress import Progress, duration, say
+from workdir import Workdir
+
+from dcjax import artefact
+
+
+class Interrupted(Exception):
+  """The run was asked to stop; its state is saved."""
+
+
+def run(config: ConfigDict, workdir: str, command: list[str]) -> dict[str, Any]:
+  """Runs an experiment, or goes on with it, or says that it is finished.
+
+  Args:
+    config: the settings; see `experiments/configs`.
+    workdir: the run's folder.
+    command: how the program was started, for the messages.
+
+  Returns:
+    The contents of `results.json`.
+
+  Raises:
+    ValueError: if a setting, the data or an earlier run's files are unusable.
+    Interrupted: after Ctrl-C or SIGTERM.
+  """
+  folder = Workdir(workdir, config, command)
+  if folder.results() is not None:
+    say(f'finished already: see {folder.path / "report.html"}')
+    return folder.results()
+  _use_compilation_cache()
+  parts = builder.build(config)
+  folder.claim()
+  keys = _keys(config.seed)
+  say(describe(parts, folder.path))
+  with folder.graceful_stop() as stop:
+    state, seconds = _condense(parts, folder, keys, stop)
+    condensed = stages.make_artefact(parts, state.params)
+    artefact.save(folder.path / 'condensed.npz', condensed)
+    stages.evaluate_all(parts, folder, keys, state.params, stop)
+    results = stages.summarise(parts, folder, condensed, seconds)
+    stages.show(parts, folder, keys, condensed, results)
+  folder.write_json('results.json', results)
+  _say_end(results, folder.path)
+  return results
+
+
+def _keys(seed: int) -> dict[str, jax.Array]:
+  names = ('init', 'condense', 'evaluate', 'random', 'herding')
+  key = jax.random.key(seed)
+  return {n: jax.random.fold_in(key, i) for i, n in enumerate(names)}
+
+
+def _use_compilation_cache():
+  """Keeps compiled programs, so that resuming starts in seconds."""
+  if jax.config.jax_compilation_cache_dir is None:
+    cache = pathlib.Path.home() / '.cache' / 'dcjax' / 'compiled'
+    jax.config.update('jax_compilation_cache_dir', str(cache))
+    jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
+
+
+def _condense(parts, folder, keys, stop):
+  """Runs the outer iterations that are left."""
+  total = parts.config.schedule.outer
+  checkpoints = Checkpoints(folder.path / 'checkpoints')
+  state, done, seconds = _start(parts, folder, keys, checkpoints)
+  if done == total:
+    checkpoints.close()
+    return state, seconds
+  compiled, compile_seconds = _compile(parts, keys, state)
+  say(f'compiled in {duration(compile_seconds)}')
+  progress = Progress('condensing', total, done, 'outer')
+  due = _evaluation_points(parts.config)
+  for outer in range(done, total):
+    began = time.monotonic()
+    state, metrics = compiled(keys['condense'], state, parts.inner_data)
+    stop.wait_for(metrics['loss'])
+    seconds += time.monotonic() - began
+    record = _record(outer, state, metrics, seconds, parts.config)
+    _check_finite(record, metrics, parts)
+    folder.append_metrics(record)
+    progress.update(outer + 1, f'loss {record["loss"]:.4g}')
+    if stop.asked or _save_due(outer + 1, total, due, checkpoints, folder):
+      checkpoints.save(outer + 1, state, {'seconds': seconds})
+      folder.mark_saved()
+    if stop.asked:
+      progress.close()
+      raise Interrupted(
+        f'stopped after outer iteration {outer + 1} of {total}; everything is '
+        'saved, the same command goes on from here'
+      )
+    if outer + 1 in due and outer + 1 < total:
+      stages.evaluate_checkpoint(
+        parts, folder, keys, state.params, outer + 1, seconds
+      )
+  progress.close()
+  checkpoints.close()
+  return state, seconds
+
+
+def _start(parts, folder, keys, checkpoints):
+  """Restores the newest checkpoint, or draws a new state."""
+
+  params = builder.initial_params(parts, keys['init'])
+  init = jax.jit(parts.condenser.init)
+  step = checkpoints.latest()
+  if step is None:
+    folder.keep_metrics(0)
+    return init(keys['condense'], params, parts.inner_data), 0, 0.0
+  like = jax.eval_shape(init, keys['condense'], params, parts.inner_data)
+  state, progress = checkpoints.restore(step, like)
+  folder.keep_metrics(step)
+  say(f'resuming after outer iteration {step} of {parts.config.schedule.outer}')
+  return state, step, progress['seconds']
+
+
+def _compile(parts, keys, state):
+  began = time.monotonic()
+  compiled = (
+    jax.jit(parts.condenser.period, donate_argnums=1)
+    .lower(keys['condense'], state, parts.inner_data)
+    .compile()
+  )
+  return compiled, time.monotonic() - began
+
+
+def _evaluation_points(config):
+  total = config.schedule.outer
+  return {max(1, round(f * total)) for f in config.evaluation.at}
+
+
+def _save_due(done, total, due, checkpoints, folder):
+  return done == total or done in due or folder.seconds_since_save() > 20
+
+
+def _record(outer, state, metrics, seconds, config):
+  means = {k: float(np.mean(v)) for k, v in metrics.items()}
+  steps = (outer + 1) * config.schedule.inner
+  return {
+    'outer': outer + 1,
+    'step': steps,
+    **means,
+    'seconds': round(seconds, 3),
+    'steps_per_second': round(steps / seconds, 4),
+  }
+
+
+def _check_finite(record, metrics, parts):
+  if np.isfinite(record['loss']):
+    return
+  first = int(np.argmin(np.isfinite(np.asarray(metrics['loss']))))
+  raise ValueError(
+    f'the loss is not finite at outer iteration {record["outer"]}, step '
+    f'{first + 1} of it: images.learning_rate {parts.learning_rate:.4g} (after '
+    'scaling) is probably too large; nothing of this iteration was saved'
+  )
+
+
+def _say_end(results, path):
+  for name, entry in results['evaluations'].items():
+    say(
+      f'  {name:>10}: {100 * entry["last_mean"]:5.1f} ± '
+      f'{100 * entry["last_std"]:.1f} %  (trained on {entry["images"]} images)'
+    )
+  say(f'condensed set: {path / "condensed.npz"}')
+  say(f'report:        {path / "report.html"}')
+  say(
+    f'next: python -c "import dcjax; print(dcjax.load(\''
+    f'{path / "condensed.npz"}\').numpy()[0].shape)"'
+  )
+
+
+__all__ = ['Interrupted', 'run']

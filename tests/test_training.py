@@ -1,0 +1,205 @@
+"""The training loop: pieces, weights, order of augmentation, batches."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+
+from dcjax import optimizers, training
+from dcjax.base import Batch, Variables
+from dcjax.data import _sampling as sampling
+
+_COUNTS = (20, 20, 20)
+_NETWORK = tiny.linear_network()
+_OPTIMIZER = optimizers.sgd(0.1, momentum=0.9, weight_decay=1e-3)
+_WALK = sampling.shuffler(60, 16)
+
+
+def _noise(key, images):
+  return images + 0.1 * jax.random.normal(key, images.shape)
+
+
+@pytest.fixture(scope='module')
+def data():
+  return tiny.device_data(_COUNTS)
+
+
+@functools.partial(jax.jit, static_argnames='augment')
+def _fit(data, state, source, num_steps, key, augment=_noise):
+  def draw(key, source):
+    whole = jnp.asarray([60], jnp.int32)
+    source, positions, _ = _WALK.next(key, whole, source)
+    return source, sampling.mixed_batch(data, positions[0], None, 3)
+
+  return training.fit(
+    _NETWORK,
+    _OPTIMIZER,
+    state,
+    source,
+    draw,
+    num_steps,
+    key,
+    augment=augment,
+  )
+
+
+def _start():
+  state = training.start(_NETWORK, _OPTIMIZER, jax.random.key(0))
+  return state, _WALK.init(jax.random.key(1), jnp.asarray([60], jnp.int32))
+
+
+def test_pieces_equal_the_whole(data):
+  key = jax.random.key(2)
+  *whole, whole_metrics = _fit(data, *_start(), 11, key)
+  *part, first = _fit(data, *_start(), 4, key)
+  *pieces, second = _fit(data, *part, 7, key)
+  tiny.assert_trees_equal(pieces, whole)
+  assert whole[0].step == 11
+  mean = (4 * first['loss'] + 7 * second['loss']) / 11
+  np.testing.assert_allclose(whole_metrics['loss'], mean, rtol=1e-5)
+  *other, _ = _fit(data, *_start(), 11, jax.random.key(3))
+  assert (
+    other[0].variables.params['weight']
+    != whole[0].variables.params['weight']
+  ).any()
+
+
+def test_no_steps_change_nothing(data):
+  *after, metrics = _fit(data, *_start(), 0, jax.random.key(2))
+  tiny.assert_trees_equal(after, list(_start()))
+  assert metrics['loss'] == 0
+
+
+def test_learns(data):
+  images, labels = tiny.images_and_labels((30, 30, 30), seed=7)
+
+  def accuracy(state):
+    logits = _NETWORK.apply(state.variables, images, False)[0].logits
+    return np.mean(np.asarray(logits).argmax(-1) == labels)
+
+  state, source = _start()
+  assert accuracy(state) < 0.7
+  state, _, _ = _fit(data, state, source, 100, jax.random.key(2))
+  assert accuracy(state) > 0.95
+
+
+def test_one_step_by_hand(data):
+  """Mean cross-entropy of a linear network, decay, then the rate."""
+  state, _ = _start()
+  batch = sampling.mixed_batch(data, jnp.array([0, 25, 50, 59]), None, 3)
+  after, metrics = training.train_step(
+    _NETWORK, _OPTIMIZER, state, batch, jax.random.key(0)
+  )
+  weight = np.asarray(state.variables.params['weight'], np.float64)
+  flat = np.asarray(batch.images, np.float64).reshape(4, -1)
+  logits = flat @ weight
+  probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+  labels = np.asarray(batch.labels)
+  gradient = flat.T @ (probabilities - labels) / 4 + 1e-3 * weight
+  np.testing.assert_allclose(
+    after.variables.params['weight'], weight - 0.1 * gradient, atol=1e-6
+  )
+  loss = -np.log((probabilities * labels).sum(1)).mean()
+  np.testing.assert_allclose(metrics['loss'], loss, rtol=1e-5)
+  assert after.step == 1
+
+
+def test_padding_does_not_count(data):
+  state, _ = _start()
+  batch = sampling.mixed_batch(data, jnp.array([0, 25, 50]), None, 3)
+  padded = Batch(
+    jnp.concatenate([batch.images, 9 * batch.images[:1]]),
+    jnp.concatenate([batch.labels, batch.labels[1:2]]),
+    jnp.array([1.0, 1.0, 1.0, 0.0]),
+  )
+  step = functools.partial(
+    training.train_step, _NETWORK, _OPTIMIZER, state, key=jax.random.key(0)
+  )
+  (expected, expected_loss), (found, loss) = step(batch), step(padded)
+  np.testing.assert_allclose(loss['loss'], expected_loss['loss'], rtol=1e-6)
+  np.testing.assert_allclose(
+    found.variables.params['weight'],
+    expected.variables.params['weight'],
+    atol=1e-7,
+  )
+
+
+def test_mix_comes_after_augmentation(data):
+  state, _ = _start()
+  batch = sampling.mixed_batch(data, jnp.array([0, 25, 50]), None, 3)
+  weights = jnp.array([1.0, 1.0, 0.0])
+  seen = {}
+
+  def mix(key, images, labels, weights):
+    seen.update(images=images, weights=weights, key=key)
+    return images[::-1], labels[::-1]
+
+  def brighten(key, images):
+    seen['augment_key'] = key
+    return images + 1
+
+  after, _ = training.train_step(
+    _NETWORK,
+    _OPTIMIZER,
+    state,
+    batch._replace(weights=weights),
+    jax.random.key(0),
+    augment=brighten,
+    mix=mix,
+  )
+  np.testing.assert_array_equal(seen['images'], batch.images + 1)
+  assert seen['weights'] is weights
+  assert seen['key'] != seen['augment_key']
+  expected, _ = training.train_step(
+    _NETWORK,
+    _OPTIMIZER,
+    state,
+    Batch(batch.images[::-1] + 1, batch.labels[::-1], weights),
+    jax.random.key(0),
+  )
+  tiny.assert_trees_equal(after, expected)
+
+
+def test_running_statistics_are_tracked(data):
+  """`state` comes from `apply` with train on; gradients leave it alone."""
+
+  def apply(variables, images, train):
+    outputs, _ = _NETWORK.apply(variables, images, train)
+    return outputs, {'mean': images.mean()} if train else variables.state
+
+  network = _NETWORK._replace(apply=apply)
+  variables = Variables(
+    _NETWORK.init(jax.random.key(0)).params, {'mean': jnp.zeros(())}
+  )
+  batch = sampling.mixed_batch(data, jnp.arange(5), None, 3)
+  after, _ = training.train_step(
+    network,
+    _OPTIMIZER,
+    training.start_from(variables, _OPTIMIZER),
+    batch,
+    jax.random.key(0),
+  )
+  np.testing.assert_allclose(
+    after.variables.state['mean'], batch.images.mean(), rtol=1e-6
+  )
+
+
+@pytest.mark.parametrize(('count', 'batch_size'), [(7, 3), (6, 3), (2, 5)])
+def test_in_batches(count, batch_size):
+  images = np.random.default_rng(0).uniform(size=(count, 2, 2, 1))
+  images = jnp.asarray(images, jnp.float32)
+  sizes = []
+
+  def function(batch):
+    sizes.append(batch.shape[0])
+    return {'sum': batch.sum((1, 2, 3)), 'twice': 2 * batch}
+
+  result = training.in_batches(function, images, batch_size)
+  assert set(sizes) == {min(count, batch_size)}
+  np.testing.assert_array_equal(result['twice'], 2 * images)
+  np.testing.assert_allclose(
+    result['sum'], np.asarray(images).sum((1, 2, 3)), rtol=1e-6
+  )
