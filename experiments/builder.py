@@ -179,13 +179,9 @@ def build(config: ConfigDict) -> Run:
   strategies = choose_strategies(config, dataset)
   normalise = augment.normalise(dataset.mean, dataset.std)
   rate = image_learning_rate(config, dataset)
-  single = strategies['single']
 
   def treated(name, sharing):
-    sequence = augment.sequence(
-      strategies[name], sharing=sharing, single=single
-    )
-    return augment.chain(normalise, sequence)
+    return _treatment(normalise, strategies, name, sharing)
 
   condenser = methods.idc(
     network,
@@ -222,6 +218,18 @@ def build(config: ConfigDict) -> Run:
     normalise,
     evaluation.PROTOCOLS[config.evaluation.protocol](config.evaluation.epochs),
   )
+
+
+def _treatment(normalise, strategies, name, sharing):
+  sequence = augment.sequence(
+    strategies[name], sharing=sharing, single=strategies['single']
+  )
+  return augment.chain(normalise, sequence)
+
+
+def treatment(run: Run, name: str, sharing: str):
+  """Normalisation and the named strategy (`match`, `train`, `evaluate`)."""
+  return _treatment(run.normalise, run.strategies, name, sharing)
 
 
 def cutmix(probability: float):
@@ -264,11 +272,6 @@ def real_images(dataset: Dataset, chosen) -> np.ndarray:
 
 def build_evaluator(run: Run) -> Evaluator:
   """Prepares the evaluation under the run's protocol."""
-  sequence = augment.sequence(
-    run.strategies['evaluate'],
-    sharing='sample',
-    single=run.strategies['single'],
-  )
   return evaluation.evaluator(
     run.network,
     run.dataset.test_images,
@@ -276,7 +279,7 @@ def build_evaluator(run: Run) -> Evaluator:
     protocol=run.protocol,
     normalise=run.normalise,
     scale=run.dataset.scale,
-    augment=augment.chain(run.normalise, sequence),
+    augment=treatment(run, 'evaluate', 'sample'),
     mix=cutmix(run.strategies['cutmix_probability']),
   )
 

@@ -8,6 +8,7 @@ needed to use them: formation, decoding steps, scale, normalisation, class
 names, label regime, evaluation protocol and provenance.
 """
 
+from dcjax.artefact._atomic import replacing
 from dcjax.artefact._file import FORMAT, VERSION, load, save
 from dcjax.artefact._idc import export_idc, import_idc
 from dcjax.artefact._storage import storage
@@ -21,6 +22,7 @@ __all__ = [
   'export_idc',
   'import_idc',
   'load',
+  'replacing',
   'save',
   'storage',
 ]
