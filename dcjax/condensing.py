@@ -175,7 +175,9 @@ def condenser(
   optimizer = as_image_optimizer(optimizer)
 
   def init(key, params, data):
-    inner_key, source_key = jax.random.split(key)
+    # A fold that no step count reaches: steps fold the same key.
+    start_key = jax.random.fold_in(key, 2**32 - 1)
+    inner_key, source_key = jax.random.split(start_key)
     return CondenseState(
       params,
       optimizer.init(params),
@@ -226,7 +228,7 @@ def condenser(
     return state._replace(inner=inner_state), metrics
 
   def period(key, state, data):
-    reset_key = jax.random.fold_in(jax.random.fold_in(key, state.step), 1)
+    reset_key = jax.random.fold_in(jax.random.fold_in(key, state.step), 2)
     state = state._replace(
       params=formation.project(state.params),
       inner=inner.reset(reset_key, state.inner, data),

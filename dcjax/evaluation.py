@@ -47,11 +47,16 @@ def idc_protocol(epochs: int = 1000) -> Protocol:
 
 
 def dc_protocol(epochs: int = 300) -> Protocol:
-  """DC: batch 256, rate x0.1 and momentum cleared just after half-time."""
+  """DC: batch 256, rate x0.1 and momentum cleared once, just after half-time.
+
+  The reference makes one pass more than it is told, and lowers the rate after
+  the pass that it counts, from zero, as `epochs // 2 + 1`.
+  """
+  passes = epochs + 1
   return Protocol(
-    epochs=epochs,
+    epochs=passes,
     batch_size=256,
-    drops=(0.5 + 1 / epochs,),
+    drops=((epochs // 2 + 2) / passes,),
     drop_factor=0.1,
     clear_momentum=True,
     test_points=(1.0,),
@@ -144,6 +149,11 @@ def training_set(
       'and [M] or [M, K] with the same M'
     )
   if labels.ndim == 1:
+    if labels.min() < 0 or labels.max() >= num_classes:
+      raise ValueError(
+        f'labels {labels.min()}..{labels.max()}: must be in 0..'
+        f'{num_classes - 1}'
+      )
     labels = jax.nn.one_hot(labels, num_classes)
   if labels.shape[1] != num_classes:
     raise ValueError(
@@ -199,18 +209,27 @@ def evaluator(
     mix: CutMix, after augmentation.
     seeds: `'scan'` (one network after another), `'vmap'` (all at once) or
       `'auto'`, which picks by platform.
+
+  Raises:
+    ValueError: if the test points do not end with 1, or `seeds` is unknown.
   """
+  if not protocol.test_points or protocol.test_points[-1] != 1:
+    raise ValueError(
+      f'test_points {protocol.test_points}: must end with 1, the result'
+    )
   held_out = jnp.asarray(test_images)
   answers = jnp.asarray(test_labels, jnp.int32)
   over_seeds = _over_seeds(seeds)
 
   def start(keys, data):
     def one(key):
-      steps = _steps_per_epoch(data, protocol)
-      optimizer = _optimizer(protocol, steps)
-      state = training.start(network, optimizer, key)
+      network_key, walk_key, _ = jax.random.split(key, 3)
+      optimizer = _optimizer(protocol, _steps_per_epoch(data, protocol))
       walk = _walk(data, protocol)
-      return state, walk.init(jax.random.fold_in(key, 1), data.count[None])
+      return (
+        training.start(network, optimizer, network_key),
+        walk.init(walk_key, data.count[None]),
+      )
 
     return over_seeds(one)(keys)
 
@@ -321,6 +340,7 @@ def _optimizer(protocol, steps_per_epoch):
 def _train_epochs(network, protocol, data, state, epochs, key, augment, mix):
   steps = _steps_per_epoch(data, protocol)
   walk = _walk(data, protocol)
+  *_, train_key = jax.random.split(key, 3)
   train_state, source = state
 
   def draw(key, source):
@@ -336,7 +356,7 @@ def _train_epochs(network, protocol, data, state, epochs, key, augment, mix):
     source,
     draw,
     epochs * steps,
-    key,
+    train_key,
     augment=augment,
     mix=mix,
   )

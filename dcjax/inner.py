@@ -113,16 +113,17 @@ def train_on_real(
     return InnerState(train_state, source), metrics
 
   def init(key, data):
-    variables = network.init(key)
-    source = walk.init(jax.random.fold_in(key, 1), whole)
     del data
+    network_key, walk_key = jax.random.split(key)
+    variables = network.init(network_key)
+    source = walk.init(walk_key, whole)
     return InnerState(start_from(variables, optimizer), source)
 
   def reset(key, state, data):
-    variables = _new_variables(key, network, data.pool)
+    network_key, early_key = jax.random.split(key)
+    variables = _new_variables(network_key, network, data.pool)
     state = InnerState(start_from(variables, optimizer), state.source)
     if early_batches:
-      early_key = jax.random.fold_in(key, 1)
       state, _ = train(early_key, state, data.real, early_batches)
     return state
 

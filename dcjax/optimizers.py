@@ -101,6 +101,10 @@ def sweep_sgd(learning_rate: float, momentum: float = 0.5) -> ImageOptimizer:
     An `ImageOptimizer` for parameters whose leaves have a leading class axis
     (every formation without shared networks).
 
+  Raises:
+    ValueError: if the momentum is out of range, or (from `init`) if the
+      parameters have no common class axis.
+
   Example:
     >>> optimizer = sweep_sgd(0.1, 0.5)
     >>> state = optimizer.init(params)
@@ -108,6 +112,9 @@ def sweep_sgd(learning_rate: float, momentum: float = 0.5) -> ImageOptimizer:
     >>> updates, state = optimizer.update(gradient(params), state, params)
     >>> params = optax.apply_updates(params, updates)
   """
+
+  if not 0 <= momentum < 1:
+    raise ValueError(f'momentum {momentum!r}: must be in [0, 1)')
 
   def coast(velocity, steps):
     """Distance travelled and velocity left after `steps [C]` free steps."""
@@ -118,6 +125,12 @@ def sweep_sgd(learning_rate: float, momentum: float = 0.5) -> ImageOptimizer:
     return -learning_rate * total * velocity, decay * velocity
 
   def init(params):
+    classes = {leaf.shape[:1] for leaf in jax.tree.leaves(params)}
+    if len(classes) > 1:
+      raise ValueError(
+        'sweep_sgd needs one class axis in front of every stored array; this '
+        'formation shares numbers between classes: use an optax optimiser'
+      )
     return jax.tree.map(jnp.zeros_like, params)
 
   def turn(leaf):

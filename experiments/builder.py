@@ -27,6 +27,27 @@ from dcjax.utils import check_at_least, check_choice
 _METHODS = ('idc',)
 BASELINES = ('random', 'herding')
 _BASE_SIZES = {'mnist': 28, 'speech': 64, 'wav_folder': 64}
+_CHOICES = {
+  'evaluation.protocol': evaluation.PROTOCOLS,
+  'init.mode': ('random', 'mix', 'noise'),
+  'init.order': ('random', 'first'),
+}
+_STRATEGIES = ('auto', 'scan', 'vmap')  # or a number of classes at a time
+_LEAST = {
+  'ipc': 1,
+  'schedule.outer': 1,
+  'schedule.inner': 1,
+  'matching.batch_real': 1,
+  'matching.most_synthetic': 1,
+  'inner.batches': 0,
+  'inner.batch_size': 1,
+  'inner.early_batches': 0,
+  'inner.learning_rate': 0,
+  'inner.weight_decay': 0,
+  'evaluation.epochs': 1,
+  'evaluation.seeds': 1,
+  'evaluation.herding_steps': 1,
+}
 
 
 class Run(NamedTuple):
@@ -70,31 +91,31 @@ def check(config: ConfigDict, dataset: Dataset) -> None:
     ValueError: naming the field, its value and what is allowed.
   """
   check_choice('method', config.method, _METHODS)
-  for field in ('schedule.outer', 'schedule.inner', 'ipc', 'inner.batch_size'):
-    check_at_least(field, _get(config, field), 1)
-  for field in ('matching.batch_real', 'matching.most_synthetic'):
-    check_at_least(field, _get(config, field), 1)
-  check_at_least('inner.batches', config.inner.batches, 0)
-  check_at_least('evaluation.epochs', config.evaluation.epochs, 1)
-  check_at_least('evaluation.seeds', config.evaluation.seeds, 1)
-  if not config.images.learning_rate > 0:
+  for field, least in _LEAST.items():
+    check_at_least(field, _get(config, field), least)
+  if not 0 < config.images.learning_rate < float('inf'):
     raise ValueError(
-      f'images.learning_rate {config.images.learning_rate}: must be above 0'
+      f'images.learning_rate {config.images.learning_rate}: must be above 0 '
+      'and finite'
     )
   if not 0 <= config.images.momentum < 1:
     raise ValueError(
       f'images.momentum {config.images.momentum}: must be in [0, 1)'
     )
+  if not config.augment.cutmix <= 1:
+    raise ValueError(
+      f'augment.cutmix {config.augment.cutmix}: must be a probability, or '
+      "below 0 for the reference's choice"
+    )
   for fraction in config.evaluation.at:
-    if not 0 < fraction <= 1:
-      raise ValueError(f'evaluation.at {fraction}: must be in (0, 1]')
+    if not isinstance(fraction, float | int) or not 0 < fraction <= 1:
+      raise ValueError(f'evaluation.at {fraction!r}: must be in (0, 1]')
   for name in config.evaluation.baselines:
     check_choice('evaluation.baselines', name, BASELINES)
-  check_choice(
-    'evaluation.protocol', config.evaluation.protocol, evaluation.PROTOCOLS
-  )
-  check_choice('init.mode', config.init.mode, ('random', 'mix', 'noise'))
-  check_choice('init.order', config.init.order, ('random', 'first'))
+  for field, known in _CHOICES.items():
+    check_choice(field, _get(config, field), known)
+  if isinstance(config.matching.classes, str):
+    check_choice('matching.classes', config.matching.classes, _STRATEGIES)
   _check_sizes(config, dataset)
 
 

@@ -79,17 +79,19 @@ def _condense(parts, folder, keys, stop):
   if done == total:
     checkpoints.close()
     return state, seconds
+  due = _evaluation_points(parts.config)
+  if done in due:  # A kill may have come between checkpoint and evaluation.
+    stages.evaluate_checkpoint(parts, folder, keys, state.params, done, seconds)
   compiled, compile_seconds = _compile(parts, keys, state)
   say(f'compiled in {duration(compile_seconds)}')
   progress = Progress('condensing', total, done, 'outer')
-  due = _evaluation_points(parts.config)
   for outer in range(done, total):
     began = time.monotonic()
     state, metrics = compiled(keys['condense'], state, parts.inner_data)
     stop.wait_for(metrics['loss'])
     seconds += time.monotonic() - began
     record = _record(outer, state, metrics, seconds, parts.config)
-    _check_finite(record, metrics, parts)
+    _check_finite(record, state, metrics, parts)
     folder.append_metrics(record)
     progress.update(outer + 1, f'loss {record["loss"]:.4g}')
     if stop.asked or _save_due(outer + 1, total, due, checkpoints, folder):
@@ -157,13 +159,17 @@ def _record(outer, state, metrics, seconds, config):
   }
 
 
-def _check_finite(record, metrics, parts):
-  if np.isfinite(record['loss']):
+def _check_finite(record, state, metrics, parts):
+  finite = np.isfinite(np.asarray(metrics['loss']))
+  stored = jax.tree.leaves(state.params)
+  if finite.all() and all(np.isfinite(leaf).all() for leaf in stored):
     return
-  first = int(np.argmin(np.isfinite(np.asarray(metrics['loss']))))
+  # A last step can break the stored numbers before any loss sees them.
+  what = 'condensed set is' if finite.all() else 'loss is'
+  step = len(finite) if finite.all() else int(np.argmin(finite)) + 1
   raise ValueError(
-    f'the loss is not finite at outer iteration {record["outer"]}, step '
-    f'{first + 1} of it: images.learning_rate {parts.learning_rate:.4g} (after '
+    f'the {what} not finite at outer iteration {record["outer"]}, step '
+    f'{step} of it: images.learning_rate {parts.learning_rate:.4g} (after '
     'scaling) is probably too large; nothing of this iteration was saved'
   )
 

@@ -38,8 +38,8 @@ def describe(parts: builder.Run, path: pathlib.Path) -> str:
     f'iterations = {steps} image steps, network {parts.network.name}, image '
     f'learning rate {parts.learning_rate:.4g}',
     f'  then {config.evaluation.seeds} networks x {config.evaluation.epochs} '
-    f'epochs for each of: condensed, initial, '
-    + ', '.join(config.evaluation.baselines),
+    f'epochs for each of: '
+    + ', '.join(('condensed', 'initial', *config.evaluation.baselines)),
     f'  about {duration(seconds)} on {jax.devices()[0].device_kind} (rough; '
     f'without compilation), about {memory / 2**30:.1f} GiB of memory',
     f'  in {path}',

@@ -10,7 +10,7 @@ The same command resumes an interrupted run. Any setting can be changed with
 import sys
 
 from absl import app, flags, logging
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 _CONFIG = config_flags.DEFINE_config_file(
   'config', None, 'File under experiments/configs, with :arguments.'
@@ -24,13 +24,40 @@ flags.mark_flags_as_required(['config', 'workdir'])
 def _parse(argv):
   """Parses flags; what is wrong with them is said in one sentence."""
   try:
-    return app.parse_flags_with_usage(argv)
-  except (AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+    return flags.FLAGS(argv)
+  except flags.Error as error:
+    # A config file's own error arrives as the last line of its traceback.
+    text = str(error)
+    _fail(text.splitlines()[-1] if 'Traceback' in text else text)
+  except OSError as error:
     _fail(error)
+  except (AttributeError, KeyError, TypeError, ValueError) as error:
+    _fail(_unknown_field(argv) or error)
+
+
+def _unknown_field(argv):
+  """Returns what is wrong with the first `--config.<field>` that is unknown."""
+  alone = flags.FlagValues()
+  holder = config_flags.DEFINE_config_file(
+    'config', flag_values=alone, sys_argv=[]
+  )
+  alone(argv, known_only=True)
+  for word in argv[1:]:
+    path = word.lstrip('-').partition('=')[0].split('.')
+    known, field = holder.value, '.'.join(path[1:])
+    for name in path[1:] if path[0] == 'config' else ():
+      if not isinstance(known, ConfigDict):
+        return f'config field {field!r}: {name!r} is one too many'
+      if name not in known:
+        return (
+          f'config field {field!r}: {name!r} must be one of {sorted(known)}'
+        )
+      known = known[name]
+  return None
 
 
 def _fail(error):
-  text = ' '.join(str(error).split())
+  text = ' '.join(str(error).split()).removeprefix('ValueError: ')
   sys.stderr.write(f'error: {text or type(error).__name__}\n')
   sys.exit(2)
 

@@ -59,6 +59,10 @@ class Workdir:
           'another folder'
         )
       return
+    if not isinstance(recorded, dict):
+      raise ValueError(
+        f'{self.path / "config.json"}: is damaged (it holds no settings)'
+      )
     different = sorted(_differences(recorded, self._config))
     if different:
       raise ValueError(
@@ -131,7 +135,8 @@ class Workdir:
     if not file.exists():
       return []
     records = []
-    for line in file.read_text(encoding='utf-8').splitlines():
+    text = file.read_text(encoding='utf-8', errors='replace')
+    for line in text.splitlines():
       try:
         records.append(json.loads(line))
       except ValueError:
@@ -153,8 +158,12 @@ class Workdir:
     kept = [r for r in self.metrics() if r['outer'] <= outer]
     file = self.path / 'metrics.jsonl'
     temporary = file.with_name('.metrics.tmp')
-    temporary.write_text(''.join(json.dumps(r) + '\n' for r in kept))
-    os.replace(temporary, file)
+    try:
+      temporary.write_text(''.join(json.dumps(r) + '\n' for r in kept))
+      os.replace(temporary, file)
+    except OSError as error:
+      temporary.unlink(missing_ok=True)
+      raise OSError(f'{file} could not be written: {error}') from error
 
   def evaluations(self) -> dict[str, Any]:
     """What has been evaluated so far."""

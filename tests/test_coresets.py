@@ -28,16 +28,12 @@ def _greedy(features, ipc):
 
 def test_herding_equals_golden(golden):
   data = golden('herding')
-  chosen = coresets.herding(
-    data['features'], data['targets'], int(data['ipc'])
-  )
+  chosen = coresets.herding(data['features'], data['targets'], int(data['ipc']))
   assert chosen.shape == (3, 7)
   assert chosen.dtype == jnp.int32
   indices = coresets.to_dataset_indices(chosen, data['targets'])
   for label in range(3):
-    np.testing.assert_array_equal(
-      indices[label], data[f'indices_class{label}']
-    )
+    np.testing.assert_array_equal(indices[label], data[f'indices_class{label}'])
   np.testing.assert_array_equal(indices.ravel(), data['indices'])
 
 

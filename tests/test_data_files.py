@@ -7,49 +7,29 @@ import tarfile
 
 import numpy as np
 import pytest
+from published import (
+  cifar_batch,
+  cycle,
+  random_images,
+  write_cifar,
+  write_idx_set,
+  write_svhn,
+)
 
 from dcjax import data
 
-
-def _random_images(count, *shape, seed=0):
-  rng = np.random.default_rng(seed)
-  return rng.integers(0, 256, (count, *shape)).astype(np.uint8)
-
-
-def _cycle(count, classes=10):
-  return np.arange(count, dtype=np.int32) % classes
-
-
 # Published files.
-
-
-def _idx(array):
-  header = bytes([0, 0, 8, array.ndim])
-  return header + np.array(array.shape, '>u4').tobytes() + array.tobytes()
-
-
-def _write_idx_set(folder, compress=False, count=20):
-  folder.mkdir(parents=True, exist_ok=True)
-  arrays = {}
-  for part in ('train', 't10k'):
-    arrays[part] = _random_images(count, 28, 28, seed=len(part))
-    labels = _cycle(count).astype(np.uint8)
-    for kind, array in (('images-idx3', arrays[part]), ('labels-idx1', labels)):
-      path = folder / f'{part}-{kind}-ubyte{".gz" if compress else ""}'
-      content = _idx(array)
-      path.write_bytes(gzip.compress(content) if compress else content)
-  return arrays
 
 
 @pytest.mark.parametrize('compress', [False, True])
 @pytest.mark.parametrize('name', ['mnist', 'fashion_mnist'])
 @pytest.mark.parametrize('nested', [False, True])
 def test_idx_files_are_read(tmp_path, name, compress, nested):
-  arrays = _write_idx_set(tmp_path / name if nested else tmp_path, compress)
+  arrays = write_idx_set(tmp_path / name if nested else tmp_path, compress)
   dataset = data.load(name, tmp_path)
   np.testing.assert_array_equal(dataset.images[..., 0], arrays['train'])
   np.testing.assert_array_equal(dataset.test_images[..., 0], arrays['t10k'])
-  np.testing.assert_array_equal(dataset.labels, _cycle(20))
+  np.testing.assert_array_equal(dataset.labels, cycle(20))
   assert (dataset.mean, dataset.std) == data.NORMALIZATIONS[name]
 
 
@@ -64,7 +44,7 @@ def test_idx_files_are_read(tmp_path, name, compress, nested):
   ],
 )
 def test_damaged_idx_file_is_named(tmp_path, damage):
-  _write_idx_set(tmp_path)
+  write_idx_set(tmp_path)
   path = tmp_path / 't10k-images-idx3-ubyte'
   path.write_bytes(damage(path.read_bytes()))
   with pytest.raises(ValueError, match=r't10k-images-idx3-ubyte is not .*idx'):
@@ -81,27 +61,6 @@ def test_missing_files_name_place_and_both_remedies(tmp_path):
   assert 'dcjax[prepare]' in message
 
 
-def _cifar_batch(labels, key, seed):
-  values = _random_images(len(labels), 3072, seed=seed)
-  return {b'data': values, key: labels.tolist(), b'batch_label': b'x'}
-
-
-def _write_cifar(folder, name, protocol=2):
-  folder.mkdir(parents=True, exist_ok=True)
-  if name == 'cifar10':
-    files = [*(f'data_batch_{i}' for i in range(1, 6)), 'test_batch']
-    key, classes = b'labels', 10
-  else:
-    files, key, classes = ['train', 'test'], b'fine_labels', 100
-  values = []
-  for seed, file in enumerate(files):
-    labels = np.arange(classes)
-    batch = _cifar_batch(labels, key, seed)
-    values.append(batch[b'data'])
-    (folder / file).write_bytes(pickle.dumps(batch, protocol))
-  return values
-
-
 _CIFAR_FOLDERS = {
   'cifar10': 'cifar-10-batches-py',
   'cifar100': 'cifar-100-python',
@@ -114,11 +73,11 @@ _CIFAR_FOLDERS = {
 def test_cifar_is_read(tmp_path, name, place, protocol):
   folder = _CIFAR_FOLDERS[name]
   if place == 'direct':
-    values = _write_cifar(tmp_path, name, protocol)
+    values = write_cifar(tmp_path, name, protocol)
   elif place == 'published':
-    values = _write_cifar(tmp_path / name / folder, name, protocol)
+    values = write_cifar(tmp_path / name / folder, name, protocol)
   else:
-    values = _write_cifar(tmp_path / 'made', name, protocol)
+    values = write_cifar(tmp_path / 'made', name, protocol)
     archive = tmp_path / f'{folder.replace("batches-py", "python")}.tar.gz'
     with tarfile.open(archive, 'w:gz') as tar:
       tar.add(tmp_path / 'made', folder)
@@ -134,7 +93,7 @@ def test_cifar_is_read(tmp_path, name, place, protocol):
 
 
 def test_another_normalisation_is_chosen_by_name(tmp_path):
-  _write_cifar(tmp_path, 'cifar100')
+  write_cifar(tmp_path, 'cifar100')
   dataset = data.load('cifar100', tmp_path, stats='cifar100_dc')
   assert dataset.mean == (0.5071, 0.4866, 0.4409)
   dataset = data.load('cifar100', tmp_path, stats='data')
@@ -152,15 +111,15 @@ class _Payload:
     b'',
     b'\x80\x02}q\x00(U\x06labels',
     pickle.dumps({b'data': np.zeros((10, 3072), np.uint8)}),
-    pickle.dumps(_cifar_batch(np.arange(9), b'labels', 0))[:-900],
-    pickle.dumps({**_cifar_batch(np.arange(9), b'labels', 0), b'labels': [1]}),
+    pickle.dumps(cifar_batch(np.arange(9), b'labels', 0))[:-900],
+    pickle.dumps({**cifar_batch(np.arange(9), b'labels', 0), b'labels': [1]}),
     pickle.dumps(_Payload()),
     pickle.dumps([np.float64(1.0)]),
     pickle.dumps(3),
   ],
 )
 def test_bad_cifar_batch_is_named_and_runs_no_code(tmp_path, capsys, content):
-  _write_cifar(tmp_path, 'cifar10')
+  write_cifar(tmp_path, 'cifar10')
   (tmp_path / 'data_batch_3').write_bytes(content)
   with pytest.raises(ValueError, match=r'data_batch_3 is not .*CIFAR batch'):
     data.load('cifar10', tmp_path)
@@ -168,7 +127,7 @@ def test_bad_cifar_batch_is_named_and_runs_no_code(tmp_path, capsys, content):
 
 
 def test_truncated_cifar_archive_is_named(tmp_path):
-  _write_cifar(tmp_path / 'made', 'cifar10')
+  write_cifar(tmp_path / 'made', 'cifar10')
   archive = tmp_path / 'cifar-10-python.tar.gz'
   with tarfile.open(archive, 'w:gz') as tar:
     tar.add(tmp_path / 'made', 'cifar-10-batches-py')
@@ -178,35 +137,24 @@ def test_truncated_cifar_archive_is_named(tmp_path):
 
 
 def test_incomplete_cifar_folder_names_the_missing_batch(tmp_path):
-  _write_cifar(tmp_path, 'cifar10')
+  write_cifar(tmp_path, 'cifar10')
   (tmp_path / 'data_batch_4').unlink()
   with pytest.raises(FileNotFoundError, match=r'data_batch_4 .*python\.tar'):
     data.load('cifar10', tmp_path)
 
 
-def _write_svhn(folder):
-  from scipy import io
-
-  images = _random_images(20, 32, 32, 3)
-  labels = (1 + _cycle(20))[:, None].astype(np.uint8)
-  for part in ('train', 'test'):
-    content = {'X': images.transpose(1, 2, 3, 0), 'y': labels}
-    io.savemat(folder / f'{part}_32x32.mat', content)
-  return images
-
-
 def test_svhn_is_read_with_class_ten_as_zero(tmp_path):
-  images = _write_svhn(tmp_path)
+  images = write_svhn(tmp_path)
   dataset = data.load('svhn', tmp_path)
   np.testing.assert_array_equal(dataset.images, images)
-  np.testing.assert_array_equal(dataset.labels, (1 + _cycle(20)) % 10)
+  np.testing.assert_array_equal(dataset.labels, (1 + cycle(20)) % 10)
 
 
 @pytest.mark.parametrize('damage', ['truncated', 'garbage', 'keys', 'shape'])
 def test_bad_svhn_file_is_named(tmp_path, damage):
   from scipy import io
 
-  _write_svhn(tmp_path)
+  write_svhn(tmp_path)
   path = tmp_path / 'test_32x32.mat'
   if damage == 'truncated':
     path.write_bytes(path.read_bytes()[:5000])
@@ -226,11 +174,11 @@ def _write_usps_h5(path, values):
     for part in ('train', 'test'):
       group = file.create_group(part)
       group['data'] = values
-      group['target'] = _cycle(len(values))
+      group['target'] = cycle(len(values))
 
 
 def test_usps_is_read_from_hdf5(tmp_path):
-  pixels = _random_images(20, 16, 16)
+  pixels = random_images(20, 16, 16)
   _write_usps_h5(
     tmp_path / 'usps.h5', (pixels / 255).reshape(20, 256).astype(np.float32)
   )
@@ -251,7 +199,7 @@ def test_bad_usps_hdf5_is_named(tmp_path):
 
 def _write_usps_libsvm(path, pixels):
   lines = []
-  for label, image in zip(_cycle(len(pixels)), pixels, strict=True):
+  for label, image in zip(cycle(len(pixels)), pixels, strict=True):
     values = image.ravel() / 255 * 2 - 1
     entries = ' '.join(f'{i + 1}:{v:.6f}' for i, v in enumerate(values))
     lines.append(f'{label + 1} {entries}')
@@ -259,13 +207,13 @@ def _write_usps_libsvm(path, pixels):
 
 
 def test_usps_is_read_from_libsvm(tmp_path):
-  pixels = _random_images(10, 16, 16)
+  pixels = random_images(10, 16, 16)
   _write_usps_libsvm(tmp_path / 'usps.bz2', pixels)
   _write_usps_libsvm(tmp_path / 'usps.t.bz2', pixels[::-1])
   dataset = data.load('usps', tmp_path)
   np.testing.assert_array_equal(dataset.images[..., 0], pixels)
   np.testing.assert_array_equal(dataset.test_images[..., 0], pixels[::-1])
-  np.testing.assert_array_equal(dataset.labels, _cycle(10))
+  np.testing.assert_array_equal(dataset.labels, cycle(10))
   path = tmp_path / 'usps.t.bz2'
   path.write_bytes(path.read_bytes()[:200])
   with pytest.raises(ValueError, match=r'usps\.t\.bz2 is not .*libsvm'):
@@ -278,10 +226,10 @@ def test_usps_without_files_names_both_forms(tmp_path):
 
 
 _GOOD = {
-  'images': _random_images(20, 4, 4, 3),
-  'labels': _cycle(20, 4),
-  'test_images': _random_images(4, 4, 4, 3),
-  'test_labels': _cycle(4, 4),
+  'images': random_images(20, 4, 4, 3),
+  'labels': cycle(20, 4),
+  'test_images': random_images(4, 4, 4, 3),
+  'test_labels': cycle(4, 4),
 }
 
 

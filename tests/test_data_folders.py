@@ -1,9 +1,8 @@
 """Folders of images and of wav files: small generated ones, good and bad."""
 
-import wave
-
 import numpy as np
 import pytest
+from published import tone, write_wav, write_words
 
 from dcjax import data
 
@@ -145,11 +144,6 @@ def test_spectrogram_refuses(waves, pad, message):
     data.log_spectrogram(waves, pad=pad)
 
 
-def _tone(rate, seconds, frequency=300):
-  n = np.arange(int(rate * seconds))
-  return 0.5 * np.sin(2 * np.pi * frequency * n / rate)
-
-
 @pytest.mark.parametrize(
   'convert',
   [
@@ -167,34 +161,18 @@ def test_wav_of_any_kind_becomes_one_second(tmp_path, convert, rate, seconds):
   from scipy.io import wavfile
 
   path = tmp_path / 'a.wav'
-  wavfile.write(path, rate, convert(_tone(rate, seconds)))
+  wavfile.write(path, rate, convert(tone(rate, seconds)))
   clip = data.read_wav(path)
   assert clip.shape == (16000,)
   assert clip.dtype == np.float32
   middle = slice(1000, 7000)  # The resampling filter rings at the ends.
-  np.testing.assert_allclose(clip[middle], _tone(16000, 1)[middle], atol=0.012)
+  np.testing.assert_allclose(clip[middle], tone(16000, 1)[middle], atol=0.012)
   if seconds == 0.5:
     assert not clip[8100:].any()
 
 
-def _write_wav(path, samples, rate=16000):
-  path.parent.mkdir(parents=True, exist_ok=True)
-  with wave.open(str(path), 'wb') as file:
-    file.setnchannels(1)
-    file.setsampwidth(2)
-    file.setframerate(rate)
-    file.writeframes((samples * 32767).astype('<i2').tobytes())
-
-
-def _write_words(root, words, count=10):
-  for c, word in enumerate(words):
-    for i in range(count):
-      tone = _tone(16000, 0.2, 300 * (c + 1) + 10 * i)
-      _write_wav(root / word / f'{i:02d}.wav', tone)
-
-
 def test_wav_folder_is_normalised_and_split_by_every_eighth(tmp_path):
-  _write_words(tmp_path, ('hi', 'bye'))
+  write_words(tmp_path, ('hi', 'bye'))
   dataset = data.load('wav_folder', tmp_path)
   assert dataset.class_names == ('bye', 'hi')
   assert dataset.images.shape == (16, 64, 64, 1)
@@ -217,7 +195,7 @@ def test_wav_folder_is_normalised_and_split_by_every_eighth(tmp_path):
 
 def test_speech_commands_come_in_the_published_order(tmp_path):
   words = data.SPEECH_COMMANDS
-  _write_words(tmp_path / 'mini_speech_commands', words, count=2)
+  write_words(tmp_path / 'mini_speech_commands', words, count=2)
   dataset = data.load('speech', tmp_path)
   assert dataset.class_names == words
   assert dataset.name == 'speech'
@@ -227,19 +205,19 @@ def test_speech_commands_come_in_the_published_order(tmp_path):
 
 
 def test_bad_wav_folders_are_refused(tmp_path):
-  _write_words(tmp_path, ('hi', 'bye'), count=3)
+  write_words(tmp_path, ('hi', 'bye'), count=3)
   path = tmp_path / 'hi' / '01.wav'
   good = path.read_bytes()
   for content in (good[:200], good[:20], b'', b'RIFFxxxxWAVE', b'garbage' * 9):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r'01\.wav is not .*wav'):
       data.load('wav_folder', tmp_path)
-  _write_wav(path, np.zeros(0))
+  write_wav(path, np.zeros(0))
   with pytest.raises(ValueError, match=r'01\.wav is not .*'):
     data.load('wav_folder', tmp_path)
   with pytest.raises(ValueError, match=r"classes \['no'\]"):
     data.load('wav_folder', tmp_path, classes=['no'])
-  _write_words(tmp_path, ('one',), count=1)
+  write_words(tmp_path, ('one',), count=1)
   with pytest.raises(ValueError, match='one holds 1 file'):
     data.load('wav_folder', tmp_path, classes=['one'])
   (tmp_path / 'none').mkdir()
@@ -249,6 +227,6 @@ def test_bad_wav_folders_are_refused(tmp_path):
 
 def test_silent_clips_cannot_be_normalised(tmp_path):
   for i in range(3):
-    _write_wav(tmp_path / 'hush' / f'{i}.wav', np.zeros(100))
+    write_wav(tmp_path / 'hush' / f'{i}.wav', np.zeros(100))
   with pytest.raises(ValueError, match='have std 0'):
     data.load('wav_folder', tmp_path)

@@ -206,7 +206,7 @@ def test_idc_protocol():
 
 
 @pytest.mark.parametrize(
-  ('name', 'epochs', 'drop'), [('dc', 300, 151), ('dm', 1000, 501)]
+  ('name', 'epochs', 'drop'), [('dc', 301, 152), ('dm', 1001, 502)]
 )
 def test_dc_protocols(name, epochs, drop):
   protocol = evaluation.PROTOCOLS[name]()
@@ -222,8 +222,8 @@ def test_dc_clears_the_momentum_at_the_drop(steps_per_epoch):
   protocol = evaluation.dc_protocol(8)._replace(weight_decay=0.0)
   optimizer = evaluation._optimizer(protocol, jnp.asarray(steps_per_epoch))
   state, updates = optimizer.init(jnp.zeros(())), []
-  # The drop comes after five of the eight epochs.
-  drop = 5 * steps_per_epoch
+  # The drop comes after six of the nine passes.
+  drop = 6 * steps_per_epoch
   for _ in range(drop + 2):
     update, state = optimizer.update(jnp.ones(()), state, jnp.zeros(()))
     updates.append(float(-update))
@@ -239,10 +239,15 @@ def test_training_set_rejects():
     evaluation.training_set(images, labels[:5], 3)
   with pytest.raises(ValueError, match='2 columns: must be 3'):
     evaluation.training_set(images, np.ones((6, 2)), 3)
+  with pytest.raises(ValueError, match=r'labels 0\.\.2: must be in 0\.\.1'):
+    evaluation.training_set(images, labels, 2)
   with pytest.raises(ValueError, match='padded_to 5: must be at least 6'):
     evaluation.training_set(images, labels, 3, padded_to=5)
 
 
 def test_evaluator_rejects():
+  early = evaluation.idc_protocol(2)._replace(test_points=(0.5,))
+  with pytest.raises(ValueError, match='must end with 1'):
+    _evaluator(protocol=early)
   with pytest.raises(ValueError, match="seeds 'pmap'"):
     _evaluator(seeds='pmap')

@@ -168,7 +168,7 @@ def test_class_permutation_permutes_the_gradient(setting):
 
 @pytest.mark.parametrize('classes', ['scan', 'vmap'])
 def test_identical_batches_have_no_distance(setting, classes):
-  network, variables, real, synthetic = setting
+  network, variables, _, synthetic = setting
   loss = jax.jit(_loss(network, classes))
   key = jax.random.key(3)
   assert loss(variables, synthetic, synthetic, key)[0] == 0

@@ -64,9 +64,7 @@ def test_incomplete_last_batch_is_dropped():
 
 def test_incomplete_last_batch_is_kept():
   positions, weights = _walk([7], 3, 6, keep_last=True)
-  np.testing.assert_array_equal(
-    weights[:, 0].sum(axis=1), [3, 3, 1, 3, 3, 1]
-  )
+  np.testing.assert_array_equal(weights[:, 0].sum(axis=1), [3, 3, 1, 3, 3, 1])
   assert not positions[weights == 0].any()
   for part in (slice(0, 3), slice(3, 6)):
     assert _pass(positions[part], weights[part], 0) == list(range(7))
@@ -102,9 +100,9 @@ def test_batch_larger_than_every_group():
 
 def test_positions_are_uniform():
   many = jax.vmap(
-    lambda key: sampling.shuffler(5, 5)
-    .init(key, jnp.asarray([4], jnp.int32))
-    .order[0]
+    lambda key: (
+      sampling.shuffler(5, 5).init(key, jnp.asarray([4], jnp.int32)).order[0]
+    )
   )(jax.random.split(jax.random.key(0), 400))
   np.testing.assert_array_equal(many[:, 4], 4)
   share = np.bincount(np.asarray(many[:, 0]), minlength=4) / 400
@@ -158,7 +156,5 @@ def test_mixed_batch():
   np.testing.assert_array_equal(
     batch.images, np.asarray(data.images)[[8, 0, 3]]
   )
-  np.testing.assert_array_equal(
-    batch.labels, [[0, 0, 1], [1, 0, 0], [0, 1, 0]]
-  )
+  np.testing.assert_array_equal(batch.labels, [[0, 0, 1], [1, 0, 0], [0, 1, 0]])
   assert batch.weights is None

@@ -62,9 +62,28 @@ def test_pieces_equal_the_whole(data):
   np.testing.assert_allclose(whole_metrics['loss'], mean, rtol=1e-5)
   *other, _ = _fit(data, *_start(), 11, jax.random.key(3))
   assert (
-    other[0].variables.params['weight']
-    != whole[0].variables.params['weight']
+    other[0].variables.params['weight'] != whole[0].variables.params['weight']
   ).any()
+
+
+def test_every_step_has_its_own_key(data):
+  batch = sampling.mixed_batch(data, jnp.arange(4), None, 3)
+
+  def draw(key, source):
+    count, keys = source
+    keys = keys.at[count].set(jax.random.key_data(key))
+    return (count + 1, keys), batch
+
+  _, (_, keys), _ = training.fit(
+    _NETWORK,
+    _OPTIMIZER,
+    _start()[0],
+    (0, jnp.zeros((5, 2), jnp.uint32)),
+    draw,
+    5,
+    jax.random.key(0),
+  )
+  assert len(np.unique(keys, axis=0)) == 5
 
 
 def test_no_steps_change_nothing(data):

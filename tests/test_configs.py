@@ -1,0 +1,148 @@
+"""Every data set's smoke config runs from data files to report."""
+
+import html
+import json
+
+import numpy as np
+import pytest
+import runner
+from PIL import Image
+from published import write_cifar, write_idx_set, write_svhn, write_words
+
+import dcjax
+from dcjax import data
+
+_SETS = {'condensed', 'initial', 'random', 'herding'}
+
+
+def _write(name, folder):
+  """Writes just enough images for IDC's `mix` start with factor 2."""
+  if name in ('mnist', 'fashion_mnist'):
+    write_idx_set(folder, count=80)
+  elif name == 'svhn':
+    write_svhn(folder, count=40)
+  elif name == 'speech':
+    words = data.SPEECH_COMMANDS
+    write_words(folder / 'mini_speech_commands', words, count=6)
+  elif name != 'digits':
+    write_cifar(folder, name, per_class=4 if name == 'cifar100' else 1)
+  return str(folder)
+
+
+@pytest.fixture(scope='module', params=['digits', 'mnist'])
+def finished(request, tmp_path_factory):
+  """Returns a finished run: its name, folder and results."""
+  name = request.param
+  folder = tmp_path_factory.mktemp(name)
+  place = _write(name, folder / 'data')
+  workdir = folder / 'run'
+  results = runner.run(workdir, f'{name},smoke', data__dir=place)
+  return name, workdir, results, place
+
+
+def test_run_leaves_its_files(finished):
+  name, workdir, results, _ = finished
+  assert {file.name for file in workdir.iterdir()} == {
+    'checkpoints',
+    'condensed.npz',
+    'config.json',
+    'evaluations.json',
+    'images.png',
+    'metrics.jsonl',
+    'report.html',
+    'results.json',
+  }
+  assert json.loads((workdir / 'results.json').read_text()) == results
+  config = json.loads((workdir / 'config.json').read_text())
+  assert (config['data']['name'], config['ipc']) == (name, 1)
+  lines = (workdir / 'metrics.jsonl').read_text().splitlines()
+  records = [json.loads(line) for line in lines]
+  assert [(r['outer'], r['step']) for r in records] == [(1, 2), (2, 4)]
+  assert all(r['loss'] > 0 and r['seconds'] > 0 for r in records)
+
+
+def test_results_cover_all_sets(finished):
+  name, _, results, _ = finished
+  assert results['dataset'] == name
+  assert set(results['evaluations']) == _SETS
+  for kind, entry in results['evaluations'].items():
+    assert 0 <= entry['last_mean'] <= entry['best_mean'] <= 1
+    assert entry['last_std'] >= 0
+    assert entry['best_std'] >= 0
+    assert len(entry['per_seed_last']) == 2
+    np.testing.assert_allclose(
+      entry['last_mean'], np.mean(entry['per_seed_last']), rtol=1e-6
+    )
+    factor_two = kind in ('condensed', 'initial')
+    assert entry['images'] == (40 if factor_two else 10)
+    assert entry['label_regime'] == 'hard'
+  assert [p['outer'] for p in results['checkpoints']] == [0, 1, 2]
+  pixels = {'digits': 16 * 16, 'mnist': 28 * 28}[name]
+  assert results['storage']['images']['numbers'] == 10 * pixels
+  assert results['evaluations']['random']['bytes'] == 4 * 10 * pixels
+  assert results['environment']['platform']
+
+
+def test_condensed_set_opens_without_the_run(finished):
+  name, workdir, _, place = finished
+  loaded = dcjax.load(workdir / 'condensed.npz')
+  options = {'size': 16} if name == 'digits' else {}
+  dataset = data.load(name, place, **options)
+  assert loaded.class_names == dataset.class_names
+  assert loaded.provenance['dataset'] == name
+  images, labels = loaded.numpy()[:2]
+  assert images.shape == (40, *dataset.image_shape)
+  assert np.bincount(np.asarray(labels).reshape(40, -1)[:, -1].astype(int))[
+    0
+  ] in (4, 40)
+  stored = loaded.params['images']
+  assert stored.min() >= 0
+  assert stored.max() <= 1
+
+
+def test_pictures_and_report_show_the_run(finished):
+  name, workdir, results, _ = finished
+  picture = np.asarray(Image.open(workdir / 'images.png'))
+  assert picture.shape[0] > picture.shape[1]  # ten classes, one image each
+  assert np.ptp(picture) > 100
+  page = html.unescape((workdir / 'report.html').read_text(encoding='utf-8'))
+  entry = results['evaluations']['condensed']
+  assert f'{100 * entry["last_mean"]:.1f} ±' in page
+  assert f'idc.py:{name},smoke' in page
+  assert 'herding' in page
+
+
+def test_finished_run_says_so_and_does_nothing(finished, capsys, monkeypatch):
+  name, workdir, results, place = finished
+  monkeypatch.setattr(runner.module('builder'), 'build', None)
+  before = {f: f.stat().st_mtime_ns for f in workdir.rglob('*')}
+  again = runner.run(workdir, f'{name},smoke', data__dir=place)
+  assert again == results
+  said = capsys.readouterr().out
+  assert said == f'finished already: see {workdir / "report.html"}\n'
+  assert {f: f.stat().st_mtime_ns for f in workdir.rglob('*')} == before
+
+
+@pytest.mark.parametrize(
+  'name', ['fashion_mnist', 'svhn', 'cifar10', 'cifar100', 'speech']
+)
+def test_smoke_config_runs(tmp_path, name):
+  results = runner.run(
+    tmp_path / 'run',
+    f'{name},smoke',
+    data__dir=_write(name, tmp_path / 'data'),
+    evaluation__at=(),
+    evaluation__seeds=1,
+    evaluation__baselines=('random',),
+  )
+  classes = {'cifar100': 100, 'speech': 8}.get(name, 10)
+  decoded = 2 if name == 'speech' else 4
+  entries = results['evaluations']
+  assert set(entries) == {'condensed', 'initial', 'random'}
+  assert entries['condensed']['images'] == classes * decoded
+  assert results['formation']['name'] == (
+    'time_axis' if name == 'speech' else 'uniform'
+  )
+  loaded = dcjax.load(tmp_path / 'run' / 'condensed.npz')
+  assert len(loaded.class_names) == classes
+  assert (tmp_path / 'run' / 'report.html').stat().st_size > 10_000
