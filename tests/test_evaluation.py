@@ -175,7 +175,7 @@ def test_test_points():
   tests = [stop for stop, tested in _stops(evaluation.idc_protocol()) if tested]
   assert tests == [250, 500, 750, 1000]
   stops = _stops(evaluation.dc_protocol(300), 3)
-  assert stops == [(100, False), (200, False), (300, True)]
+  assert stops == [(100, False), (200, False), (300, False), (301, True)]
   # More pieces than epochs, and points that fall on one epoch.
   assert _stops(evaluation.idc_protocol(2), 20) == [(1, True), (2, True)]
   assert _stops(evaluation.idc_protocol(1), 20) == [(1, True)]

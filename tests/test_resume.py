@@ -162,7 +162,6 @@ def test_damaged_checkpoint_is_named_and_the_one_before_works(tmp_path, whole):
   condensed, evaluations, losses = runner.outcome(workdir)
   expected = runner.outcome(whole)
   assert (condensed, losses) == (expected[0], expected[2])
-  # What was evaluated before the checkpoint was not thrown away by hand only.
   for name in ('outer_4', 'condensed', 'initial', 'random'):
     assert evaluations[name] == expected[1][name]
 
