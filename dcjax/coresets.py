@@ -117,7 +117,7 @@ def embed(
   variables: Variables,
   data: sampling.DeviceData,
   normalise: Augment,
-  batch_size: int = 500,
+  batch_size: int = 100,
 ) -> Array:
   """Returns the network's embeddings `[M, F]` of a set, in its order.
 

@@ -150,7 +150,7 @@ def fit(
 
 
 def in_batches(
-  function: Callable[[Array], PyTree], images: Array, batch_size: int = 500
+  function: Callable[[Array], PyTree], images: Array, batch_size: int = 100
 ) -> PyTree:
   """Applies a function to images, a batch at a time, one program for all.
 

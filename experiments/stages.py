@@ -239,6 +239,14 @@ def _checkpoint_curve(entries, finals, parts, seconds):
   return sorted(points, key=lambda p: p['outer'])
 
 
+def _rows(images):
+  """One row a class; single images of ten classes share a row."""
+  images = np.asarray(images)
+  if images.shape[1] == 1 and images.shape[0] % 10 == 0:
+    return images.reshape(-1, 10, *images.shape[2:])
+  return images
+
+
 def show(parts, folder, keys, condensed, results) -> None:
   """Writes `images.png` and `report.html`."""
   value_range = parts.dataset.value_range
@@ -248,7 +256,7 @@ def show(parts, folder, keys, condensed, results) -> None:
     parts.dataset, coresets.random(keys['random'], parts.dataset.counts, ipc)
   )
   grids = {
-    name: pictures.image_grid(np.asarray(images), value_range=value_range)
+    name: pictures.image_grid(_rows(images), value_range=value_range)
     for name, images in (
       ('real', real),
       ('initial', start),

@@ -1,10 +1,10 @@
 """Two-dimensional convolution in several forms that agree to any order.
 
-The fastest form depends on the platform. XLA's CPU back end runs a plain
-convolution slowly inside loops and under `vmap` over weights; a matrix product
-over patches does not suffer. Accelerators want the plain convolution forward,
-but a matrix product for the weight gradient, because `vmap` over classes turns
-the plain one into a grouped convolution.
+A plain convolution is the fastest way forward, and back to the images. Its
+weight gradient is not: XLA's CPU back end runs that one slowly inside loops,
+and `vmap` over classes turns it into a grouped convolution, which no platform
+likes. A matrix product over patches suffers from neither, so the hybrid form
+takes the convolution for the former two and the product for the latter.
 """
 
 from functools import partial
@@ -20,7 +20,7 @@ _DIMENSIONS = ('NHWC', 'HWIO', 'NHWC')
 
 
 def resolve_form(form: str) -> str:
-  """Returns the convolution form that `'auto'` means on this platform.
+  """Returns the convolution form that is meant: `'auto'` is `'hybrid'`.
 
   Args:
     form: one of `'auto'`, `'lax'`, `'patches'`, `'hybrid'`.
@@ -30,9 +30,7 @@ def resolve_form(form: str) -> str:
   """
   if form not in FORMS:
     raise ValueError(f'convolution form {form!r}: must be one of {FORMS}')
-  if form == 'auto':
-    return 'patches' if jax.default_backend() == 'cpu' else 'hybrid'
-  return form
+  return 'hybrid' if form == 'auto' else form
 
 
 def convolve(
@@ -51,7 +49,8 @@ def convolve(
     padding: zeros added on each side of rows and columns.
     stride: step of rows and columns.
     form: how it is computed; all forms agree, also in their derivatives.
-      `'hybrid'` needs stride 1 and falls back to `'lax'` elsewhere.
+      `'hybrid'` is differentiable in reverse only (`jax.jvp` needs another
+      form); with a stride or a kernel that is not square it means `'patches'`.
 
   Returns:
     `[B, (H + 2 padding - kh) // stride + 1, ..., O]`.
@@ -60,12 +59,12 @@ def convolve(
     ValueError: if the form is unknown.
   """
   form = resolve_form(form)
-  if form == 'patches':
-    return _by_patches(images, kernel, padding, stride)
+  if form == 'lax':
+    return _by_lax(images, kernel, padding, stride)
   square = kernel.shape[0] == kernel.shape[1]
   if form == 'hybrid' and stride == 1 and square:
     return _hybrid(images, kernel, padding)
-  return _by_lax(images, kernel, padding, stride)
+  return _by_patches(images, kernel, padding, stride)
 
 
 def _by_lax(images, kernel, padding, stride=1):
@@ -132,9 +131,22 @@ def _flipped(kernel):
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _kernel_gradient(images, cotangent, size, padding):
-  patches = _patches(images, (size, size), padding)
-  gradient = jnp.einsum('bhwp,bhwo->po', patches, cotangent)
-  return gradient.reshape(size, size, images.shape[-1], cotangent.shape[-1])
+  # Channels come first, because a product wants to contract the last axis of
+  # its left side: XLA would otherwise transpose all patches, not one image.
+  # `lax.pad` crops where the padding is negative, as derivatives may ask.
+  borders = [(0, 0, 0)] * 2 + [(padding, padding, 0)] * 2
+  zero = jnp.zeros((), images.dtype)
+  images = lax.pad(images.transpose(3, 0, 1, 2), zero, borders)
+  _, h, w, _ = cotangent.shape
+  patches = jnp.stack(
+    [
+      images[:, :, i : i + h, j : j + w]
+      for i in range(size)
+      for j in range(size)
+    ]
+  )
+  gradient = jnp.einsum('pibhw,bhwo->pio', patches, cotangent)
+  return gradient.reshape(size, size, *gradient.shape[1:])
 
 
 def _kernel_gradient_fwd(images, cotangent, size, padding):

@@ -10,8 +10,15 @@ from dcjax.base import Array
 from dcjax.networks._conv import convolve
 
 NORMS = ('instance', 'batch', 'layer', 'group', 'none')
+
+
+def _relu(x):
+  """`jax.nn.relu`, which costs XLA's CPU back end a pass over memory more."""
+  return jnp.where(x <= 0, 0, x)
+
+
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
-  'relu': jax.nn.relu,
+  'relu': _relu,
   'sigmoid': jax.nn.sigmoid,
   'leaky_relu': lambda x: jax.nn.leaky_relu(x, 0.01),
   'swish': jax.nn.silu,
@@ -48,6 +55,29 @@ class Conv(nn.Module):
     return result + bias
 
 
+class InstanceNorm(nn.Module):
+  """Normalises every channel of every image `[B, H, W, D]`, affine.
+
+  The numbers of `nn.GroupNorm` with groups of one channel, in fewer passes over
+  memory, which counts in second derivatives.
+  """
+
+  epsilon: float = _EPSILON
+
+  @nn.compact
+  def __call__(self, images: Array) -> Array:
+    """Normalises `images [B, H, W, D]`."""
+    shape = images.shape[-1:]
+    scale = self.param('scale', nn.initializers.ones, shape)
+    bias = self.param('bias', nn.initializers.zeros, shape)
+    # Rows and columns as one axis: XLA reduces one axis faster than two.
+    pixels = images.reshape(images.shape[0], -1, images.shape[-1])
+    centred = pixels - jnp.mean(pixels, 1, keepdims=True)
+    variance = jnp.mean(centred * centred, 1, keepdims=True)
+    result = centred * (jax.lax.rsqrt(variance + self.epsilon) * scale) + bias
+    return result.reshape(images.shape)
+
+
 def make_norm(kind: str, name: str, train: bool) -> Callable[[Array], Array]:
   """Returns a normalisation layer, eps 1e-5, affine.
 
@@ -62,13 +92,7 @@ def make_norm(kind: str, name: str, train: bool) -> Callable[[Array], Array]:
     ValueError: if `kind` is unknown.
   """
   if kind == 'instance':
-    return nn.GroupNorm(
-      num_groups=None,
-      group_size=1,
-      epsilon=_EPSILON,
-      use_fast_variance=False,
-      name=name,
-    )
+    return InstanceNorm(name=name)
   if kind == 'group':
     return nn.GroupNorm(
       num_groups=4, epsilon=_EPSILON, use_fast_variance=False, name=name
