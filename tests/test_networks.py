@@ -1,4 +1,4 @@
-"""Networks: parameter counts, initialisation, forms of convolution, adapters."""
+"""Networks: parameter counts, initialisation, convolutions, adapters."""
 
 import flax.linen as nn
 import jax

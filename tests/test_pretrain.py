@@ -1,25 +1,19 @@
 """Pools of pretrained networks: trained, stored, found again, used."""
 
-import pathlib
-import sys
-
 import jax
 import numpy as np
 import pytest
-
-_EXPERIMENTS = pathlib.Path(__file__).resolve().parent.parent / 'experiments'
-sys.path.insert(0, str(_EXPERIMENTS))
-
-import builder
-import pretrain
-from configs import idc
+import runner
 
 from dcjax import networks
+
+builder = runner.module('builder')
+pretrain = runner.module('pretrain')
 
 
 @pytest.fixture(scope='module')
 def parts():
-  return builder.build(idc.get_config('digits,smoke'))
+  return builder.build(runner.config('digits,smoke'))
 
 
 @pytest.fixture(scope='module')
@@ -35,7 +29,7 @@ def test_pool_round_trip_and_use(parts, pool, tmp_path):
   kernel = np.asarray(pool.params['conv0']['kernel'])
   assert kernel.shape[0] == 2
   assert not np.array_equal(kernel[0], kernel[1])
-  config = idc.get_config('digits,smoke')
+  config = runner.config('digits,smoke')
   config.inner.pool = str(path)
   data = builder.build(config).inner_data
   jax.tree.map(np.testing.assert_array_equal, data.pool, pool)
