@@ -104,9 +104,10 @@ def _condense(parts, folder, keys, stop):
         'saved, the same command goes on from here'
       )
     if outer + 1 in due and outer + 1 < total:
-      stages.evaluate_checkpoint(
-        parts, folder, keys, state.params, outer + 1, seconds
-      )
+      with progress.aside():
+        stages.evaluate_checkpoint(
+          parts, folder, keys, state.params, outer + 1, seconds
+        )
   progress.close()
   checkpoints.close()
   return state, seconds

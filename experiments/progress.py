@@ -1,7 +1,9 @@
 """Progress for people: a bar on a terminal, lines in a log."""
 
+import contextlib
 import sys
 import time
+from collections.abc import Iterator
 
 from tqdm import tqdm
 
@@ -58,6 +60,13 @@ class Progress:
       f'{_rate(rate, self._unit)}, {duration(left)} left'
       + (f', {note}' if note else '')
     )
+
+  @contextlib.contextmanager
+  def aside(self) -> Iterator[None]:
+    """Something else is done meanwhile; it does not count for the rate."""
+    began = time.monotonic()
+    yield
+    self._start += time.monotonic() - began
 
   def close(self) -> None:
     """Ends the bar."""
