@@ -24,6 +24,7 @@ from dcjax.data import _sampling as sampling
 from dcjax.inner import InnerData, InnerLoop, InnerState
 from dcjax.matching import ClassStrategy, match_and_gradient
 from dcjax.optimizers import ImageOptimizer, as_image_optimizer
+from dcjax.utils import check_choice
 
 
 class CondenseState(NamedTuple):
@@ -149,12 +150,12 @@ def condenser(
   inner_steps: int,
   most_synthetic: int = 128,
   classes: ClassStrategy = 'auto',
-  project_every_step: bool = False,
+  project: str = 'period',
 ) -> Condenser:
   """Composes a condensation method from its parts.
 
   One period: project the stored numbers into their range (here only, as IDC
-  does, unless `project_every_step`), take a new network, then scan over
+  does, unless `project` says otherwise), take a new network, then scan over
   `inner_steps` of: draw a target, decode, match, step the images, train the
   network.
 
@@ -170,8 +171,13 @@ def condenser(
     most_synthetic: decoded images of a class that one step compares; more are
       drawn from at random (IDC's `batch_syn_max`).
     classes: see `dcjax.matching.over_classes`.
-    project_every_step: whether to project after each step as well.
+    project: when stored numbers are projected into their range: `'period'` (at
+      its start), `'step'` (also after every step) or `'never'` (DC, DSA, DM).
+
+  Raises:
+    ValueError: if `project` is unknown.
   """
+  check_choice('project', project, ('period', 'step', 'never'))
   optimizer = as_image_optimizer(optimizer)
 
   def init(key, params, data):
@@ -208,7 +214,7 @@ def condenser(
     (gradient,) = decode_vjp(_scatter(chosen, cotangent, synthetic))
     updates, opt_state = optimizer.update(gradient, opt_state, params)
     params = optax.apply_updates(params, updates)
-    if project_every_step:
+    if project == 'step':
       params = formation.project(params)
     state = state._replace(
       params=params,
@@ -229,10 +235,9 @@ def condenser(
 
   def period(key, state, data):
     reset_key = jax.random.fold_in(jax.random.fold_in(key, state.step), 2)
-    state = state._replace(
-      params=formation.project(state.params),
-      inner=inner.reset(reset_key, state.inner, data),
-    )
+    state = state._replace(inner=inner.reset(reset_key, state.inner, data))
+    if project != 'never':
+      state = state._replace(params=formation.project(state.params))
     return jax.lax.scan(
       lambda carry, _: step(carry, key, data), state, length=inner_steps
     )

@@ -140,3 +140,86 @@ def _new_variables(key, network, pool):
   size = jax.tree.leaves(pool)[0].shape[0]
   member = jax.random.randint(key, (), 0, size)
   return jax.tree.map(lambda leaf: leaf[member], pool)
+
+
+def resample(network: Network) -> InnerLoop:
+  """DM's networks: a new random one for every image step, never trained.
+
+  Args:
+    network: the network.
+  """
+  frozen = optax.set_to_zero()
+
+  def new(key, source):
+    return InnerState(start_from(network.init(key), frozen), source)
+
+  def init(key, data):
+    del data
+    return new(key, ())
+
+  def reset(key, state, data):
+    del data
+    return new(key, state.source)
+
+  def update(key, state, data, synthetic):
+    del data, synthetic
+    return new(key, state.source), {}
+
+  return InnerLoop(init, reset, update)
+
+
+def train_on_synthetic(
+  network: Network,
+  optimizer: optax.GradientTransformation,
+  *,
+  epochs: int,
+  batch_size: int = 256,
+  augment: Augment | None = None,
+) -> InnerLoop:
+  """DC's networks: new in each period, trained on the synthetic set.
+
+  Zhao et al. (2021), Algorithm 1: after every image step the network makes
+  `epochs` passes over the set as it then is.
+
+  Args:
+    network: the network.
+    optimizer: its optimiser, rebuilt in each period.
+    epochs: passes after every image step; 0 leaves the network as drawn.
+    batch_size: of synthetic images; the last, shorter batch is used.
+    augment: normalisation and per-sample augmentation (DSA).
+  """
+
+  def init(key, data):
+    del data
+    return InnerState(start_from(network.init(key), optimizer), ())
+
+  def reset(key, state, data):
+    del state
+    return init(key, data)
+
+  def update(key, state, data, synthetic):
+    del data
+    images = synthetic.images.reshape(-1, *synthetic.images.shape[2:])
+    labels = synthetic.labels.reshape(-1, synthetic.labels.shape[-1])
+    whole = jnp.asarray([images.shape[0]], jnp.int32)
+    walk = sampling.shuffler(images.shape[0], batch_size, keep_last=True)
+    walk_key, train_key = jax.random.split(key)
+
+    def draw(key, source):
+      source, positions, weights = walk.next(key, whole, source)
+      chosen = positions[0]
+      return source, Batch(images[chosen], labels[chosen], weights[0])
+
+    train_state, _, metrics = fit(
+      network,
+      optimizer,
+      state.train,
+      walk.init(walk_key, whole),
+      draw,
+      epochs * -(-images.shape[0] // min(batch_size, images.shape[0])),
+      train_key,
+      augment=augment,
+    )
+    return InnerState(train_state, ()), metrics
+
+  return InnerLoop(init, reset, update)

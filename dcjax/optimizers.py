@@ -1,10 +1,11 @@
 """Optimisers of networks and of synthetic data, all through optax."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from dcjax.base import Array, Params, PyTree
@@ -57,6 +58,30 @@ def _cleared(inner, at):
     return updates, _ClearedState(kept, state.step + 1)
 
   return optax.GradientTransformation(init, update)
+
+
+def in_normalised_units(
+  optimizer: optax.GradientTransformation, std: Sequence[float]
+) -> optax.GradientTransformation:
+  """Steps images stored in [0, 1] as if they were stored normalised.
+
+  DC, DSA and DM store and optimise `n = (x - mean) / std`. A step there is a
+  step here with the gradient multiplied by std before and the update after.
+
+  Args:
+    optimizer: as the method defines it, in normalised units.
+    std: `[D]` of the normalisation.
+  """
+  std = np.asarray(std, np.float32)
+
+  def scale(tree):
+    return jax.tree.map(lambda leaf: leaf * std, tree)
+
+  def update(gradient, state, params=None):
+    updates, state = optimizer.update(scale(gradient), state, params)
+    return scale(updates), state
+
+  return optax.GradientTransformation(optimizer.init, update)
 
 
 class ImageOptimizer(NamedTuple):

@@ -191,7 +191,7 @@ def test_projection_after_every_step(every_step):
   condenser = tiny.condenser(
     formation=formations.identity(),
     optimizer=optax.sgd(1000.0),
-    project_every_step=every_step,
+    project='step' if every_step else 'period',
   )
   images = tiny.period(condenser, tiny.stored(2))[0].params['images']
   inside = bool(images.min() >= 0 and images.max() <= 1)

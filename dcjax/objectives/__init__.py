@@ -12,6 +12,7 @@ from dcjax.objectives._distances import (
   whole_cosine,
   whole_squared,
 )
+from dcjax.objectives._distribution import distribution_matching
 from dcjax.objectives._feature import feature_matching, mean_feature
 from dcjax.objectives._gradient import (
   TENSORS,
@@ -27,6 +28,7 @@ __all__ = [
   'build',
   'cosine',
   'cross_entropy',
+  'distribution_matching',
   'feature_matching',
   'gradient_distance',
   'gradient_matching',
@@ -42,6 +44,7 @@ __all__ = [
 _FACTORIES = {
   'gradient': gradient_matching,
   'feature': feature_matching,
+  'distribution': distribution_matching,
 }
 
 
