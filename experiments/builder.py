@@ -24,13 +24,13 @@ from dcjax.evaluation import Evaluator, Protocol
 from dcjax.inner import InnerData
 from dcjax.utils import check_at_least, check_choice
 
-_METHODS = ('idc',)
 BASELINES = ('random', 'herding')
 _BASE_SIZES = {'mnist': 28, 'speech': 64, 'wav_folder': 64}
 _CHOICES = {
   'evaluation.protocol': evaluation.PROTOCOLS,
-  'init.mode': ('random', 'mix', 'noise'),
+  'init.mode': ('random', 'mix', 'noise', 'normal'),
   'init.order': ('random', 'first'),
+  'augment.family': augment.STRATEGIES,
 }
 _STRATEGIES = ('auto', 'scan', 'vmap')  # or a number of classes at a time
 _LEAST = {
@@ -42,6 +42,7 @@ _LEAST = {
   'inner.batches': 0,
   'inner.batch_size': 1,
   'inner.early_batches': 0,
+  'inner.epochs': 0,
   'inner.learning_rate': 0,
   'inner.weight_decay': 0,
   'evaluation.epochs': 1,
@@ -90,9 +91,10 @@ def check(config: ConfigDict, dataset: Dataset) -> None:
   Raises:
     ValueError: naming the field, its value and what is allowed.
   """
-  check_choice('method', config.method, _METHODS)
+  check_choice('method', config.method, _CONDENSERS)
   for field, least in _LEAST.items():
-    check_at_least(field, _get(config, field), least)
+    if _has(config, field):
+      check_at_least(field, _get(config, field), least)
   if not 0 < config.images.learning_rate < float('inf'):
     raise ValueError(
       f'images.learning_rate {config.images.learning_rate}: must be above 0 '
@@ -123,6 +125,11 @@ def _get(config, dotted):
   for name in dotted.split('.'):
     config = config[name]
   return config
+
+
+def _has(config, dotted):
+  section, _, name = dotted.rpartition('.')
+  return not section or (section in config and name in config[section])
 
 
 def _check_sizes(config, dataset):
@@ -160,7 +167,7 @@ def build_formation(config: ConfigDict, dataset: Dataset) -> Formation:
 def image_learning_rate(config: ConfigDict, dataset: Dataset) -> float:
   """The image learning rate, scaled by ipc and image size if asked for."""
   rate = config.images.learning_rate
-  if not config.images.scale_learning_rate:
+  if not config.images.get('scale_learning_rate', False):
     return rate
   return rate * methods.learning_rate_multiplier(
     config.ipc,
@@ -172,7 +179,7 @@ def image_learning_rate(config: ConfigDict, dataset: Dataset) -> float:
 def choose_strategies(config: ConfigDict, dataset: Dataset) -> dict[str, Any]:
   """The augmentation of matching, network training and evaluation."""
   factor = config.formation.to_dict().get('factor', 1)
-  chosen = augment.idc_strategies(
+  chosen = augment.STRATEGIES[config.augment.family](
     dataset.name, factor, config.ipc, channels=dataset.image_shape[2]
   )
   for name in ('match', 'train', 'evaluate'):
@@ -201,10 +208,25 @@ def build(config: ConfigDict) -> Run:
   normalise = augment.normalise(dataset.mean, dataset.std)
   rate = image_learning_rate(config, dataset)
 
-  def treated(name, sharing):
-    return _treatment(normalise, strategies, name, sharing)
+  make = _CONDENSERS[config.method]
+  condenser = make(config, dataset, network, formation, rate, strategies)
+  real = to_device(dataset.images, dataset.labels, dataset.scale)
+  return Run(
+    config,
+    dataset,
+    network,
+    formation,
+    condenser,
+    InnerData(real, load_pool(config.inner.get('pool', ''), network)),
+    rate,
+    strategies,
+    normalise,
+    evaluation.PROTOCOLS[config.evaluation.protocol](config.evaluation.epochs),
+  )
 
-  condenser = methods.idc(
+
+def _idc(config, dataset, network, formation, rate, strategies):
+  return methods.idc(
     network,
     formation,
     dataset.counts,
@@ -213,35 +235,64 @@ def build(config: ConfigDict) -> Run:
     tensors=config.matching.tensors,
     momentum=config.images.momentum,
     sweep=config.images.sweep and config.formation.name != 'learnable',
-    match_augment=treated('match', 'batch'),
-    train_augment=treated('train', 'sample'),
     train_mix=cutmix(strategies['train_cutmix_probability']),
-    inner_steps=config.schedule.inner,
-    batch_real=config.matching.batch_real,
-    most_synthetic=config.matching.most_synthetic,
+    train_augment=_treatment(dataset, strategies, 'train', 'sample'),
     network_batches=config.inner.batches,
     network_batch_size=config.inner.batch_size,
     network_learning_rate=config.inner.learning_rate,
     network_weight_decay=config.inner.weight_decay,
     early_batches=config.inner.early_batches,
-    classes=config.matching.classes,
+    inner_steps=config.schedule.inner,
+    **_common(config, dataset, strategies),
   )
-  real = to_device(dataset.images, dataset.labels, dataset.scale)
-  return Run(
-    config,
-    dataset,
+
+
+def _dc(config, dataset, network, formation, rate, strategies):
+  return methods.dc(
     network,
     formation,
-    condenser,
-    InnerData(real, load_pool(config.inner.pool, network)),
-    rate,
-    strategies,
-    normalise,
-    evaluation.PROTOCOLS[config.evaluation.protocol](config.evaluation.epochs),
+    dataset.counts,
+    dataset.std,
+    learning_rate=rate,
+    momentum=config.images.momentum,
+    distance=config.matching.distance,
+    tensors=config.matching.tensors,
+    train_augment=_treatment(dataset, strategies, 'train', 'sample'),
+    epochs=config.inner.epochs,
+    network_batch_size=config.inner.batch_size,
+    network_learning_rate=config.inner.learning_rate,
+    image_steps=config.schedule.inner,
+    **_common(config, dataset, strategies),
   )
 
 
-def _treatment(normalise, strategies, name, sharing):
+def _dm(config, dataset, network, formation, rate, strategies):
+  return methods.dm(
+    network,
+    formation,
+    dataset.counts,
+    dataset.std,
+    learning_rate=rate,
+    momentum=config.images.momentum,
+    image_steps=config.schedule.inner,
+    **_common(config, dataset, strategies),
+  )
+
+
+def _common(config, dataset, strategies):
+  return {
+    'match_augment': _treatment(dataset, strategies, 'match', 'batch'),
+    'batch_real': config.matching.batch_real,
+    'most_synthetic': config.matching.most_synthetic,
+    'classes': config.matching.classes,
+  }
+
+
+_CONDENSERS = {'idc': _idc, 'dc': _dc, 'dsa': _dc, 'dm': _dm}
+
+
+def _treatment(dataset, strategies, name, sharing):
+  normalise = augment.normalise(dataset.mean, dataset.std)
   sequence = augment.sequence(
     strategies[name], sharing=sharing, single=strategies['single']
   )
@@ -250,7 +301,7 @@ def _treatment(normalise, strategies, name, sharing):
 
 def treatment(run: Run, name: str, sharing: str):
   """Normalisation and the named strategy (`match`, `train`, `evaluate`)."""
-  return _treatment(run.normalise, run.strategies, name, sharing)
+  return _treatment(run.dataset, run.strategies, name, sharing)
 
 
 def cutmix(probability: float):
@@ -274,6 +325,10 @@ def initial_params(run: Run, key: jax.Array):
   if mode == 'noise':
     shape = (len(counts), run.config.ipc, *run.dataset.image_shape)
     return run.formation.init(key, initialisation.noise(key, shape))
+  if mode == 'normal':  # DC's start: standard normal in normalised units
+    shape = (len(counts), run.config.ipc, *run.dataset.image_shape)
+    noise = jax.random.normal(key, shape) * np.asarray(run.dataset.std)
+    return run.formation.init(key, noise + np.asarray(run.dataset.mean))
   per_class = per_class if mode == 'mix' else run.config.ipc
   chosen = initialisation.select(
     key, counts, per_class, order=run.config.init.order

@@ -69,7 +69,7 @@ def estimate(parts: builder.Run) -> tuple[float, float]:
   decoded = _decoded(parts)
   compared = min(decoded, config.matching.most_synthetic)
   per_step = classes * (config.matching.batch_real + 3 * compared)
-  per_step += config.inner.batches * config.inner.batch_size
+  per_step += _network_images(config, classes * decoded)
   steps = config.schedule.outer * config.schedule.inner
   ipc, epochs = config.ipc, config.evaluation.epochs
   trained = classes * (2 * decoded + len(config.evaluation.baselines) * ipc)
@@ -81,6 +81,13 @@ def estimate(parts: builder.Run) -> tuple[float, float]:
   if jax.default_backend() != 'cpu':
     at_once *= classes
   return seconds, parts.inner_data.real.images.nbytes + at_once * activations
+
+
+def _network_images(config, synthetic):
+  """Images that train the network after each image step."""
+  if 'batches' in config.inner:
+    return config.inner.batches * config.inner.batch_size
+  return config.inner.get('epochs', 0) * synthetic
 
 
 def _cost_of_one_image(parts):

@@ -32,7 +32,7 @@ def make_artefact(parts: builder.Run, params: Any) -> artefact.Artefact:
     mean=dataset.mean,
     std=dataset.std,
     class_names=dataset.class_names,
-    value_range=dataset.value_range,
+    value_range=tuple(parts.formation.spec['value_range']),
     label_regime=_REGIME,
     protocol={
       'network': parts.network.name,

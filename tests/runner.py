@@ -19,18 +19,19 @@ def module(name):
   return importlib.import_module(name)
 
 
-def config(arguments='digits,smoke', **changes):
+def config(arguments='digits,smoke', method='idc', **changes):
   """Returns a config; a change is `section__field=value` or `field=value`."""
-  made = module('configs.idc').get_config(arguments)
+  made = module(f'configs.{method}').get_config(arguments)
   flat = {name.replace('__', '.'): value for name, value in changes.items()}
   made.update_from_flattened_dict(flat)
   return made
 
 
-def run(workdir, arguments='digits,smoke', **changes):
+def run(workdir, arguments='digits,smoke', method='idc', **changes):
   """Runs (or resumes) an experiment; returns its results."""
-  command = ['run.py', f'--config={CONFIG}:{arguments}']
-  made = config(arguments, **changes)
+  file = CONFIG.with_name(f'{method}.py')
+  command = ['run.py', f'--config={file}:{arguments}']
+  made = config(arguments, method, **changes)
   return module('experiment').run(made, str(workdir), command)
 
 

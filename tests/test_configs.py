@@ -146,3 +146,37 @@ def test_smoke_config_runs(tmp_path, name):
   loaded = dcjax.load(tmp_path / 'run' / 'condensed.npz')
   assert len(loaded.class_names) == classes
   assert (tmp_path / 'run' / 'report.html').stat().st_size > 10_000
+
+
+@pytest.mark.parametrize('method', ['dc', 'dsa', 'dm'])
+def test_other_methods_run_on_digits(method, tmp_path):
+  results = runner.run(
+    tmp_path / method,
+    'digits,smoke',
+    method,
+    evaluation__seeds=1,
+    evaluation__at=(),
+    evaluation__baselines=('random',),
+  )
+  assert results['method'] == method
+  assert set(results['evaluations']) == {'condensed', 'initial', 'random'}
+  stored = dcjax.load(tmp_path / method / 'condensed.npz')
+  assert stored.value_range == (None, None)
+  if method == 'dc':  # starts from noise in normalised units, never clipped
+    assert stored.params['images'].min() < 0
+
+
+def test_dm_takes_multi_formation_as_one_argument():
+  made = runner.config('cifar10,ipc=10,factor=2', 'dm')
+  assert made.formation.factor == 2
+  assert made.init.mode == 'mix'
+  plain = runner.config('cifar10,ipc=10', 'dm')
+  assert plain.formation.name == 'identity'
+
+
+@pytest.mark.parametrize(
+  ('ipc', 'steps', 'epochs'), [(1, 1, 1), (10, 10, 50), (35, 35, 20)]
+)
+def test_dc_has_the_reference_loops_for_any_ipc(ipc, steps, epochs):
+  made = runner.config(f'mnist,ipc={ipc}', 'dc')
+  assert (made.schedule.inner, made.inner.epochs) == (steps, epochs)

@@ -1,8 +1,8 @@
-"""What the configs of all methods share: arguments and data-set settings."""
+"""What the configs share: arguments, data-set settings, smoke sizes."""
 
 import ml_collections
 
-from dcjax import data
+from dcjax import data, methods
 
 # The reference's settings, by data set: Kim et al. (2022), section 5 and the
 # published code where the two differ.
@@ -76,3 +76,113 @@ def data_config(name: str) -> ml_collections.ConfigDict:
   return ml_collections.ConfigDict(
     dict(name=name, dir='', options=ml_collections.ConfigDict(options))
   )
+
+
+SCHEDULES = ('reference', 'short')
+dc_loops = methods.dc_loops
+
+
+def matching_config(
+  method,
+  name,
+  ipc,
+  factor,
+  *,
+  init,
+  family,
+  learning_rate,
+  matching,
+  inner,
+  schedule,
+  protocol,
+) -> ml_collections.ConfigDict:
+  """Returns the config of DC, DSA or DM; `protocol` is (name, epochs)."""
+  formation = (
+    dict(name='uniform', factor=factor) if factor > 1 else dict(name='identity')
+  )
+  return ml_collections.ConfigDict(
+    dict(
+      method=method,
+      seed=0,
+      ipc=ipc,
+      data=data_config(name),
+      network=dict(name='convnet', depth=3, width=128, norm='instance'),
+      # These methods never clip what they store.
+      formation=dict(**formation, value_range=(None, None)),
+      init=dict(mode='mix' if factor > 1 else init, order='random'),
+      schedule=schedule,
+      matching=dict(
+        batch_real=256, most_synthetic=10**6, classes='auto', **matching
+      ),
+      images=dict(learning_rate=learning_rate, momentum=0.5),
+      inner=inner,
+      augment=dict(
+        family=family,
+        match='auto',
+        train='auto',
+        evaluate='auto',
+        cutmix=-1.0,
+      ),
+      evaluation=dict(
+        protocol=protocol[0],
+        epochs=protocol[1],
+        seeds=5,
+        at=(0.5,),
+        baselines=('random', 'herding'),
+        herding_steps=5000,
+      ),
+    )
+  )
+
+
+def finish(base, arg: str | None, short_outer: int):
+  """Reads the arguments and makes the config of DC, DSA or DM.
+
+  Args:
+    base: `(dataset, ipc, factor) -> config` with the reference settings.
+    arg: see `parse_arg`.
+    short_outer: outer iterations of the short schedule.
+  """
+  args = parse_arg(
+    arg,
+    dataset='digits',
+    ipc=10,
+    factor=1,
+    width=0,
+    schedule='',
+    smoke=False,
+  )
+  name = args['dataset']
+  check_dataset(name)
+  schedule = args['schedule'] or ('short' if name == 'digits' else 'reference')
+  if schedule not in SCHEDULES:
+    raise ValueError(f'schedule {schedule!r}: must be one of {SCHEDULES}')
+  config = base(name, args['ipc'], args['factor'])
+  if schedule == 'short':
+    config.network.width = 32
+    config.schedule.outer = short_outer
+    config.evaluation.epochs = 300
+    config.evaluation.seeds = 2
+    config.evaluation.herding_steps = 1000
+  if args['width']:
+    config.network.width = args['width']
+  if args['smoke']:
+    smoke(config)
+  return config
+
+
+def smoke(config: ml_collections.ConfigDict) -> None:
+  """Shrinks a config to seconds; only what it does stays, not how well."""
+  config.network.width = 4
+  config.network.depth = min(config.network.depth, 2)
+  config.ipc = 1
+  config.schedule.outer, config.schedule.inner = 2, 2
+  config.matching.batch_real = 8
+  config.matching.most_synthetic = 8
+  for field, value in (('batches', 1), ('epochs', 1), ('batch_size', 8)):
+    if field in config.inner:
+      config.inner[field] = value
+  config.evaluation.epochs = 4
+  config.evaluation.seeds = 2
+  config.evaluation.at = (0.5,)
+  config.evaluation.herding_steps = 4

@@ -19,8 +19,6 @@ Published with the reference schedule (ConvNet-3, width 128, factor 2, ipc 1 /
 import ml_collections
 from configs import common
 
-_SCHEDULES = ('reference', 'short')
-
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   """Returns the config for `dataset[,ipc=][,factor=][,schedule=][,smoke]`."""
@@ -37,8 +35,10 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   common.check_dataset(name)
   short = name == 'digits' or args['schedule'] == 'short'
   schedule = args['schedule'] or ('short' if short else 'reference')
-  if schedule not in _SCHEDULES:
-    raise ValueError(f'schedule {schedule!r}: must be one of {_SCHEDULES}')
+  if schedule not in common.SCHEDULES:
+    raise ValueError(
+      f'schedule {schedule!r}: must be one of {common.SCHEDULES}'
+    )
   config = _base(name, args['ipc'], args['factor'])
   if name == 'speech':
     _speech(config, args['factor'])
@@ -49,7 +49,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   if args['width']:
     config.network.width = args['width']
   if args['smoke']:
-    _smoke(config)
+    common.smoke(config)
   return config
 
 
@@ -87,7 +87,13 @@ def _base(name, ipc, factor):
         pool='',
       ),
       # 'auto' follows the reference's choice for the data set.
-      augment=dict(match='auto', train='auto', evaluate='auto', cutmix=-1.0),
+      augment=dict(
+        family='idc',
+        match='auto',
+        train='auto',
+        evaluate='auto',
+        cutmix=-1.0,
+      ),
       evaluation=dict(
         protocol='idc',
         epochs=1000,
@@ -128,17 +134,3 @@ def _digits(config):
   config.evaluation.epochs = 100
   config.evaluation.at = (0.2,)
   config.evaluation.herding_steps = 300
-
-
-def _smoke(config):
-  config.network.width = 4
-  config.network.depth = min(config.network.depth, 2)
-  config.ipc = 1
-  config.schedule.outer, config.schedule.inner = 2, 2
-  config.matching.batch_real = 8
-  config.matching.most_synthetic = 8
-  config.inner.batches, config.inner.batch_size = 1, 8
-  config.evaluation.epochs = 4
-  config.evaluation.seeds = 2
-  config.evaluation.at = (0.5,)
-  config.evaluation.herding_steps = 4
