@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from ml_collections import ConfigDict
 
 from dcjax import (
@@ -16,6 +17,7 @@ from dcjax import (
   initialisation,
   methods,
   networks,
+  optimizers,
 )
 from dcjax.base import Formation, Network
 from dcjax.condensing import Condenser
@@ -31,6 +33,7 @@ _CHOICES = {
   'init.mode': ('random', 'mix', 'noise', 'normal'),
   'init.order': ('random', 'first'),
   'augment.family': augment.STRATEGIES,
+  'images.decay': ('none', 'cosine'),
 }
 _STRATEGIES = ('auto', 'scan', 'vmap')  # or a number of classes at a time
 _LEAST = {
@@ -115,7 +118,8 @@ def check(config: ConfigDict, dataset: Dataset) -> None:
   for name in config.evaluation.baselines:
     check_choice('evaluation.baselines', name, BASELINES)
   for field, known in _CHOICES.items():
-    check_choice(field, _get(config, field), known)
+    if _has(config, field):
+      check_choice(field, _get(config, field), known)
   if isinstance(config.matching.classes, str):
     check_choice('matching.classes', config.matching.classes, _STRATEGIES)
   _check_sizes(config, dataset)
@@ -235,6 +239,7 @@ def _idc(config, dataset, network, formation, rate, strategies):
     tensors=config.matching.tensors,
     momentum=config.images.momentum,
     sweep=config.images.sweep and config.formation.name != 'learnable',
+    optimizer=_decaying(config, rate),
     train_mix=cutmix(strategies['train_cutmix_probability']),
     train_augment=_treatment(dataset, strategies, 'train', 'sample'),
     network_batches=config.inner.batches,
@@ -244,6 +249,16 @@ def _idc(config, dataset, network, formation, rate, strategies):
     early_batches=config.inner.early_batches,
     inner_steps=config.schedule.inner,
     **_common(config, dataset, strategies),
+  )
+
+
+def _decaying(config, rate):
+  """The image optimiser whose rate falls to zero, or None for a fixed rate."""
+  if config.images.decay == 'none':
+    return None
+  steps = config.schedule.outer * config.schedule.inner
+  return optimizers.sgd(
+    optax.cosine_decay_schedule(rate, steps), momentum=config.images.momentum
   )
 
 
