@@ -49,6 +49,34 @@ def herding(features: Array, labels: np.ndarray, ipc: int) -> Array:
     >>> chosen = herding(embeddings, labels, 10)
     >>> indices = coresets.to_dataset_indices(chosen, labels)
   """
+  return _select_by_class(_herd, features, labels, ipc)
+
+
+def k_center(features: Array, labels: np.ndarray, ipc: int) -> Array:
+  """Images that leave no image of their class far from a chosen one.
+
+  Greedy farthest-first traversal (Gonzalez, 1985), a 2-approximation of the
+  smallest covering radius, as Sener & Savarese (2018) and DC's baseline use it:
+  first the image nearest to the class mean, then always the one farthest
+  (Euclidean) from its nearest chosen image.
+
+  Args:
+    features: `[M, F]`.
+    labels: `[M]` integers, every class of `0..C-1` present.
+    ipc: images to keep in each class.
+
+  Returns:
+    `[C, ipc]` int32 positions within each class, in the order of choice.
+
+  Raises:
+    ValueError: naming a class that holds fewer than `ipc` images, or if
+      features are not `[M, F]`.
+  """
+  return _select_by_class(_cover, features, labels, ipc)
+
+
+def _select_by_class(select, features, labels, ipc):
+  """Maps `select(features [n, F], valid [n], ipc)` over padded classes."""
   labels = np.asarray(labels)
   if features.ndim != 2 or features.shape[0] != labels.shape[0]:
     raise ValueError(
@@ -69,10 +97,32 @@ def herding(features: Array, labels: np.ndarray, ipc: int) -> Array:
   @jax.jit
   def over_classes(features, members, valid):
     return jax.lax.map(
-      lambda xs: _herd(features[xs[0]], xs[1], ipc), (members, valid)
+      lambda xs: select(features[xs[0]], xs[1], ipc), (members, valid)
     )
 
   return over_classes(jnp.asarray(features, jnp.float32), members, valid)
+
+
+def _cover(features, valid, ipc):
+  mean = jnp.sum(features * valid[:, None], axis=0) / jnp.sum(valid)
+  centred = features - mean
+  norms = jnp.sum(jnp.square(centred), axis=1)
+
+  def choose(carry, _):
+    nearest, best = carry
+    # Squared distances to the image just chosen.
+    distances = norms + norms[best] - 2 * centred @ centred[best]
+    nearest = jnp.minimum(nearest, distances)
+    # A chosen image is at distance zero and never the farthest again, unless
+    # all are copies of it: then its mark keeps it out.
+    nearest = nearest.at[best].set(-jnp.inf)
+    farthest = jnp.argmax(jnp.where(valid, nearest, -jnp.inf))
+    return (nearest, farthest), best
+
+  first = jnp.argmin(jnp.where(valid, norms, jnp.inf))
+  start = (jnp.full(norms.shape, jnp.inf), first)
+  _, chosen = jax.lax.scan(choose, start, length=ipc)
+  return chosen.astype(jnp.int32)
 
 
 def _herd(features, valid, ipc):

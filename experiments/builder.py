@@ -26,7 +26,7 @@ from dcjax.evaluation import Evaluator, Protocol
 from dcjax.inner import InnerData
 from dcjax.utils import check_at_least, check_choice
 
-BASELINES = ('random', 'herding')
+BASELINES = ('random', 'herding', 'k_center')
 _BASE_SIZES = {'mnist': 28, 'speech': 64, 'wav_folder': 64}
 _CHOICES = {
   'evaluation.protocol': evaluation.PROTOCOLS,

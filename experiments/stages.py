@@ -113,13 +113,13 @@ def training_images(parts, keys, params, name: str) -> np.ndarray:
   if name == 'random':
     chosen = coresets.random(keys['random'], parts.dataset.counts, ipc)
   else:
-    features = herding_features(parts, keys['herding'])
+    features = trained_features(parts, keys['herding'])
     labels = np.asarray(parts.inner_data.real.labels)
-    chosen = coresets.herding(features, labels, ipc)
+    chosen = getattr(coresets, name)(features, labels, ipc)
   return builder.real_images(parts.dataset, chosen)
 
 
-def herding_features(parts, key) -> jax.Array:
+def trained_features(parts, key) -> jax.Array:
   """Embeddings of a network trained on the whole real set, class by class."""
   config = parts.config
   loop = inner.train_on_real(

@@ -127,3 +127,26 @@ def test_rejects():
     coresets.herding(_features(labels), labels + 1, 2)
   with pytest.raises(ValueError, match='class 1 has 3 images; 4 are asked'):
     coresets.random(jax.random.key(0), np.array([4, 3]), 4)
+
+
+def test_k_center_against_a_plain_loop():
+  rng = np.random.default_rng(3)
+  counts = (9, 4, 6)
+  labels = rng.permutation(np.repeat(np.arange(3), counts))
+  features = rng.normal(size=(len(labels), 5)) + 7
+  chosen = np.asarray(coresets.k_center(jnp.asarray(features), labels, 4))
+  for label in range(3):
+    own = features[labels == label]
+    expected = [np.argmin(np.linalg.norm(own - own.mean(0), axis=1))]
+    while len(expected) < 4:
+      gaps = np.linalg.norm(own[:, None] - own[expected], axis=2).min(1)
+      expected.append(np.argmax(gaps))
+    np.testing.assert_array_equal(chosen[label], expected)
+
+
+def test_k_center_never_takes_an_image_twice():
+  labels = np.zeros(5, int)
+  chosen = coresets.k_center(jnp.ones((5, 3)), labels, 5)
+  assert sorted(np.asarray(chosen[0])) == [0, 1, 2, 3, 4]
+  with pytest.raises(ValueError, match='class 0 holds only 5'):
+    coresets.k_center(jnp.ones((5, 3)), labels, 6)
