@@ -119,7 +119,7 @@ def _speech(config, factor):
 def _short(config):
   """Minutes on two CPU cores: a narrow network and far larger image steps."""
   config.network.width = 32
-  config.schedule.outer, config.schedule.inner = 10, 100
+  config.schedule.outer, config.schedule.inner = 8, 100
   config.matching.distance = 'l1'
   config.matching.batch_real = 32
   config.inner.batches = 4
