@@ -19,19 +19,19 @@ def module(name):
   return importlib.import_module(name)
 
 
-def config(arguments='digits,smoke', method='idc', **changes):
+def config(arguments='digits,smoke', recipe='idc', **changes):
   """Returns a config; a change is `section__field=value` or `field=value`."""
-  made = module(f'configs.{method}').get_config(arguments)
+  made = module(f'configs.{recipe}').get_config(arguments)
   flat = {name.replace('__', '.'): value for name, value in changes.items()}
   made.update_from_flattened_dict(flat)
   return made
 
 
-def run(workdir, arguments='digits,smoke', method='idc', **changes):
+def run(workdir, arguments='digits,smoke', recipe='idc', **changes):
   """Runs (or resumes) an experiment; returns its results."""
-  file = CONFIG.with_name(f'{method}.py')
+  file = CONFIG.with_name(f'{recipe}.py')
   command = ['run.py', f'--config={file}:{arguments}']
-  made = config(arguments, method, **changes)
+  made = config(arguments, recipe, **changes)
   return module('experiment').run(made, str(workdir), command)
 
 
