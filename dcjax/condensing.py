@@ -192,14 +192,58 @@ def condenser(
       jnp.zeros((), jnp.int32),
     )
 
+  image_step = _image_step(
+    network,
+    formation,
+    objective,
+    source,
+    optimizer,
+    augment,
+    most_synthetic,
+    classes,
+    project,
+  )
+
+  def step(state, key, data):
+    image_key, inner_key = jax.random.split(jax.random.fold_in(key, state.step))
+    state, metrics = image_step(image_key, state, data)
+    inner_state, inner_metrics = inner.update(
+      inner_key, state.inner, data, formation.decode(state.params)
+    )
+    metrics |= {f'network_{k}': v for k, v in inner_metrics.items()}
+    return state._replace(inner=inner_state), metrics
+
+  def period(key, state, data):
+    reset_key = jax.random.fold_in(jax.random.fold_in(key, state.step), 2)
+    state = state._replace(inner=inner.reset(reset_key, state.inner, data))
+    if project != 'never':
+      state = state._replace(params=formation.project(state.params))
+    return jax.lax.scan(
+      lambda carry, _: step(carry, key, data), state, length=inner_steps
+    )
+
+  return Condenser(init, period)
+
+
+def _image_step(
+  network,
+  formation,
+  objective,
+  source,
+  optimizer,
+  augment,
+  most,
+  classes,
+  project,
+):
+  """Draw a target, decode, match, step the stored numbers."""
+
   def image_step(key, state, data):
     draw_key, pick_key, match_key = jax.random.split(key, 3)
     target_state, target = source.next(draw_key, state.source, data)
     params, opt_state = optimizer.prepare(state.params, state.opt_state)
     synthetic, decode_vjp = jax.vjp(formation.decode, params)
-    chosen = subsample_indices(
-      pick_key, synthetic.images.shape[:2], most_synthetic
-    )
+    chosen = subsample_indices(pick_key, synthetic.images.shape[:2], most)
     seen = synthetic if chosen is None else take(synthetic, chosen)
     metrics, cotangent = match_and_gradient(
       network,
@@ -224,25 +268,7 @@ def condenser(
     )
     return state, metrics
 
-  def step(state, key, data):
-    image_key, inner_key = jax.random.split(jax.random.fold_in(key, state.step))
-    state, metrics = image_step(image_key, state, data)
-    inner_state, inner_metrics = inner.update(
-      inner_key, state.inner, data, formation.decode(state.params)
-    )
-    metrics |= {f'network_{k}': v for k, v in inner_metrics.items()}
-    return state._replace(inner=inner_state), metrics
-
-  def period(key, state, data):
-    reset_key = jax.random.fold_in(jax.random.fold_in(key, state.step), 2)
-    state = state._replace(inner=inner.reset(reset_key, state.inner, data))
-    if project != 'never':
-      state = state._replace(params=formation.project(state.params))
-    return jax.lax.scan(
-      lambda carry, _: step(carry, key, data), state, length=inner_steps
-    )
-
-  return Condenser(init, period)
+  return image_step
 
 
 def _scatter(chosen, part, whole):

@@ -82,12 +82,10 @@ def _select_by_class(select, features, labels, ipc):
     raise ValueError(
       f'features {features.shape}: must be [M, F] with M = {labels.shape[0]}'
     )
-  counts = np.bincount(labels)
+  order, starts, counts = _class_index(labels)
   for label, count in enumerate(counts):
     if count < ipc:
       raise ValueError(f'ipc {ipc}: class {label} holds only {count} images')
-  order = np.argsort(labels, kind='stable')
-  starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
   places = starts[:, None] + np.minimum(
     np.arange(counts.max()), counts[:, None] - 1
   )
@@ -155,11 +153,15 @@ def to_dataset_indices(chosen: Array, labels: np.ndarray) -> np.ndarray:
   Returns:
     `[C, ipc]` indices into the data set.
   """
-  labels = np.asarray(labels)
-  order = np.argsort(labels, kind='stable')
+  order, starts, _ = _class_index(np.asarray(labels))
+  return order[starts[:, None] + np.asarray(chosen)]
+
+
+def _class_index(labels):
+  """Images sorted by class, where each class starts, how many it has."""
   counts = np.bincount(labels)
   starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-  return order[starts[:, None] + np.asarray(chosen)]
+  return np.argsort(labels, kind='stable'), starts, counts
 
 
 def embed(
