@@ -134,6 +134,6 @@ def _short(config):
 
 def _digits(config):
   config.schedule.outer, config.schedule.inner = 5, 20
-  config.evaluation.epochs = 100
-  config.evaluation.at = (0.2,)
+  config.evaluation.epochs = 50
+  config.evaluation.at = (0.4,)
   config.evaluation.herding_steps = 300
