@@ -10,6 +10,7 @@ from dcjax import (
   coresets,
   data,
   evaluation,
+  fairness,
   formations,
   initialisation,
   inner,
@@ -18,6 +19,7 @@ from dcjax import (
   objectives,
   optimizers,
   training,
+  whitening,
 )
 from dcjax.artefact import Artefact, ArtefactError, load, save
 from dcjax.base import (
@@ -51,6 +53,7 @@ __all__ = [
   'data',
   'evaluate',
   'evaluation',
+  'fairness',
   'formations',
   'initialisation',
   'inner',
@@ -63,4 +66,5 @@ __all__ = [
   'optimizers',
   'save',
   'training',
+  'whitening',
 ]

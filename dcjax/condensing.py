@@ -1,5 +1,6 @@
 """The step that every condensation method shares."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -25,6 +26,11 @@ from dcjax.inner import InnerData, InnerLoop, InnerState
 from dcjax.matching import ClassStrategy, match_and_gradient
 from dcjax.optimizers import ImageOptimizer, as_image_optimizer
 from dcjax.utils import check_choice
+
+# Folds of a run's key, which steps fold with their count: one that no count
+# reaches, and two of a step's key that its split in two does not meet.
+_START_FOLD = 2**32 - 1
+_RESET_FOLD, _PREPARE_FOLD = 2, 3
 
 
 class CondenseState(NamedTuple):
@@ -78,7 +84,7 @@ def real_batches(counts: np.ndarray, batch_size: int) -> Source:
 
   Each class is walked through in its own random order and reshuffled when it
   has fewer images left than a batch; a class smaller than the batch gives all
-  its images, the rest is padding of weight 0.
+  its images, and repeats them with weight 0.
 
   Args:
     counts: `[C]` images of each class.
@@ -157,7 +163,7 @@ def condenser(
   One period: project the stored numbers into their range (here only, as IDC
   does, unless `project` says otherwise), take a new network, then scan over
   `inner_steps` of: draw a target, decode, match, step the images, train the
-  network.
+  network. `inner` may prepare the network before each of these steps.
 
   Args:
     network: what judges the images.
@@ -179,11 +185,28 @@ def condenser(
   """
   check_choice('project', project, ('period', 'step', 'never'))
   optimizer = as_image_optimizer(optimizer)
+  compare = functools.partial(
+    match_and_gradient,
+    network,
+    objective=objective,
+    augment=augment,
+    classes=classes,
+  )
+  image_step = _image_step(
+    formation, source, optimizer, compare, most_synthetic, project
+  )
+  step = _step(formation, inner, image_step)
+  return Condenser(
+    _init(source, inner, optimizer),
+    _period(formation, inner, step, inner_steps, project),
+  )
 
+
+def _init(source, inner, optimizer):
   def init(key, params, data):
-    # A fold that no step count reaches: steps fold the same key.
-    start_key = jax.random.fold_in(key, 2**32 - 1)
-    inner_key, source_key = jax.random.split(start_key)
+    inner_key, source_key = jax.random.split(
+      jax.random.fold_in(key, _START_FOLD)
+    )
     return CondenseState(
       params,
       optimizer.init(params),
@@ -192,20 +215,34 @@ def condenser(
       jnp.zeros((), jnp.int32),
     )
 
-  image_step = _image_step(
-    network,
-    formation,
-    objective,
-    source,
-    optimizer,
-    augment,
-    most_synthetic,
-    classes,
-    project,
-  )
+  return init
 
-  def step(state, key, data):
-    image_key, inner_key = jax.random.split(jax.random.fold_in(key, state.step))
+
+def _period(formation, inner, step, inner_steps, project):
+  """Project, take a new network, then make the period's image steps."""
+
+  def period(key, state, data):
+    reset_key = jax.random.fold_in(
+      jax.random.fold_in(key, state.step), _RESET_FOLD
+    )
+    state = state._replace(inner=inner.reset(reset_key, state.inner, data))
+    if project != 'never':
+      state = state._replace(params=formation.project(state.params))
+    return jax.lax.scan(
+      lambda carry, _: step(key, carry, data), state, length=inner_steps
+    )
+
+  return period
+
+
+def _step(formation, inner, image_step):
+  """Make the network ready, step the stored numbers, train the network."""
+
+  def step(key, state, data):
+    step_key = jax.random.fold_in(key, state.step)
+    image_key, inner_key = jax.random.split(step_key)
+    prepare_key = jax.random.fold_in(step_key, _PREPARE_FOLD)
+    state = state._replace(inner=inner.prepare(prepare_key, state.inner, data))
     state, metrics = image_step(image_key, state, data)
     inner_state, inner_metrics = inner.update(
       inner_key, state.inner, data, formation.decode(state.params)
@@ -213,29 +250,10 @@ def condenser(
     metrics |= {f'network_{k}': v for k, v in inner_metrics.items()}
     return state._replace(inner=inner_state), metrics
 
-  def period(key, state, data):
-    reset_key = jax.random.fold_in(jax.random.fold_in(key, state.step), 2)
-    state = state._replace(inner=inner.reset(reset_key, state.inner, data))
-    if project != 'never':
-      state = state._replace(params=formation.project(state.params))
-    return jax.lax.scan(
-      lambda carry, _: step(carry, key, data), state, length=inner_steps
-    )
-
-  return Condenser(init, period)
+  return step
 
 
-def _image_step(
-  network,
-  formation,
-  objective,
-  source,
-  optimizer,
-  augment,
-  most,
-  classes,
-  project,
-):
+def _image_step(formation, source, optimizer, compare, most, project):
   """Draw a target, decode, match, step the stored numbers."""
 
   def image_step(key, state, data):
@@ -245,16 +263,7 @@ def _image_step(
     synthetic, decode_vjp = jax.vjp(formation.decode, params)
     chosen = subsample_indices(pick_key, synthetic.images.shape[:2], most)
     seen = synthetic if chosen is None else take(synthetic, chosen)
-    metrics, cotangent = match_and_gradient(
-      network,
-      state.inner.variables,
-      target,
-      seen,
-      match_key,
-      objective=objective,
-      augment=augment,
-      classes=classes,
-    )
+    metrics, cotangent = compare(state.inner.variables, target, seen, match_key)
     (gradient,) = decode_vjp(_scatter(chosen, cotangent, synthetic))
     updates, opt_state = optimizer.update(gradient, opt_state, params)
     params = optax.apply_updates(params, updates)

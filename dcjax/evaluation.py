@@ -18,7 +18,9 @@ class Protocol(NamedTuple):
 
   Attributes:
     epochs: passes over the training set.
-    batch_size: the last, shorter batch of a pass is used.
+    batch_size: the last, shorter batch of a pass is used; it is filled up with
+      images of the same pass at weight 0, which only BatchNorm's batch
+      statistics see (the references' batch is really shorter).
     learning_rate: at the start.
     momentum: of SGD.
     weight_decay: of SGD.
@@ -113,6 +115,9 @@ class Evaluation(NamedTuple):
 
 class TrainingSet(NamedTuple):
   """Images to train on, padded so that sets of several sizes share a program.
+
+  Padding is never drawn. A set smaller than the batch fills it up with copies
+  of its own images at weight 0; see `Protocol.batch_size`.
 
   Attributes:
     images: `[M, H, W, D]` in [0, 1].

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
+import recipes
 from ml_collections import ConfigDict
 
 from dcjax import (
@@ -17,7 +17,7 @@ from dcjax import (
   initialisation,
   methods,
   networks,
-  optimizers,
+  whitening,
 )
 from dcjax.base import Formation, Network
 from dcjax.condensing import Condenser
@@ -26,14 +26,16 @@ from dcjax.evaluation import Evaluator, Protocol
 from dcjax.inner import InnerData
 from dcjax.utils import check_at_least, check_choice
 
-BASELINES = ('random', 'herding', 'k_center')
+BASELINES = ('random', 'herding', 'k_center', 'k_means', 'forgetting')
 _BASE_SIZES = {'mnist': 28, 'speech': 64, 'wav_folder': 64}
 _CHOICES = {
   'evaluation.protocol': evaluation.PROTOCOLS,
   'init.mode': ('random', 'mix', 'noise', 'normal'),
   'init.order': ('random', 'first'),
   'augment.family': augment.STRATEGIES,
-  'images.decay': ('none', 'cosine'),
+  'evaluation.family': ('auto', *augment.STRATEGIES),
+  'images.decay': ('none', 'cosine', 'halved'),
+  'labels.start': formations.LABEL_STARTS,
 }
 _STRATEGIES = ('auto', 'scan', 'vmap')  # or a number of classes at a time
 _LEAST = {
@@ -83,9 +85,17 @@ class Run(NamedTuple):
 
 
 def load_dataset(config: ConfigDict) -> Dataset:
-  """Loads the data set that the config names."""
+  """Loads the data set that the config names, whitened if it says so.
+
+  Raises:
+    ValueError: `data.zca` is unknown, or set for images outside [0, 1].
+  """
+  form = config.data.zca
+  check_choice('data.zca', form, ('none', *whitening.FORMS))
   folder = config.data.dir or os.environ.get('DCJAX_DATA_DIR') or None
-  return data.load(config.data.name, folder, **config.data.options.to_dict())
+  options = config.data.options.to_dict()
+  dataset = data.load(config.data.name, folder, **options)
+  return dataset if form == 'none' else dataset.whitened(form)
 
 
 def check(config: ConfigDict, dataset: Dataset) -> None:
@@ -94,7 +104,7 @@ def check(config: ConfigDict, dataset: Dataset) -> None:
   Raises:
     ValueError: naming the field, its value and what is allowed.
   """
-  check_choice('method', config.method, _CONDENSERS)
+  check_choice('method', config.method, recipes.CONDENSERS)
   for field, least in _LEAST.items():
     if _has(config, field):
       check_at_least(field, _get(config, field), least)
@@ -163,9 +173,12 @@ def _check_sizes(config, dataset):
 
 
 def build_formation(config: ConfigDict, dataset: Dataset) -> Formation:
-  """Makes the formation; factor 1 of `uniform` is the identity."""
+  """Makes the formation; a `labels` section gives it stored labels."""
   spec = config.formation.to_dict()
-  return formations.build({'value_range': dataset.value_range, **spec})
+  formation = formations.build({'value_range': dataset.value_range, **spec})
+  if 'labels' in config:
+    return formations.with_labels(formation, config.labels.start)
+  return formation
 
 
 def image_learning_rate(config: ConfigDict, dataset: Dataset) -> float:
@@ -182,10 +195,24 @@ def image_learning_rate(config: ConfigDict, dataset: Dataset) -> float:
 
 def choose_strategies(config: ConfigDict, dataset: Dataset) -> dict[str, Any]:
   """The augmentation of matching, network training and evaluation."""
-  factor = config.formation.to_dict().get('factor', 1)
-  chosen = augment.STRATEGIES[config.augment.family](
-    dataset.name, factor, config.ipc, channels=dataset.image_shape[2]
-  )
+
+  def of(family):
+    return augment.STRATEGIES[family](
+      dataset.name,
+      config.formation.to_dict().get('factor', 1),
+      config.ipc,
+      channels=dataset.image_shape[2],
+    )
+
+  chosen = of(config.augment.family)
+  tested = chosen
+  if config.evaluation.family != 'auto':
+    tested = of(config.evaluation.family)
+  chosen = chosen | {
+    'evaluate': tested['evaluate'],
+    'evaluate_single': tested['single'],
+    'cutmix_probability': tested['cutmix_probability'],
+  }
   for name in ('match', 'train', 'evaluate'):
     if config.augment[name] != 'auto':
       chosen[name] = config.augment[name]
@@ -212,7 +239,7 @@ def build(config: ConfigDict) -> Run:
   normalise = augment.normalise(dataset.mean, dataset.std)
   rate = image_learning_rate(config, dataset)
 
-  make = _CONDENSERS[config.method]
+  make = recipes.CONDENSERS[config.method]
   condenser = make(config, dataset, network, formation, rate, strategies)
   real = to_device(dataset.images, dataset.labels, dataset.scale)
   return Run(
@@ -229,107 +256,9 @@ def build(config: ConfigDict) -> Run:
   )
 
 
-def _idc(config, dataset, network, formation, rate, strategies):
-  return methods.idc(
-    network,
-    formation,
-    dataset.counts,
-    learning_rate=rate,
-    distance=config.matching.distance,
-    tensors=config.matching.tensors,
-    momentum=config.images.momentum,
-    sweep=config.images.sweep and config.formation.name != 'learnable',
-    optimizer=_decaying(config, rate),
-    train_mix=cutmix(strategies['train_cutmix_probability']),
-    train_augment=_treatment(dataset, strategies, 'train', 'sample'),
-    network_batches=config.inner.batches,
-    network_batch_size=config.inner.batch_size,
-    network_learning_rate=config.inner.learning_rate,
-    network_weight_decay=config.inner.weight_decay,
-    early_batches=config.inner.early_batches,
-    inner_steps=config.schedule.inner,
-    **_common(config, dataset, strategies),
-  )
-
-
-def _decaying(config, rate):
-  """The image optimiser whose rate falls to zero, or None for a fixed rate."""
-  if config.images.decay == 'none':
-    return None
-  steps = config.schedule.outer * config.schedule.inner
-  return optimizers.sgd(
-    optax.cosine_decay_schedule(rate, steps), momentum=config.images.momentum
-  )
-
-
-def _dc(config, dataset, network, formation, rate, strategies):
-  return methods.dc(
-    network,
-    formation,
-    dataset.counts,
-    dataset.std,
-    learning_rate=rate,
-    momentum=config.images.momentum,
-    distance=config.matching.distance,
-    tensors=config.matching.tensors,
-    train_augment=_treatment(dataset, strategies, 'train', 'sample'),
-    epochs=config.inner.epochs,
-    network_batch_size=config.inner.batch_size,
-    network_learning_rate=config.inner.learning_rate,
-    image_steps=config.schedule.inner,
-    **_common(config, dataset, strategies),
-  )
-
-
-def _dm(config, dataset, network, formation, rate, strategies):
-  return methods.dm(
-    network,
-    formation,
-    dataset.counts,
-    dataset.std,
-    learning_rate=rate,
-    momentum=config.images.momentum,
-    image_steps=config.schedule.inner,
-    **_common(config, dataset, strategies),
-  )
-
-
-def _common(config, dataset, strategies):
-  return {
-    'match_augment': _treatment(dataset, strategies, 'match', 'batch'),
-    'batch_real': config.matching.batch_real,
-    'most_synthetic': config.matching.most_synthetic,
-    'classes': config.matching.classes,
-  }
-
-
-_CONDENSERS = {'idc': _idc, 'dc': _dc, 'dsa': _dc, 'dm': _dm}
-
-
-def _treatment(dataset, strategies, name, sharing):
-  normalise = augment.normalise(dataset.mean, dataset.std)
-  sequence = augment.sequence(
-    strategies[name], sharing=sharing, single=strategies['single']
-  )
-  return augment.chain(normalise, sequence)
-
-
 def treatment(run: Run, name: str, sharing: str):
   """Normalisation and the named strategy (`match`, `train`, `evaluate`)."""
-  return _treatment(run.dataset, run.strategies, name, sharing)
-
-
-def cutmix(probability: float):
-  """CutMix as the training loop takes it, or None for probability 0."""
-  if not probability:
-    return None
-
-  def mix(key, images, labels, weights):
-    return augment.cutmix(
-      key, images, labels, probability=probability, weights=weights
-    )
-
-  return mix
+  return recipes.treatment_of(run.dataset, run.strategies, name, sharing)
 
 
 def initial_params(run: Run, key: jax.Array):
@@ -339,7 +268,10 @@ def initial_params(run: Run, key: jax.Array):
   mode = run.config.init.mode
   if mode == 'noise':
     shape = (len(counts), run.config.ipc, *run.dataset.image_shape)
-    return run.formation.init(key, initialisation.noise(key, shape))
+    noise = initialisation.noise(key, shape)
+    if run.dataset.zca is not None:
+      noise = whitening.apply(run.dataset.zca, noise)
+    return run.formation.init(key, noise)
   if mode == 'normal':  # DC's start: standard normal in normalised units
     shape = (len(counts), run.config.ipc, *run.dataset.image_shape)
     noise = jax.random.normal(key, shape) * np.asarray(run.dataset.std)
@@ -371,7 +303,7 @@ def build_evaluator(run: Run) -> Evaluator:
     normalise=run.normalise,
     scale=run.dataset.scale,
     augment=treatment(run, 'evaluate', 'sample'),
-    mix=cutmix(run.strategies['cutmix_probability']),
+    mix=recipes.cutmix(run.strategies['cutmix_probability']),
   )
 
 

@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 import builder
+import evaluations
 import jax
 import numpy as np
 import stages
@@ -12,13 +13,9 @@ from checkpoint import Checkpoints
 from ml_collections import ConfigDict
 from plan import describe
 from progress import Progress, duration, say
-from workdir import Workdir
+from workdir import Interrupted, Workdir
 
-from dcjax import artefact
-
-
-class Interrupted(Exception):
-  """The run was asked to stop; its state is saved."""
+from dcjax import artefact, networks
 
 
 def run(config: ConfigDict, workdir: str, command: list[str]) -> dict[str, Any]:
@@ -40,16 +37,19 @@ def run(config: ConfigDict, workdir: str, command: list[str]) -> dict[str, Any]:
   if folder.results() is not None:
     say(f'finished already: see {folder.path / "report.html"}')
     return folder.results()
-  _use_compilation_cache()
+  use_compilation_cache()
   parts = builder.build(config)
   folder.claim()
-  keys = _keys(config.seed)
+  keys = run_keys(config.seed)
   say(describe(parts, folder.path))
+  doubt = networks.warn_condensation(config.network.to_dict())
+  if doubt is not None:
+    say(f'warning: {doubt}')
   with folder.graceful_stop() as stop:
     state, seconds = _condense(parts, folder, keys, stop)
     condensed = stages.make_artefact(parts, state.params)
     artefact.save(folder.path / 'condensed.npz', condensed)
-    stages.evaluate_all(parts, folder, keys, state.params, stop)
+    evaluations.evaluate_all(parts, folder, keys, state.params, stop)
     results = stages.summarise(parts, folder, condensed, seconds)
     stages.show(parts, folder, keys, condensed, results)
   folder.write_json('results.json', results)
@@ -57,13 +57,13 @@ def run(config: ConfigDict, workdir: str, command: list[str]) -> dict[str, Any]:
   return results
 
 
-def _keys(seed: int) -> dict[str, jax.Array]:
+def run_keys(seed: int) -> dict[str, jax.Array]:
   names = ('init', 'condense', 'evaluate', 'random', 'herding')
   key = jax.random.key(seed)
   return {n: jax.random.fold_in(key, i) for i, n in enumerate(names)}
 
 
-def _use_compilation_cache():
+def use_compilation_cache():
   """Keeps compiled programs, so that resuming starts in seconds."""
   if jax.config.jax_compilation_cache_dir is None:
     cache = pathlib.Path.home() / '.cache' / 'dcjax' / 'compiled'
@@ -81,7 +81,9 @@ def _condense(parts, folder, keys, stop):
     return state, seconds
   due = _evaluation_points(parts.config)
   if done in due:  # A kill may have come between checkpoint and evaluation.
-    stages.evaluate_checkpoint(parts, folder, keys, state.params, done, seconds)
+    evaluations.evaluate_checkpoint(
+      parts, folder, keys, state.params, done, seconds, stop
+    )
   compiled, compile_seconds = _compile(parts, keys, state)
   say(f'compiled in {duration(compile_seconds)}')
   progress = Progress('condensing', total, done, 'outer')
@@ -105,8 +107,8 @@ def _condense(parts, folder, keys, stop):
       )
     if outer + 1 in due and outer + 1 < total:
       with progress.aside():
-        stages.evaluate_checkpoint(
-          parts, folder, keys, state.params, outer + 1, seconds
+        evaluations.evaluate_checkpoint(
+          parts, folder, keys, state.params, outer + 1, seconds, stop
         )
   progress.close()
   checkpoints.close()

@@ -36,6 +36,7 @@ def train(parts, networks: int, steps: int, key: jax.Array) -> Variables:
     `Variables` with leaves `[E, ...]`.
   """
   import builder
+  import recipes
 
   config, counts = parts.config, parts.dataset.counts
   loop = inner.train_on_real(
@@ -50,7 +51,7 @@ def train(parts, networks: int, steps: int, key: jax.Array) -> Variables:
     batch_size=config.inner.batch_size,
     num_batches=steps,
     augment=builder.treatment(parts, 'train', 'sample'),
-    mix=builder.cutmix(parts.strategies['train_cutmix_probability']),
+    mix=recipes.cutmix(parts.strategies['train_cutmix_probability']),
   )
 
   @jax.jit

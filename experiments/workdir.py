@@ -14,6 +14,10 @@ from ml_collections import ConfigDict
 from progress import say
 
 
+class Interrupted(Exception):
+  """The run was asked to stop; its state is saved."""
+
+
 class Stop:
   """Whether the run was asked to stop, and waiting that notices it."""
 

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import pytest
 
-from dcjax import artefact as artefacts, formations
+from dcjax import artefact as artefacts, formations, whitening
 from dcjax.artefact import _recipe
 
 CLASSES = ('cat', 'dog')
@@ -44,16 +44,21 @@ def make(spec='identity', **changes):
   return artefacts.Artefact(**fields | changes)
 
 
-def make_tiny():
-  return make(
-    params={'images': stored_images((2, 1, 2, 2, 1))}, mean=(0.5,), std=(1.0,)
-  )
+def make_tiny(**changes):
+  images = {'images': stored_images((2, 1, 2, 2, 1))}
+  return make(**{'params': images, 'mean': (0.5,), 'std': (1.0,)} | changes)
+
+
+def fit_tiny():
+  """The whitening of images of `make_tiny`'s size."""
+  images = np.random.default_rng(3).random((9, 2, 2, 1), np.float32)
+  return whitening.fit(images)
 
 
 def assert_equal(left, right):
   for field in dataclasses.fields(artefacts.Artefact):
     a, b = getattr(left, field.name), getattr(right, field.name)
-    if field.name in ('params', 'labels'):
+    if field.name in ('params', 'labels', 'zca'):
       jax.tree.map(np.testing.assert_array_equal, a, b)
       types = [jax.tree.map(lambda x: x.dtype.name, tree) for tree in (a, b)]
       assert types[0] == types[1]
@@ -108,6 +113,48 @@ def test_equal_content_gives_equal_bytes(path, tmp_path):
   assert other.read_bytes() == path.read_bytes()
 
 
+def test_whitening_travels_with_the_images(path, tmp_path):
+  zca = fit_tiny()
+  artefact = make_tiny(zca=zca)
+  artefacts.save(path, artefact)
+  loaded = artefacts.load(path)
+  assert_equal(loaded, artefact)
+  assert type(loaded.zca) is whitening.Zca
+  with np.load(path) as file:
+    names = {'zca/mean', 'zca/vectors', 'zca/values'}
+    assert names < set(file.files)
+    assert {file[name].dtype.name for name in names} == {'float32'}
+  other = tmp_path / 'other.npz'
+  artefacts.save(other, make_tiny(zca=jax.tree.map(jax.numpy.asarray, zca)))
+  assert other.read_bytes() == path.read_bytes()
+
+
+def test_files_of_plain_images_do_not_know_of_whitening(path):
+  artefacts.save(path, make())
+  content = path.read_bytes()
+  assert b'zca' not in content.lower() and b'whiten' not in content
+  assert artefacts.load(path).zca is None
+
+
+def test_damaged_whitening_is_refused(path):
+  for change, reason in (
+    ({'zca__mean': None}, 'missing'),
+    ({'zca__extra': np.zeros(1, np.float32)}, 'extra'),
+    ({'zca__values': np.zeros(4, np.float32)}, 'positive'),
+    ({'zca__mean': np.full(4, np.nan, np.float32)}, 'NaN'),
+  ):
+    artefacts.save(path, make_tiny(zca=fit_tiny()))
+    rewrite(path, **change)
+    with pytest.raises(artefacts.ArtefactError, match=reason):
+      artefacts.load(path)
+  declared = read_meta(path)['arrays']
+  artefacts.save(path, make_tiny(zca=fit_tiny()))
+  del declared['zca/mean']
+  rewrite(path, {'arrays': declared}, zca__mean=None)
+  with pytest.raises(artefacts.ArtefactError, match='mean, vectors, values'):
+    artefacts.load(path)
+
+
 def load_or_error(path, content, expected):
   """Loads damaged content: one exception type, or nothing was damaged."""
   path.write_bytes(content)
@@ -128,17 +175,19 @@ def test_every_truncation_is_refused(path):
   assert all(load_or_error(path, content[:cut], artefact) for cut in cuts)
 
 
-def test_bit_flips_are_refused_or_harmless(path):
-  artefact = make_tiny()
+@pytest.mark.parametrize(('whitened', 'step'), [(False, 1), (True, 7)])
+def test_bit_flips_are_refused_or_harmless(path, whitened, step):
+  artefact = make_tiny(zca=fit_tiny() if whitened else None)
   artefacts.save(path, artefact)
   content = path.read_bytes()
   generator = np.random.default_rng(0)
   refused = 0
-  for place in range(len(content)):
+  places = range(0, len(content), step)
+  for place in places:
     damaged = bytearray(content)
     damaged[place] ^= 1 << int(generator.integers(8))
     refused += load_or_error(path, bytes(damaged), artefact)
-  assert refused > 0.8 * len(content)
+  assert refused > 0.8 * len(places)
 
 
 def rewrite(path, meta=None, keep=(), compress=False, **arrays):
@@ -309,6 +358,10 @@ def test_saving_into_a_missing_folder_names_it(tmp_path):
     ({'spec': {'factor': 2}}, 'spec'),
     ({'label_regime': ''}, 'label_regime'),
     ({'provenance': {'device': object()}}, r'provenance\.device'),
+    ({'zca': {'mean': 0}}, 'zca must be a Zca'),
+    ({'zca': fit_tiny()}, r'zca/mean has 4 values.* \(2, 3, 7, 8, 3\)'),
+    ({'zca': fit_tiny()._replace(values=np.ones(3))}, r'zca/values .*\(4,\)'),
+    ({'zca': fit_tiny()._replace(vectors=np.eye(4) == 1)}, 'zca/vectors'),
   ],
 )
 def test_bad_fields_are_named(change, message):
@@ -377,6 +430,21 @@ def test_recipe_explains_itself(path):
   assert re.search(r'between -2\.0 and unbounded', text)
 
 
+def test_recipe_whitens_and_turns_back_like_the_library(path):
+  zca, scope = fit_tiny(), {}
+  artefacts.save(path, make_tiny(zca=zca))
+  meta = read_meta(path)
+  for part in ('whiten(file, images)', 'unwhiten(file, images)', 'clipped'):
+    assert part in meta['how_to_decode']
+  exec(meta['whitening_code'], scope)
+  images = stored_images((3, 5, 2, 2, 1), seed=4)
+  with np.load(path, allow_pickle=False) as file:
+    whitened = scope['whiten'](file, images)
+    restored = scope['unwhiten'](file, whitened)
+  np.testing.assert_allclose(whitened, whitening.apply(zca, images), atol=1e-5)
+  np.testing.assert_allclose(restored, images, atol=1e-5)
+
+
 @pytest.mark.parametrize('name', SPECS)
 def test_views_agree(name):
   artefact = make(name)
@@ -441,6 +509,7 @@ def test_storage_counts_numbers_and_bytes(path):
     },
     'labels': {'numbers': 12, 'float32_bytes': 48, 'disk_bytes': 48},
     'decoder': {'numbers': 12, 'float32_bytes': 48, 'disk_bytes': 48},
+    'preprocessing': {'numbers': 0, 'float32_bytes': 0, 'disk_bytes': 0},
     'total': {
       'numbers': numbers + 24,
       'float32_bytes': 4 * numbers + 96,
@@ -448,6 +517,19 @@ def test_storage_counts_numbers_and_bytes(path):
     },
   }
   assert artefacts.storage(make())['labels']['numbers'] == 0
+
+
+def test_storage_counts_the_whitening():
+  zca = fit_tiny()  # mean 4, vectors 16, values 4
+  plain, whitened = (
+    artefacts.storage(make_tiny(**changes)) for changes in ({}, {'zca': zca})
+  )
+  sizes = {'numbers': 24, 'float32_bytes': 96, 'disk_bytes': 96}
+  assert whitened['preprocessing'] == sizes
+  assert whitened['images'] == plain['images']
+  for unit in ('numbers', 'float32_bytes'):
+    assert whitened['total'][unit] == plain['total'][unit] + sizes[unit]
+  assert whitened['total']['disk_bytes'] > plain['total']['disk_bytes'] + 96
 
 
 def test_missing_torch_says_how_to_get_it(path, monkeypatch):
@@ -465,6 +547,8 @@ def test_export_idc_refuses_what_the_format_cannot_hold(path):
   artefact = make(labels=np.zeros([2, 3, 2]), label_regime='soft')
   with pytest.raises(ValueError, match="label_regime 'soft'"):
     artefacts.export_idc(path, artefact)
+  with pytest.raises(ValueError, match='zca'):
+    artefacts.export_idc(path, make_tiny(zca=fit_tiny()))
 
 
 def test_torch_data_set():

@@ -1,13 +1,17 @@
-"""Herding against the reference's choice, random choice, embeddings."""
+"""Selections against plain loops, herding also against the reference."""
+
+import runpy
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import runner
 import tiny
 
 from dcjax import coresets
 from dcjax.base import Outputs
+from dcjax.coresets import _k_means
 
 
 def _features(labels, seed=0, size=4):
@@ -125,6 +129,16 @@ def test_rejects():
     coresets.herding(_features(labels)[1:], labels, 2)
   with pytest.raises(ValueError, match='class 0 holds only 0'):
     coresets.herding(_features(labels), labels + 1, 2)
+  with pytest.raises(ValueError, match='labels go down to -1'):
+    coresets.herding(_features(labels), labels - 1, 2)
+  with pytest.raises(ValueError, match=r'labels float64 \(7,\): must be int'):
+    coresets.herding(_features(labels), labels * 1.0, 2)
+  with pytest.raises(ValueError, match='ipc is 0'):
+    coresets.k_center(_features(labels), labels, 0)
+  with pytest.raises(ValueError, match='features hold NaN'):
+    coresets.k_center(np.full((7, 4), np.nan), labels, 2)
+  with pytest.raises(ValueError, match='num_steps is 0'):
+    coresets.k_means(_features(labels), labels, 2, tiny.KEY, 0)
   with pytest.raises(ValueError, match='class 1 has 3 images; 4 are asked'):
     coresets.random(jax.random.key(0), np.array([4, 3]), 4)
 
@@ -150,3 +164,151 @@ def test_k_center_never_takes_an_image_twice():
   assert sorted(np.asarray(chosen[0])) == [0, 1, 2, 3, 4]
   with pytest.raises(ValueError, match='class 0 holds only 5'):
     coresets.k_center(jnp.ones((5, 3)), labels, 6)
+
+
+def _distances(points, places):
+  return np.linalg.norm(points[:, None] - places, axis=2)
+
+
+def _centred(seed, count, size=3):
+  points = np.random.default_rng(seed).normal(size=(count, size))
+  points = np.float32(points - points.mean(axis=0))
+  return points, np.sum(points**2, axis=1)
+
+
+@pytest.mark.parametrize('steps', [1, 3, 40])
+def test_lloyd_against_a_plain_loop(steps):
+  """Cut short, and long after the centres have come to rest."""
+  points, norms = _centred(0, 30)
+  valid = np.arange(30) < 24
+  # The last centre is nearest to no image and stays.
+  expected = np.concatenate([points[:4], [[50.0, 0, 0]]])
+  centres = _k_means.lloyd(points, norms, valid, jnp.asarray(expected), steps)
+  for _ in range(steps):
+    cluster = _distances(points[valid], expected).argmin(axis=1)
+    for label in set(cluster.tolist()):
+      expected[label] = points[valid][cluster == label].mean(axis=0)
+  assert set(cluster.tolist()) == {0, 1, 2, 3}
+  np.testing.assert_allclose(centres, expected, atol=1e-5)
+
+
+def test_a_taken_image_makes_way_for_the_next_nearest():
+  points, _ = _centred(1, 12)
+  valid = np.arange(12) < 9
+  centres = np.float32(points[[4, 4, 4, 10]])  # The last is on padding.
+  chosen = _k_means.nearest_images(points, valid, centres)
+  expected = []
+  for distances in _distances(points, centres).T:
+    order = distances.argsort().tolist()
+    expected.append(next(i for i in order if i < 9 and i not in expected))
+  assert expected[0] == 4
+  np.testing.assert_array_equal(chosen, expected)
+
+
+def test_k_means_starts_in_proportion_to_squared_distance():
+  points = jnp.array([[0.0], [1.0], [3.0], [100.0]])
+  valid = jnp.array([True, True, True, False])
+  norms = points[:, 0] ** 2
+  pairs = np.asarray(
+    jax.vmap(lambda key: _k_means.spread(key, points, norms, valid, 2))(
+      jax.random.split(jax.random.key(0), 4000)
+    )
+  )
+  share = np.zeros((4, 4))
+  np.add.at(share, tuple(pairs.T), 1 / len(pairs))
+  chances = np.array([[0, 0.1, 0.9], [0.2, 0, 0.8], [9 / 13, 4 / 13, 0]]) / 3
+  np.testing.assert_allclose(share[:3, :3], chances, atol=0.03)
+  assert share[3].sum() == share[:, 3].sum() == 0
+
+
+def test_k_means_finds_the_middle_of_every_cluster():
+  """In classes of unequal size whose images come in any order."""
+  rng = np.random.default_rng(5)
+  labels = rng.permutation(np.repeat([0, 1, 2], [9, 30, 14]))
+  features = rng.normal(size=(len(labels), 3))
+  cluster = np.zeros(len(labels), int)
+  for label in range(3):
+    own = np.flatnonzero(labels == label)
+    cluster[own] = np.arange(len(own)) % 3
+  features[:, 0] += 1000 * cluster
+  key = jax.random.key(2)
+  chosen = np.asarray(coresets.k_means(features, labels, 3, key))
+  assert chosen.dtype == np.int32
+  for label in range(3):
+    own, groups = features[labels == label], cluster[labels == label]
+    means = np.stack([own[groups == g].mean(axis=0) for g in range(3)])
+    expected = _distances(own, means).argmin(axis=0)
+    assert sorted(chosen[label].tolist()) == sorted(expected.tolist())
+  np.testing.assert_array_equal(
+    coresets.k_means(features, labels, 3, key), chosen
+  )
+
+
+@pytest.mark.parametrize('copies', [False, True])
+def test_k_means_takes_a_whole_class(copies):
+  labels = np.array([1, 0, 0, 1, 0, 1, 1, 1])
+  features = np.ones((8, 3)) if copies else _features(labels)
+  chosen = np.asarray(coresets.k_means(features, labels, 3, tiny.KEY))
+  assert sorted(chosen[0].tolist()) == [0, 1, 2]
+  assert len(set(chosen[1].tolist())) == 3
+  assert chosen[1].max() < 5
+
+
+@pytest.fixture(scope='module')
+def parts():
+  config = runner.config(ipc=3, data__options__size=8)
+  return runner.module('builder').build(config)
+
+
+def _selected(parts, name):
+  keys = {'random': jax.random.key(0), 'herding': jax.random.key(1)}
+  chosen = np.asarray(runner.module('evaluations').select(parts, keys, name))
+  assert chosen.shape == (10, 3)
+  for row, count in zip(chosen, parts.dataset.counts, strict=True):
+    assert len(set(row.tolist())) == 3
+    assert 0 <= row.min() <= row.max() < count
+  return chosen
+
+
+@pytest.mark.parametrize('name', ['random', 'herding', 'forgetting'])
+def test_runner_selects(parts, name):
+  _selected(parts, name)
+
+
+@pytest.mark.parametrize('name', ['k_center', 'k_means'])
+def test_runner_selects_from_the_same_features_as_herding(
+  parts, name, monkeypatch
+):
+  labels = np.asarray(parts.inner_data.real.labels)
+  features = _features(labels)
+  monkeypatch.setattr(
+    runner.module('evaluations'), 'trained_features', lambda *_: features
+  )
+  chosen = _selected(parts, name)
+  if name == 'k_center':
+    np.testing.assert_array_equal(
+      chosen, coresets.k_center(features, labels, 3)
+    )
+
+
+@pytest.mark.parametrize('steps', [4, 1000])
+def test_runner_counts_forgetting_for_as_long_as_herding(
+  parts, steps, monkeypatch
+):
+  asked = {}
+  evaluations = runner.module('evaluations')
+  monkeypatch.setattr(
+    evaluations.coresets, 'forgetting_events', lambda *_, **o: asked.update(o)
+  )
+  config = parts.config.copy_and_resolve_references()
+  config.evaluation.herding_steps = steps
+  evaluations.forgetting_events(parts._replace(config=config), tiny.KEY)
+  batches = len(parts.dataset.labels) // 64
+  assert asked['epochs'] == max(2, steps // batches)
+
+
+def test_the_benchmark_agrees_with_a_plain_loop():
+  path = runner.EXPERIMENTS.parent / 'benchmarks' / 'selection.py'
+  table = runpy.run_path(str(path))['table'](2, 12, 5, 3, repeats=1)
+  assert 'Herding: 100% of choices are equal.' in table
+  assert table.count('\n| ') == 5

@@ -7,7 +7,9 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import tiny
 
 import dcjax
 
@@ -24,6 +26,7 @@ _MODULES = [
       'coresets',
       'data',
       'evaluation',
+      'fairness',
       'formations',
       'initialisation',
       'inner',
@@ -34,6 +37,7 @@ _MODULES = [
       'optimizers',
       'training',
       'utils',
+      'whitening',
     )
   ),
 ]
@@ -111,3 +115,49 @@ def test_the_own_data_example_runs(tmp_path, monkeypatch):
   accuracies = example.main(outer=1, inner_steps=2, epochs=2)
   assert all(0 <= accuracy <= 1 for accuracy in accuracies)
   assert dcjax.load(tmp_path / 'own_digits.npz').numpy()[0].shape[0] == 10
+
+
+def _python_blocks(page):
+  """Returns the code of a page, with the lines where it stands there."""
+  text = (_ROOT / page).read_text(encoding='utf-8')
+  blocks = re.finditer(r'^```python\n(.*?)^```', text, re.DOTALL | re.MULTILINE)
+  return [
+    '\n' * text[: block.start(1)].count('\n') + block[1] for block in blocks
+  ]
+
+
+def test_the_new_objective_page_runs_and_its_method_works():
+  page = 'docs/new_objective.md'
+  names = {}
+  for block in _python_blocks(page):
+    exec(compile(block, page, 'exec'), names)
+  assert names['gradient'].shape == names['start'].images.shape
+  assert names['losses'][-1] < 0.85 * names['losses'][0]
+  accuracies = names['accuracies']
+  assert accuracies['condensed'].mean() > accuracies['initial'].mean() + 0.1
+
+
+def test_the_objective_of_the_page_is_the_discrepancy_it_names():
+  names = {}
+  exec(_python_blocks('docs/new_objective.md')[0], names)
+  rng = np.random.default_rng(0)
+  real, fake = rng.uniform(size=(2, 4, *tiny.SHAPE))
+  weights = np.array([1.0, 1.0, 1.0, 0.0])
+  batches = [
+    dcjax.Batch(images.astype(np.float32), np.eye(4), kept)
+    for images, kept in ((real, weights), (fake, None))
+  ]
+  variables = tiny.LINEAR.init(tiny.KEY)
+  objective = names['kernel_matching'](width=0.5)
+  value, _ = objective.loss(tiny.LINEAR, variables, *batches, tiny.KEY)
+  kept, all_fake = real[:3].reshape(3, -1), fake.reshape(4, -1)
+  scale = 0.5 * np.mean([np.sum((a - b) ** 2) for a in kept for b in kept])
+
+  def mean_kernel(first, second):
+    return np.mean(
+      [np.exp(-np.sum((a - b) ** 2) / scale) for a in first for b in second]
+    )
+
+  expected = mean_kernel(kept, kept) + mean_kernel(all_fake, all_fake)
+  expected -= 2 * mean_kernel(kept, all_fake)
+  np.testing.assert_allclose(value, expected, rtol=1e-4)

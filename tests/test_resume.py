@@ -83,15 +83,44 @@ def test_killed_and_stopped_processes_resume(tmp_path, whole):
   condensed = workdir / 'condensed.npz'
   assert not condensed.exists()
   code, said = _signal_when(
-    workdir, signal.SIGTERM, lambda: _lines(workdir) >= 5
+    workdir, signal.SIGINT, lambda: _lines(workdir) >= 5
   )
   assert code == 130
   assert 'the same command goes on from here' in said
-  code, said = _signal_when(workdir, signal.SIGINT, condensed.exists)
+  code, said = _signal_when(workdir, signal.SIGTERM, condensed.exists)
   assert code == 130
+  assert 'stopped while evaluating' in said
   assert 'the same command goes on from here' in said
   assert len(said.splitlines()) == 1
   assert not (workdir / 'results.json').exists()
+  runner.run(workdir, **_SETTINGS)
+  _assert_same(workdir, whole)
+
+
+def _terminate_in(patch, title):
+  """Sends SIGTERM when the bar of this title moves for the first time."""
+  progress = runner.module('evaluations').Progress
+  update = progress.update
+
+  def terminating(self, done, note=''):
+    update(self, done, note)
+    if self._title == title:
+      os.kill(os.getpid(), signal.SIGTERM)
+
+  patch.setattr(progress, 'update', terminating)
+
+
+def test_stopped_evaluations_resume(tmp_path, whole):
+  """Neither waits for the rest of the evaluation, and both are repeated."""
+  workdir = tmp_path / 'run'
+  stopped = runner.module('workdir').Interrupted
+  for name in ('outer_2', 'initial'):
+    with pytest.MonkeyPatch.context() as patch:
+      _terminate_in(patch, f'evaluating {name}')
+      with pytest.raises(stopped, match=f'while evaluating {name}; the same'):
+        runner.run(workdir, **_SETTINGS)
+    evaluated = workdir / 'evaluations.json'
+    assert not evaluated.exists() or name not in evaluated.read_text()
   runner.run(workdir, **_SETTINGS)
   _assert_same(workdir, whole)
 

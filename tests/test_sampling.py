@@ -65,7 +65,11 @@ def test_incomplete_last_batch_is_dropped():
 def test_incomplete_last_batch_is_kept():
   positions, weights = _walk([7], 3, 6, keep_last=True)
   np.testing.assert_array_equal(weights[:, 0].sum(axis=1), [3, 3, 1, 3, 3, 1])
-  assert not positions[weights == 0].any()
+  # The short batch is filled up from the start of the same pass.
+  for first, last in ((0, 2), (3, 5)):
+    np.testing.assert_array_equal(
+      positions[last, 0, 1:], positions[first, 0, :2]
+    )
   for part in (slice(0, 3), slice(3, 6)):
     assert _pass(positions[part], weights[part], 0) == list(range(7))
 
@@ -90,6 +94,27 @@ def test_unbalanced_groups():
   for start in (0, 2, 4):
     part = slice(start, start + 2)
     assert len(set(_pass(positions[part], weights[part], 1))) == 8
+
+
+def test_padding_repeats_the_members_of_its_group():
+  positions, weights = _walk([2, 9, 4], 7, 5)
+  for group, count in enumerate((2, 7, 4)):
+    np.testing.assert_array_equal(weights[:, group].sum(1), [count] * 5)
+  for batch in positions[:, 0]:
+    assert sorted(batch[:2].tolist()) == [0, 1]
+    np.testing.assert_array_equal(batch, np.resize(batch[:2], 7))
+  for batch in positions[:, 2]:
+    assert sorted(batch[:4].tolist()) == [0, 1, 2, 3]
+    np.testing.assert_array_equal(batch[4:], batch[:3])
+
+
+def test_padding_of_a_padded_set_is_never_drawn():
+  positions, weights = _walk([3], 8, 4, keep_last=True, longest=20)
+  assert positions.shape == (4, 1, 8)
+  np.testing.assert_array_equal(weights[:, 0].sum(1), [3] * 4)
+  # 8 places for 3 images: two of them come three times, one comes twice.
+  for batch in positions[:, 0]:
+    assert sorted(np.bincount(batch, minlength=20)) == [0] * 17 + [2, 3, 3]
 
 
 def test_batch_larger_than_every_group():

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from dcjax.whitening import Zca
+
 DTYPES = (
   'float16',
   'float32',
@@ -40,6 +42,7 @@ def checked_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
     'label_regime': regime,
     'protocol': _json_dict('protocol', fields['protocol']),
     'provenance': _json_dict('provenance', fields['provenance']),
+    'zca': _zca(fields['zca'], params),
   }
 
 
@@ -118,6 +121,36 @@ def _check_images(images: Any, num_classes: int, num_channels: int):
       f'mean has {num_channels} values, params/images {images.shape[-1]}'
       ' channels; they must agree.'
     )
+
+
+def _zca(zca: Any, params: Mapping[str, Any]) -> Zca | None:
+  if zca is None:
+    return None
+  if not isinstance(zca, Zca):
+    raise ValueError(f'zca must be a Zca or None, got {type(zca).__name__}.')
+  arrays = {name: np.asarray(value) for name, value in zca._asdict().items()}
+  size = arrays['mean'].size
+  shapes = {'mean': (size,), 'vectors': (size, size), 'values': (size,)}
+  for name, array in arrays.items():
+    if array.dtype.kind != 'f' or array.shape != shapes[name]:
+      raise ValueError(
+        f'zca/{name} must hold floats {shapes[name]}, got {array.dtype}'
+        f' {array.shape}.'
+      )
+  if 'images' in params and size != math.prod(params['images'].shape[2:]):
+    raise ValueError(
+      f'zca/mean has {size} values, params/images have shape'
+      f' {params["images"].shape}; H * W * D must agree.'
+    )
+  checked = {
+    name: _array(f'zca/{name}', array.astype(np.float32))
+    for name, array in arrays.items()
+  }
+  if not (checked['values'] > 0).all():
+    raise ValueError(
+      f'zca/values must be positive, got {checked["values"].min()}.'
+    )
+  return Zca(**checked)
 
 
 def _labels(labels: Any, num_classes: int) -> np.ndarray | None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from dcjax.artefact import _atomic, _checks, _recipe
 from dcjax.artefact._types import Artefact, ArtefactError
+from dcjax.whitening import Zca
 
 FORMAT = 'dcjax-condensed'
 VERSION = 1
@@ -30,7 +31,8 @@ def save(path: str | os.PathLike[str], artefact: Artefact) -> None:
   """Writes an artefact as an `.npz` that NumPy alone opens.
 
   Entries: 'params/images' and the other parameters under their flat names,
-  'labels' if there are any, and 'meta', JSON text as uint8 bytes. The file
+  'labels' if there are any, 'zca/mean', 'zca/vectors' and 'zca/values' if the
+  images are whitened, and 'meta', JSON text as uint8 bytes. The file
   appears whole or not at all, and equal artefacts give equal bytes.
 
   Args:
@@ -79,6 +81,8 @@ def write(stream: BinaryIO, artefact: Artefact) -> None:
   arrays = _checks.flatten('params', artefact.params)
   if artefact.labels is not None:
     arrays['labels'] = artefact.labels
+  if artefact.zca is not None:
+    arrays |= _checks.flatten('zca', artefact.zca._asdict())
   text = json.dumps(_meta(artefact, arrays), indent=1, sort_keys=True)
   meta = np.frombuffer(text.encode(), np.uint8)
   # np.savez dates every entry 1980: equal content, equal bytes.
@@ -116,11 +120,22 @@ def _read(stream: BinaryIO, max_bytes: int) -> Artefact:
       for name in sorted(entries)
     }
   labels = arrays.pop('labels', None)
-  params = _checks.unflatten(arrays)
-  if set(params) != {'params'}:
-    raise ValueError(f'only labels, meta and params/... may be in it: {params}')
+  tree = _checks.unflatten(arrays)
+  zca = _whitening(tree.pop('zca', None))
+  if set(tree) != {'params'}:
+    raise ValueError(
+      f'only labels, meta, params/... and zca/... may be in it: {sorted(tree)}'
+    )
   fields = {name: meta[name] for name in _FIELDS}
-  return Artefact(params=params['params'], labels=labels, **fields)
+  return Artefact(params=tree['params'], labels=labels, zca=zca, **fields)
+
+
+def _whitening(arrays: Any) -> Zca | None:
+  if arrays is None:
+    return None
+  if not isinstance(arrays, dict) or set(arrays) != set(Zca._fields):
+    raise ValueError(f'the entries zca/... must be {", ".join(Zca._fields)}.')
+  return Zca(**arrays)
 
 
 def _entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:

@@ -76,13 +76,19 @@ def export_idc(path: str | os.PathLike[str], artefact: Artefact) -> None:
 
   Raises:
     ImportError: PyTorch is not installed.
-    ValueError: the artefact has soft labels, or parameters besides images.
+    ValueError: the artefact has soft labels, parameters besides images, or
+      whitened images.
     OSError: the file cannot be written; an earlier one is left untouched.
   """
   if artefact.labels is not None or set(artefact.params) != {'images'}:
     raise ValueError(
       'data.pt holds images with hard labels only, the artefact has params'
       f' {sorted(artefact.params)} and label_regime {artefact.label_regime!r}.'
+    )
+  if artefact.zca is not None:
+    raise ValueError(
+      'data.pt has no room for zca, without which whitened images are of no'
+      ' use; save the artefact as .npz.'
     )
   _views.require_torch()
   import torch

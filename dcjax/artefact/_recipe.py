@@ -14,7 +14,7 @@ _STEPS = """\
 2. {decode}
 3. {labels}
 4. To train, normalise each channel: (images - mean) / std, with mean and std
-   from this text. The stored images are not normalised. {scale}
+   from this text. The stored images are not normalised. {scale}{whitening}
 Axes: C classes (order of class_names), N stored images of a class, M decoded
 images of a class, H rows, W columns, D channels, K label dimension."""
 
@@ -38,6 +38,38 @@ _SOFT = (
   "The label of images[c, m] is labels = file['labels'][c, m], float32 of"
   ' length K. Regime: {regime}.'
 )
+
+# A step of its own, so that the text stays as it is for plain images.
+_WHITENED = """
+5. The training images are ZCA-whitened. Whiten every other image, test images
+   included, before step 4: run the text whitening_code of this file (NumPy
+   only); its whiten(file, images) takes images [..., H, W, D] in [0, 1]. To
+   look at training images, turn them back: unwhiten(file, images), clipped to
+   [0, 1]. With F = H * W * D values of an image in this order, 'zca/mean' [F]
+   is the mean image, 'zca/vectors' [F, F] holds the eigenvectors of the
+   covariance as columns, 'zca/values' [F] its regularised eigenvalues."""
+
+_WHITENING_CODE = """\
+import numpy as np
+
+
+def whiten(file, images):
+  # Whitened images [..., H, W, D] of images [..., H, W, D] in [0, 1].
+  flat = images.reshape(-1, file['zca/mean'].size) - file['zca/mean']
+  return (flat @ matrix(file, -0.5)).reshape(images.shape)
+
+
+def unwhiten(file, images):
+  # Images [..., H, W, D] of whitened images [..., H, W, D].
+  flat = images.reshape(-1, file['zca/mean'].size)
+  return (flat @ matrix(file, 0.5) + file['zca/mean']).reshape(images.shape)
+
+
+def matrix(file, power):
+  # U diag(values ** power) U^T, [F, F].
+  vectors, values = file['zca/vectors'], file['zca/values']
+  return (vectors * values ** power) @ vectors.T
+"""
 
 _CUT = """\
 import numpy as np
@@ -73,7 +105,10 @@ def weights(size, out):
 
 
 def how_to_decode(artefact: Artefact) -> dict[str, str]:
-  """Returns 'how_to_decode', and 'decode_code' where NumPy code is needed."""
+  """Returns 'how_to_decode', and NumPy code where steps need some.
+
+  That is 'decode_code' for formations and 'whitening_code' for whitened images.
+  """
   params, code = artefact.params, None
   plain = artefact.spec['name'] == 'identity' and set(params) == {'images'}
   if not plain and set(params) == {'images'}:
@@ -85,8 +120,13 @@ def how_to_decode(artefact: Artefact) -> dict[str, str]:
     decode=_PLAIN if plain else _CODE if code else _NETWORK,
     labels=labels,
     scale=_scale(artefact.value_range),
+    whitening='' if artefact.zca is None else _WHITENED,
   )
-  return {'how_to_decode': text} | ({'decode_code': code} if code else {})
+  codes = {
+    'decode_code': code,
+    'whitening_code': None if artefact.zca is None else _WHITENING_CODE,
+  }
+  return {'how_to_decode': text} | {k: v for k, v in codes.items() if v}
 
 
 def decode_code(spec: Mapping[str, Any], ipc: int) -> str | None:

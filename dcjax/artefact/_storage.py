@@ -14,9 +14,10 @@ def storage(artefact: Artefact) -> dict[str, dict[str, int]]:
   """Counts the numbers and bytes of an artefact.
 
   Returns:
-    Four entries: 'images' (stored images and every other parameter that is
+    Five entries: 'images' (stored images and every other parameter that is
     neither a label nor the decoder), 'labels' (0 for hard labels, which the
-    class axis implies), 'decoder' (networks needed to decode) and 'total'.
+    class axis implies), 'decoder' (networks needed to decode), 'preprocessing'
+    (the ZCA whitening that test images need; 0 without one) and 'total'.
     Each is a dict of 'numbers' (stored numbers), 'float32_bytes' (4 bytes each,
     the field's common measure) and 'disk_bytes' (in the dtype stored; for
     'total' the whole file with its description).
@@ -27,6 +28,7 @@ def storage(artefact: Artefact) -> dict[str, dict[str, int]]:
     groups[group] += jax.tree.leaves(value)
   if artefact.labels is not None:
     groups['labels'].append(artefact.labels)
+  groups['preprocessing'] = list(artefact.zca or ())
   sizes = {name: _sizes(arrays) for name, arrays in groups.items()}
   total = {
     unit: sum(size[unit] for size in sizes.values())

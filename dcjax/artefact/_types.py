@@ -8,6 +8,7 @@ import numpy as np
 
 from dcjax.artefact import _checks, _views
 from dcjax.base import Batch
+from dcjax.whitening import Zca
 
 if TYPE_CHECKING:
   from dcjax.artefact._torch import CondensedDataset
@@ -45,6 +46,10 @@ class Artefact:
     protocol: how to train and evaluate on the set (network, epochs, ...).
     provenance: where it comes from (method, data set, config, seed, versions,
       seconds, device, date, accuracies of the set and its baselines).
+    zca: the whitening under which the images were condensed: what test images
+      need (`whitening.apply`) before they are normalised, and what turns the
+      decoded images back for viewing (`whitening.invert`). None: images are
+      not whitened.
 
   Raises:
     ValueError: a field has a wrong type, shape, dtype or value; the message
@@ -61,6 +66,7 @@ class Artefact:
   label_regime: str = 'hard'
   protocol: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  zca: Zca | None = None
 
   def __post_init__(self):
     for name, value in _checks.checked_fields(vars(self)).items():

@@ -73,7 +73,7 @@ class Shuffler(NamedTuple):
   Attributes:
     init: `(key, counts [G]) -> ShuffleState`.
     next: `(key, counts [G], state) -> (state, positions [G, B], weights [G,
-      B])`; weight 0 marks padding.
+      B])`; weight 0 marks padding, which repeats members of the group.
   """
 
   init: Callable[[Key, Array], ShuffleState]
@@ -89,9 +89,15 @@ def shuffler(
   members. An incomplete last batch is dropped, as the references do for real
   data, unless `keep_last`, as they do for training on a condensed set.
 
+  The references' short batches are really shorter. Here they are filled up to
+  `B` with weight 0, over and over from the start of the same permutation: loss
+  and gradient do not see that, and what looks at the whole batch regardless of
+  weights (BatchNorm in train mode) sees members of the group only, each about
+  as often as any other.
+
   Args:
     longest: size of the largest group; the counts themselves may be traced.
-    batch_size: `B`.
+    batch_size: `B`, or `longest` if that is less.
     keep_last: whether the remainder of a pass is handed out as short batch.
   """
   batch_size = min(batch_size, longest)
@@ -117,13 +123,8 @@ def shuffler(
     )
     cursor = jnp.where(exhausted, 0, state.cursor)
     places = cursor[:, None] + jnp.arange(batch_size)
-    positions = jnp.take_along_axis(
-      order, jnp.minimum(places, longest - 1), axis=1
-    )
-    valid = (places < counts[:, None]) & (
-      jnp.arange(batch_size) < size[:, None]
-    )
-    positions = jnp.where(valid, positions, 0)
+    positions = jnp.take_along_axis(order, places % counts[:, None], axis=1)
+    valid = places < counts[:, None]
     state = ShuffleState(order, cursor + size)
     return state, positions, valid.astype(jnp.float32)
 

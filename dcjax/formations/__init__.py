@@ -5,6 +5,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from dcjax import base
+from dcjax.formations._labels import (
+  LABEL_STARTS,
+  as_probabilities,
+  with_labels,
+)
 from dcjax.formations._learnable import FSRCNN, learnable
 from dcjax.formations._numpy import numpy_decode
 from dcjax.formations._patches import (
@@ -18,6 +23,8 @@ from dcjax.formations._plan import decoded_count
 
 __all__ = [
   'FSRCNN',
+  'LABEL_STARTS',
+  'as_probabilities',
   'bound',
   'build',
   'decoded_count',
@@ -27,6 +34,7 @@ __all__ = [
   'numpy_decode',
   'time_axis',
   'uniform',
+  'with_labels',
 ]
 
 _FORMATIONS: dict[str, Callable[..., base.Formation]] = {

@@ -102,8 +102,8 @@ def warn_condensation(network_spec: Mapping[str, Any]) -> str | None:
   if options.get('norm') == 'batch':
     return (
       f'network {name!r} with batch norm: images condensed with batch norm '
-      'often end below random real images, because statistics of one small '
-      "class batch drive the match; condense with norm='instance'."
+      'often end below random real images, because batch statistics, not '
+      "what the images show, drive the match; condense with norm='instance'."
     )
   dropping = [
     field for field in ('dropout', 'drop_connect') if options.get(field)

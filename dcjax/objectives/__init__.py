@@ -4,6 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from dcjax.base import Objective
+from dcjax.objectives._bilevel import (
+  calibrating_scale,
+  ridge,
+  ridge_classifier,
+  unrolled_step,
+)
+from dcjax.objectives._cafe import cafe_matching, discrimination_loss
 from dcjax.objectives._distances import (
   cosine,
   l1,
@@ -26,8 +33,11 @@ from dcjax.utils import call_by_name
 __all__ = [
   'TENSORS',
   'build',
+  'cafe_matching',
+  'calibrating_scale',
   'cosine',
   'cross_entropy',
+  'discrimination_loss',
   'distribution_matching',
   'feature_matching',
   'gradient_distance',
@@ -36,15 +46,21 @@ __all__ = [
   'l1_mean',
   'mean_feature',
   'network_gradient',
+  'ridge',
+  'ridge_classifier',
   'squared',
+  'unrolled_step',
   'whole_cosine',
   'whole_squared',
 ]
 
 _FACTORIES = {
+  'cafe': cafe_matching,
   'gradient': gradient_matching,
   'feature': feature_matching,
   'distribution': distribution_matching,
+  'ridge': ridge,
+  'unrolled_step': unrolled_step,
 }
 
 

@@ -11,20 +11,33 @@ from dcjax.base import (
 )
 from dcjax.objectives._distances import squared
 from dcjax.objectives._feature import mean_feature
+from dcjax.objectives._joint import class_means, outputs_of
 
 
-def distribution_matching() -> Objective:
+def distribution_matching(*, joint: bool = False) -> Objective:
   """Makes class means of embeddings agree under random networks.
 
   `sum_c ||mean embed(real_c) - mean embed(synthetic_c)||^2`: Zhao & Bilen,
   "Dataset Condensation with Distribution Matching" (2023), equation 4, with the
   empirical mean discrepancy; summed over features, nothing divides it.
 
-  BatchNorm networks see one class at a time here, unlike the reference, which
-  pushes all classes through together: use instance norm.
+  Networks whose norm looks at one image at a time may see one class after
+  another, which needs the least memory. A BatchNorm network would then lose
+  what tells the classes apart, their means: as the reference does, `joint`
+  pushes all real images of all classes through it together, all synthetic ones
+  together, and compares the means of each class afterwards. Unlike the
+  reference, which draws for each class, one augmentation draw then serves all
+  classes (see `match`).
+
+  Args:
+    joint: whether the network sees all classes in one batch, in train mode.
 
   Raises:
     ValueError: when called with a network that exposes no embedding.
+
+  Example:
+    >>> objective = distribution_matching(
+    ...   joint=inner.tracks_statistics(network))
   """
 
   def loss(
@@ -35,17 +48,21 @@ def distribution_matching() -> Objective:
     key: Key,
   ) -> tuple[Array, Metrics]:
     del key
+    means = _all_class_means if joint else _one_class_mean
     value = squared(
-      _mean_embedding(network, variables, target),
-      _mean_embedding(network, variables, synthetic),
+      means(network, variables, target), means(network, variables, synthetic)
     )
     return value, {'loss': value}
 
-  return Objective(loss)
+  return Objective(loss, joint)
 
 
-def _mean_embedding(network, variables, batch):
+def _one_class_mean(network, variables, batch):
   embedding = network.apply(variables, batch.images, True)[0].embedding
   if embedding is None:
     raise ValueError(f'network {network.name!r} exposes no embedding')
   return mean_feature(embedding, batch.weights)
+
+
+def _all_class_means(network, variables, batch):
+  return class_means(outputs_of(network, variables, batch).embedding, batch)

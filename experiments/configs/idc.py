@@ -98,6 +98,7 @@ def _base(name, ipc, factor):
       evaluation=dict(
         protocol='idc',
         epochs=1000,
+        family='auto',
         seeds=3,
         at=(0.1, 0.2, 0.5),
         baselines=('random', 'herding'),

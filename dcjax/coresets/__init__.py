@@ -1,0 +1,27 @@
+"""Selection baselines: which real images to keep, as pure functions.
+
+Every selection returns positions `[C, ipc]` within each class, in data-set
+order of the class; `to_dataset_indices` turns them into indices of the set.
+"""
+
+from dcjax.coresets._classes import to_dataset_indices
+from dcjax.coresets._forgetting import (
+  count_forgetting,
+  forgetting,
+  forgetting_events,
+)
+from dcjax.coresets._greedy import herding, k_center, random
+from dcjax.coresets._k_means import k_means
+from dcjax.coresets._predict import embed
+
+__all__ = [
+  'count_forgetting',
+  'embed',
+  'forgetting',
+  'forgetting_events',
+  'herding',
+  'k_center',
+  'k_means',
+  'random',
+  'to_dataset_indices',
+]

@@ -1,0 +1,177 @@
+"""The methods by name: how a config becomes a condenser."""
+
+from collections.abc import Callable
+from typing import Any
+
+import optax
+
+from dcjax import augment, methods, optimizers
+from dcjax.condensing import Condenser
+
+
+def treatment_of(
+  dataset: Any, strategies: dict[str, Any], name: str, sharing: str
+):
+  """Normalisation and the named strategy (`match`, `train`, `evaluate`).
+
+  `evaluate` may come from another family than the rest; see `builder`.
+  """
+  normalise = augment.normalise(dataset.mean, dataset.std)
+  sequence = augment.sequence(
+    strategies[name],
+    sharing=sharing,
+    single=strategies['evaluate_single' if name == 'evaluate' else 'single'],
+  )
+  return augment.chain(normalise, sequence)
+
+
+def cutmix(probability: float):
+  """CutMix as the training loop takes it, or None for probability 0."""
+  if not probability:
+    return None
+
+  def mix(key, images, labels, weights):
+    return augment.cutmix(
+      key, images, labels, probability=probability, weights=weights
+    )
+
+  return mix
+
+
+def _idc(config, dataset, network, formation, rate, strategies):
+  return methods.idc(
+    network,
+    formation,
+    dataset.counts,
+    learning_rate=rate,
+    distance=config.matching.distance,
+    tensors=config.matching.tensors,
+    momentum=config.images.momentum,
+    sweep=config.images.sweep and config.formation.name != 'learnable',
+    optimizer=_at_once(config, rate),
+    train_mix=cutmix(strategies['train_cutmix_probability']),
+    train_augment=treatment_of(dataset, strategies, 'train', 'sample'),
+    network_batches=config.inner.batches,
+    network_batch_size=config.inner.batch_size,
+    network_learning_rate=config.inner.learning_rate,
+    network_weight_decay=config.inner.weight_decay,
+    early_batches=config.inner.early_batches,
+    inner_steps=config.schedule.inner,
+    **_common(config, dataset, strategies),
+  )
+
+
+def _at_once(config, rate):
+  """The image optimiser under a falling rate; None: the recipe's own."""
+  if config.images.decay == 'none':
+    return None
+  return optimizers.sgd(
+    _schedule(config, rate), momentum=config.images.momentum
+  )
+
+
+def _schedule(config, rate):
+  """The image rate: fixed, halved as in CAFE, or falling by a cosine to 0."""
+  if config.images.decay == 'none':
+    return rate
+  steps = config.schedule.outer * config.schedule.inner
+  if config.images.decay == 'halved':
+    return methods.cafe_learning_rate(rate, steps)
+  return optax.cosine_decay_schedule(rate, steps)
+
+
+def _dc(config, dataset, network, formation, rate, strategies):
+  return methods.dc(
+    network,
+    formation,
+    dataset.counts,
+    dataset.std,
+    learning_rate=_schedule(config, rate),
+    momentum=config.images.momentum,
+    distance=config.matching.distance,
+    tensors=config.matching.tensors,
+    normalise=augment.normalise(dataset.mean, dataset.std),
+    train_augment=treatment_of(dataset, strategies, 'train', 'sample'),
+    epochs=config.inner.epochs,
+    network_batch_size=config.inner.batch_size,
+    network_learning_rate=config.inner.learning_rate,
+    image_steps=config.schedule.inner,
+    **_common(config, dataset, strategies),
+  )
+
+
+def _dm(config, dataset, network, formation, rate, strategies):
+  return methods.dm(
+    network,
+    formation,
+    dataset.counts,
+    dataset.std,
+    learning_rate=_schedule(config, rate),
+    momentum=config.images.momentum,
+    image_steps=config.schedule.inner,
+    **_common(config, dataset, strategies),
+  )
+
+
+def _cafe(config, dataset, network, formation, rate, strategies):
+  return methods.cafe(
+    network,
+    formation,
+    dataset.counts,
+    dataset.std,
+    learning_rate=_schedule(config, rate),
+    momentum=config.images.momentum,
+    layer_weights=config.matching.layer_weights,
+    last_weight=config.matching.last_weight,
+    discrimination=config.matching.discrimination,
+    image_steps=config.schedule.inner,
+    **_on_synthetic(config, dataset, strategies),
+  )
+
+
+def _label_distillation(config, dataset, network, formation, rate, strategies):
+  return methods.label_distillation(
+    network,
+    formation,
+    dataset.counts,
+    form=config.matching.form,
+    learning_rate=_schedule(config, rate),
+    unrolled_learning_rate=config.matching.unrolled_learning_rate,
+    regularisation=config.matching.regularisation,
+    label_steps=config.schedule.inner,
+    **_on_synthetic(config, dataset, strategies),
+  )
+
+
+def _on_synthetic(config, dataset, strategies):
+  """What joint methods share whose networks train on the synthetic set."""
+  common = _common(config, dataset, strategies)
+  del common['classes']  # They see all classes at once.
+  return {
+    'train_augment': treatment_of(dataset, strategies, 'train', 'sample'),
+    'epochs': config.inner.epochs,
+    'network_batch_size': config.inner.batch_size,
+    'network_learning_rate': config.inner.learning_rate,
+    **common,
+  }
+
+
+def _common(config, dataset, strategies):
+  return {
+    'match_augment': treatment_of(dataset, strategies, 'match', 'batch'),
+    'batch_real': config.matching.batch_real,
+    'most_synthetic': config.matching.most_synthetic,
+    'classes': config.matching.classes,
+  }
+
+
+# name -> (config, dataset, network, formation, image learning rate,
+# augmentation strategies) -> the condenser.
+CONDENSERS: dict[str, Callable[..., Condenser]] = {
+  'idc': _idc,
+  'dc': _dc,
+  'dsa': _dc,
+  'dm': _dm,
+  'cafe': _cafe,
+  'label_distillation': _label_distillation,
+}

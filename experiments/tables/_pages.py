@@ -1,0 +1,214 @@
+"""A table as Markdown and as a page: published and measured side by side."""
+
+import base64
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import _report_html
+import cells
+import report
+from _report_html import STYLE, duration, escape, section
+
+from tables import _plots
+from tables._types import MatchingLoss, Place, Table
+
+_MISSING = '–'
+_RUN_HEADER = (
+  'run',
+  'state',
+  'network',
+  'steps',
+  'evaluation',
+  'condensing',
+  'evaluating',
+)
+_MORE_STYLE = """
+.grid .measured { display: block; font-weight: 600; }
+.grid .published { display: block; opacity: .7; font-size: .85rem; }
+"""
+
+
+class RunLine(NamedTuple):
+  """What the pages say about a run.
+
+  Attributes:
+    name: of its folder.
+    state: 'finished', 'running', 'waiting' ...
+    config: its settings, nested dicts.
+    results: of the finished run, or None.
+    entries: its measurements so far.
+  """
+
+  name: str
+  state: str
+  config: Mapping[str, Any]
+  results: Mapping[str, Any] | None
+  entries: Mapping[str, Mapping[str, Any]]
+
+
+class Page(NamedTuple):
+  """Everything that the pages show.
+
+  Attributes:
+    table: rows, columns, published numbers.
+    size: `'reference'`, `'short'` or `'smoke'`.
+    measured: (row, column) -> entry.
+    runs: all runs of the table.
+    command: how to go on.
+  """
+
+  table: Table
+  size: str
+  measured: Mapping[Place, Mapping[str, Any]]
+  runs: Sequence[RunLine]
+  command: str
+
+
+def write(folder: pathlib.Path, page: Page) -> None:
+  """Writes `table.md`, `table.html` and, if there is a plot, `table.png`."""
+  if page.table.plot is not None:
+    _plots.draw(page.table, page.measured, folder / 'table.png')
+  cells.write(folder / 'table.md', markdown(page))
+  cells.write(folder / 'table.html', html(page, folder))
+
+
+def published_text(page: Page, place: Place) -> str:
+  """Returns the published number of a place, or a dash."""
+  return page.table.published.get(place, _MISSING)
+
+
+def measured_text(page: Page, place: Place) -> str:
+  """Returns `mean ± std` of a place (accuracies in percent), or a dash."""
+  if place not in page.measured:
+    return _MISSING
+  mean, std = _plots.value_of(page.table, place, page.measured[place])
+  loss = isinstance(page.table.cells[place].measure, MatchingLoss)
+  return f'{mean:.4g} ± {std:.2g}' if loss else f'{mean:.1f} ± {std:.1f}'
+
+
+def markdown(page: Page) -> str:
+  """Returns the table as Markdown."""
+  table = page.table
+  lines = (
+    [
+      row,
+      *(
+        f'{published_text(page, (row, column))} / '
+        f'{measured_text(page, (row, column))}'
+        for column in table.columns
+      ),
+    ]
+    for row in table.rows
+  )
+  picture = [] if table.plot is None else ['![plot](table.png)']
+  parts = [
+    f'# {table.title}',
+    *_sentences(page),
+    cells.markdown(['', *table.columns], lines),
+    *picture,
+    '## Runs',
+    cells.markdown(_RUN_HEADER, map(_run_row, page.runs)),
+    f'```sh\n{page.command}\n```',
+  ]
+  return '\n\n'.join(parts) + '\n'
+
+
+def _sentences(page):
+  """What has to be known before comparing."""
+  table = page.table
+  yield f'Published: {table.source}.'
+  if table.note:
+    yield table.note
+  seeds = {line.config['evaluation']['seeds'] for line in page.runs}
+  yield (
+    f'Size {page.size}: published / measured here; accuracies in percent after '
+    f'the last epoch, mean ± std of {_join(seeds)} networks trained on one '
+    f'condensed set; {_MISSING} where there is none (yet).'
+  )
+  if page.size != 'reference':
+    yield (
+      'This is not the published schedule: networks are narrower, and runs '
+      'and evaluations shorter, so the measured numbers compare with one '
+      'another rather than with the published ones.'
+    )
+
+
+def _join(values):
+  return ' or '.join(map(str, sorted(values)))
+
+
+def _run_row(line: RunLine) -> list[str]:
+  config, seconds = line.config, {}
+  if line.results is not None:
+    seconds = line.results['seconds']
+  measuring = sum(
+    entry.get('seconds', 0.0)
+    for name, entry in line.entries.items()
+    if name not in (line.results or {}).get('evaluations', {})
+  )
+  schedule, evaluation = config['schedule'], config['evaluation']
+  evaluating = seconds.get('evaluate', 0.0) + measuring
+  return [
+    line.name,
+    line.state,
+    _network(config['network']),
+    f'{schedule["outer"]} x {schedule["inner"]}',
+    f'{evaluation["seeds"]} x {evaluation["epochs"]} epochs',
+    duration(seconds.get('condense')) or _MISSING,
+    duration(evaluating) if seconds else _MISSING,
+  ]
+
+
+def _network(spec):
+  options = (f'{k} {v}' for k, v in spec.items() if k != 'name')
+  return ', '.join([spec['name'], *options])
+
+
+def html(page: Page, folder: pathlib.Path) -> str:
+  """Returns the table as a page that needs nothing else.
+
+  Args:
+    page: what it shows.
+    folder: where `table.png` lies, if there is a plot.
+  """
+  table = page.table
+  head = ''.join(f'<th>{escape(name)}</th>' for name in ('', *table.columns))
+  rows = ''.join(
+    f'<tr><th>{escape(row)}</th>'
+    + ''.join(_cell(page, (row, column)) for column in table.columns)
+    + '</tr>'
+    for row in table.rows
+  )
+  grid = f'<table class="grid"><tr>{head}</tr>{rows}</table>'
+  runs = _report_html.table(_RUN_HEADER, [_run_row(line) for line in page.runs])
+  body = [
+    f'<h1>{escape(table.title)}</h1>',
+    *(f'<p>{escape(text)}</p>' for text in _sentences(page)),
+    f'<div class="wide">{grid}</div>',
+    '<p class="note">Above: measured; below: published.</p>',
+    section('Plot', _picture(page, folder)),
+    section('Runs', runs),
+    section('Go on', _report_html.code(page.command)),
+  ]
+  return report._PAGE.format(
+    title=escape(table.title), style=STYLE + _MORE_STYLE, body='\n'.join(body)
+  )
+
+
+def _cell(page, place):
+  return (
+    f'<td><span class="measured">{escape(measured_text(page, place))}</span>'
+    f'<span class="published">{escape(published_text(page, place))}</span></td>'
+  )
+
+
+def _picture(page, folder):
+  file = folder / 'table.png'
+  if page.table.plot is None or not file.is_file():
+    return ''
+  data = base64.b64encode(file.read_bytes()).decode()
+  title = escape(page.table.title)
+  return (
+    f'<figure><img src="data:image/png;base64,{data}" alt="{title}"></figure>'
+  )

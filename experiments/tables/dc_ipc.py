@@ -1,0 +1,42 @@
+"""DC, Figure 3: accuracy over the number of condensed images."""
+
+from tables import _methods as common
+from tables._grids import dc_changes
+from tables._types import Cell, Plot, Run, Table, published
+
+TITLE = 'DC, Figure 3: ipc 1 to 50 on four data sets'
+DATASETS = ('mnist', 'fashion_mnist', 'svhn', 'cifar10')
+_IPCS = (1, 10, 20, 30, 40, 50)
+_NUMBERS = """
+91.7 70.5 31.2 28.3
+97.4 82.3 76.1 44.9
+-    -    -    -
+-    -    -    -
+-    -    -    -
+98.8 83.6 82.3 53.9
+"""
+
+
+def table(size: str, datasets: tuple[str, ...]) -> Table:
+  """Returns the figure's numbers for a size and its data sets."""
+  rows = {f'ipc {ipc}': ipc for ipc in _IPCS}
+  numbers = published(tuple(rows), DATASETS, _NUMBERS)
+  if size == 'smoke':
+    rows = {f'ipc {ipc}': ipc for ipc in (1, 2)}
+
+  def make(ipc, dataset):
+    changes = dc_changes(dataset, size)
+    if size == 'smoke' and ipc > 1:
+      changes['ipc'] = ipc
+    return Cell(Run('dc', dataset, ipc, 1, changes))
+
+  return Table(
+    TITLE,
+    common.DC_PAPER,
+    tuple(rows),
+    datasets,
+    common.fill(rows, {name: name for name in datasets}, make),
+    numbers,
+    note='ConvNet-3. Published are the numbers of ipc 1, 10 and 50.',
+    plot=Plot('lines', 'rows', 'images per class'),
+  )

@@ -1,0 +1,344 @@
+"""The papers' tables: their numbers, their runs, and one smoke run of each."""
+
+import html
+import pathlib
+import re
+import subprocess
+import sys
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import runner
+
+from dcjax import formations
+
+tables = runner.module('tables')
+table_program = runner.module('table')
+making = runner.module('tables._making')
+measure = runner.module('tables._measure')
+pages = runner.module('tables._pages')
+plots = runner.module('tables._plots')
+settings = runner.module('tables._settings')
+types = runner.module('tables._types')
+variants = runner.module('tables._variants')
+loss = runner.module('tables._loss')
+
+_DOCS = pathlib.Path(__file__).parent.parent / 'docs'
+_NAMES = tables.names()
+_WANTED = {
+  *(f'idc_table{i}' for i in range(1, 15)),
+  'idc_figure2',
+  'idc_figure9',
+  'dc_table1',
+  'dc_table2',
+  'dc_activation',
+  'dc_pooling',
+  'dc_normalisation',
+  'dc_depth',
+  'dc_width',
+  'dc_ipc',
+}
+
+
+# Augmentation is most of what compiles, and tested elsewhere.
+_PLAIN = {'augment.family': 'none', 'evaluation.family': 'none'}
+
+
+def _make(name, folder):
+  return making.make(f'{name}:size=smoke', folder, overrides=_PLAIN)
+
+
+@pytest.fixture(scope='module')
+def shared(tmp_path_factory):
+  """One folder for all tables, so that they share their runs.
+
+  Without the parts of a run that no table reads: estimate and report.
+  """
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(
+      runner.module('experiment'), 'describe', lambda parts, path: path.name
+    )
+    patch.setattr(runner.module('stages'), 'show', lambda *args: None)
+    yield tmp_path_factory.mktemp('tables')
+
+
+@pytest.mark.parametrize('name', _NAMES)
+def test_every_table_runs_at_smoke_size(name, shared, capsys):
+  page = _make(name, shared)
+  assert set(page.measured) == set(page.table.cells)
+  assert {line.state for line in page.runs} == {'finished'}
+  for place, entry in page.measured.items():
+    mean, std = plots.value_of(page.table, place, entry)
+    assert 0 <= mean <= 100
+    assert std >= 0
+  text = (shared / 'table.md').read_text(encoding='utf-8')
+  for line in page.runs:
+    assert line.name in text
+  for row, column in page.measured:
+    line = next(x for x in text.splitlines() if x.startswith(f'| {row} |'))
+    shown = line.split(' | ')[1 + page.table.columns.index(column)]
+    assert shown.rstrip(' |').endswith(
+      f'/ {pages.measured_text(page, (row, column))}'
+    )
+  web = html.unescape((shared / 'table.html').read_text(encoding='utf-8'))
+  assert page.table.title in web
+  assert not re.search(r'(src|href)="(?!data:)', web)
+  if page.table.plot is not None:
+    assert (shared / 'table.png').read_bytes().startswith(b'\x89PNG')
+    assert 'data:image/png;base64' in web
+  assert f'run 1 of {len(page.runs)}: ' in capsys.readouterr().out
+
+
+def test_every_smoke_run_builds_as_it_is(tmp_path):
+  jobs = {
+    job.folder.path.name: job
+    for name in _NAMES
+    for job in making.jobs(tables.load(name, 'smoke'), 'smoke', tmp_path, None)
+  }
+  assert 20 <= len(jobs) <= 30
+  for job in jobs.values():
+    assert runner.module('builder').build(job.config).dataset.name == 'digits'
+  assert list(tmp_path.iterdir()) == []
+
+
+def test_a_finished_table_computes_nothing(shared, monkeypatch):
+  once = _make('idc_table13', shared)
+  monkeypatch.setattr(runner.module('experiment'), 'run', None)
+  monkeypatch.setattr(runner.module('transfer'), 'evaluate_networks', None)
+  again = _make('idc_table13', shared)
+  assert again.measured == once.measured
+
+
+def test_an_interrupted_table_goes_on(shared, tmp_path, monkeypatch):
+  experiment = runner.module('experiment')
+  run, began = experiment.run, []
+
+  def stop_at_second(config, workdir, command):
+    began.append(workdir)
+    if len(began) == 2:
+      raise experiment.Interrupted('stopped')
+    return run(config, workdir, command)
+
+  monkeypatch.setattr(experiment, 'run', stop_at_second)
+  with pytest.raises(experiment.Interrupted):
+    _make('dc_ipc', tmp_path)
+  text = (tmp_path / 'table.md').read_text(encoding='utf-8')
+  assert '| finished |' in text
+  assert '| waiting |' in text
+  assert '– / –' in text
+  page = _make('dc_ipc', tmp_path)
+  assert [line.state for line in page.runs] == ['finished'] * 2
+  assert len(began) == 3  # the finished run is not repeated
+
+
+def test_only_restricts_to_a_run_or_a_row(shared, tmp_path):
+  table = tables.load('idc_table1', 'reference')
+  everything = making.jobs(table, 'reference', tmp_path, None)
+  dsa = making.choose(everything, 'dsa-')
+  assert {job.run.recipe for job in dsa} == {'dsa'}
+  row = making.choose(everything, 'ipc 10, ResNet')
+  assert {r for job in row for r, _ in job.cells} == {'ipc 10, ResNet-10'}
+  assert len(row) == 4
+  with pytest.raises(ValueError, match=r'only .none.: must be part of one of'):
+    making.choose(everything, 'none')
+
+
+def test_all_tables_are_there_with_a_title():
+  assert set(_NAMES) == _WANTED
+  lines = table_program.describe().splitlines()
+  assert [line.split()[0] for line in lines] == list(_NAMES)
+  assert all(len(line.split()) > 3 for line in lines)
+
+
+def test_the_document_lists_every_table_and_its_runs():
+  text = (_DOCS / 'tables.md').read_text(encoding='utf-8')
+  listed = re.findall(r'^\| `(\w+)` \|.*\| (\d+) \|', text, re.MULTILINE)
+  counts = {name: int(count) for name, count in listed}
+  expected = {}
+  for name in _NAMES:
+    cells = tables.load(name, 'short').cells.values()
+    runs = {settings.name_of(cell.run, 'short') for cell in cells}
+    expected[name] = len(runs)
+  assert counts == expected
+
+
+@pytest.mark.parametrize('size', ['reference', 'short'])
+@pytest.mark.parametrize('name', sorted(_WANTED - {'idc_table3'}))
+def test_runs_have_settings_and_names_of_their_own(name, size):
+  table = tables.load(name, size)
+  assert set(table.cells) <= {
+    (row, column) for row in table.rows for column in table.columns
+  }
+  made = {}
+  for cell in table.cells.values():
+    config = settings.config_of(cell.run, size)
+    text = config.to_json_best_effort(sort_keys=True)
+    assert made.setdefault(settings.name_of(cell.run, size), text) == text
+    assert config.ipc == cell.run.ipc
+  assert len(set(made.values())) == len(made)
+  places = {(row, column) for row in table.rows for column in table.columns}
+  assert set(table.published) <= places
+
+
+def test_published_numbers_are_those_of_the_papers():
+  def number(name, row, column):
+    return tables.load(name, 'reference').published[row, column]
+
+  assert number('idc_table1', 'ipc 10, ResNet-10', 'IDC') == '63.5 ± 0.1'
+  assert number('idc_table2', 'ipc 50, DenseNet-121', 'KIP') == '54.4'
+  assert number('idc_table3', 'imagenet100, ipc 20, ResNet-18', 'DM') == '23.4'
+  assert number('idc_table4', 'ipc 20', 'Herding') == '72.9'
+  assert number('idc_table5', 'ResNet-10', 'Syn+MSE') == '25.7'
+  assert number('idc_table7', 'ResNet-10', 'factor 3') == '62.9'
+  assert number('idc_table9', 'ConvNet-3', 'factor 3, FSRCNN') == '67.9'
+  assert number('idc_table10', 'fashion_mnist, ipc 50', 'IDC-I') == '89.1'
+  assert number('idc_table11', 'tested w/ S.A.', 'IDC w/o S.A.') == '74.3'
+  assert number('idc_table12', 'ResNet-10', 'RNAP') == '48.8'
+  assert number('dc_table1', 'svhn, ipc 10', 'K-Center') == '14.0 ± 1.3'
+  assert number('dc_table2', 'condensed with VGG', 'AlexNet') == '83.4 ± 3.7'
+  assert number('dc_depth', 'condensed with 1', '4') == '76.4 ± 3.5'
+  assert number('dc_ipc', 'ipc 10', 'cifar10') == '44.9'
+
+
+def test_reference_runs_are_the_published_settings():
+  cells = tables.load('idc_table11', 'reference').cells
+  with_cutmix, without = (
+    cells['tested w/o S.A.', name] for name in ('IDC', 'IDC w/o S.A.')
+  )
+  assert settings.config_of(with_cutmix.run, 'reference').augment.cutmix == -1
+  assert settings.config_of(without.run, 'reference').augment.cutmix == 0
+  assert with_cutmix.measure.changes['evaluation.family'] == 'dsa'
+  cell = tables.load('idc_table2', 'reference').cells[
+    'ipc 10, ResNet-10', 'IDC'
+  ]
+  assert cell.measure.epochs_divisor == 4
+  vgg = tables.load('dc_table2', 'short').cells['condensed with VGG', 'VGG']
+  config = settings.config_of(vgg.run, 'short')
+  assert config.network.to_dict() == {
+    'name': 'vgg11',
+    'norm': 'batch',
+    'width': 16,
+  }
+  assert vgg.measure.network['norm'] == 'instance'
+  speech = tables.load('idc_table4', 'reference').cells['ipc 10', 'DM']
+  assert settings.config_of(speech.run, 'reference').network.depth == 4
+
+
+def test_imagenet_without_settings_says_what_is_missing(tmp_path):
+  table = tables.load('idc_table3', 'short')
+  known = runner.module('configs.common').IDC_SETTINGS
+  if 'imagenet10' in known:
+    pytest.skip('the settings are there')
+  with pytest.raises(ValueError, match='no ImageNet settings in IDC_SETTINGS'):
+    making.jobs(table, 'short', tmp_path, None)
+
+
+def test_another_data_set_has_no_published_numbers():
+  table = tables.load('idc_table1', 'short', 'cifar100')
+  assert {cell.run.dataset for cell in table.cells.values()} == {'cifar100'}
+  assert table.published == {}
+
+
+@pytest.mark.parametrize(
+  ('text', 'message'),
+  [
+    ('idc_table', r"table 'idc_table': must be one of dc_activation"),
+    ('idc_table1:size=big', r"size 'big': must be one of reference, short"),
+    ('idc_table1:big', r"table argument 'big': must be size=... or dataset"),
+    ('idc_table1:dataset=moon', r"data set 'moon': must be one of"),
+  ],
+)
+def test_unknown_names_list_the_known_ones(text, message, tmp_path):
+  with pytest.raises(ValueError, match=message):
+    making.make(text, tmp_path / 'never')
+  assert not (tmp_path / 'never').exists()
+
+
+def test_the_command_says_what_is_wrong():
+  command = [sys.executable, str(runner.EXPERIMENTS / 'table.py')]
+  command += ['--table=moon', '--workdir=never']
+  done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+  assert done.returncode == 2
+  assert "error: table 'moon': must be one of dc_activation" in done.stderr
+
+
+@pytest.mark.parametrize(
+  ('field', 'value', 'message'),
+  [
+    ('network.size', 1, "'size' must be one of .*'depth'"),
+    ('netwerk.width', 1, "'netwerk' must be one of .*'network'"),
+    (
+      'evaluation.seeds',
+      'many',
+      'evaluation.seeds: .many. must be of type int',
+    ),
+  ],
+)
+def test_bad_overrides_name_the_field(field, value, message):
+  run = types.Run('idc', 'digits', 1)
+  with pytest.raises(ValueError, match=message):
+    settings.config_of(run, 'short', {field: value})
+
+
+def test_overrides_are_read_and_get_their_own_folder():
+  words = ['table.py', '--table=x', '--config.seed=3', '--config.data.dir=a b']
+  others, overrides = table_program.read_overrides(words)
+  assert others == ['table.py', '--table=x']
+  assert overrides == {'seed': 3, 'data.dir': 'a b'}
+  run = types.Run('idc', 'digits', 1)
+  names = {settings.name_of(run, 'short', {'seed': i}) for i in range(3)}
+  assert len(names) == 3
+  assert settings.config_of(run, 'short', overrides).seed == 3
+  place = settings.name_of(run, 'short', {'data.dir': 'a'})
+  assert place == settings.name_of(run, 'short')
+  with pytest.raises(ValueError, match=r'--config.seed: must be --config'):
+    table_program.read_overrides(['--config.seed'])
+
+
+def test_post_downsample_is_what_factor_two_enlarges():
+  rng = np.random.default_rng(0)
+  images = jnp.asarray(rng.uniform(size=(3, 8, 6, 6, 2)), jnp.float32)
+  stored = variants.post_downsample(images, 2)
+  assert stored.shape == (3, 2, 6, 6, 2)
+  # Cell 1 (upper right) of stored image 0 is image 1 * N / 4 = 2, shrunk.
+  small = variants.resized(images[:, 2], (3, 3))
+  np.testing.assert_allclose(stored[:, 0, :3, 3:], small, rtol=1e-6)
+  flat = jnp.full((1, 4, 4, 4, 1), 0.25).at[0, 1].set(0.75)
+  formation = formations.uniform(2)
+  decoded = formation.decode({'images': variants.post_downsample(flat, 2)})
+  np.testing.assert_allclose(decoded.images, flat, rtol=1e-6)
+  with pytest.raises(ValueError, match='factor 2 must divide'):
+    variants.post_downsample(images[:, :3], 2)
+
+
+def test_losing_resolution_keeps_the_mean_and_blurs():
+  images = jnp.asarray(np.indices((8, 8)).sum(0) % 2, jnp.float32)[..., None]
+  blurred = loss.lose_resolution(images, 50)
+  assert blurred.shape == images.shape
+  assert float(jnp.std(blurred)) < 0.2 < float(jnp.std(images))
+  np.testing.assert_allclose(jnp.mean(blurred), 0.5, atol=0.05)
+  np.testing.assert_array_equal(loss.lose_resolution(images, 100), images)
+  with pytest.raises(ValueError, match='percent 0: must be above 0'):
+    loss.lose_resolution(images, 0)
+
+
+def test_published_text_must_fit_the_labels():
+  found = types.published(('a',), ('x', 'y', 'z'), '1.0 - 2.0±0.1')
+  assert found == {('a', 'x'): '1.0', ('a', 'z'): '2.0 ± 0.1'}
+  with pytest.raises(ValueError, match='must be 1 lines of 3'):
+    types.published(('a',), ('x', 'y', 'z'), '1.0 2.0')
+
+
+def test_lines_hold_published_and_measured_points():
+  table = tables.load('idc_table7', 'reference')
+  entry = {'last_mean': 0.5, 'last_std': 0.01}
+  measured = {('ConvNet-3', 'factor 2'): entry}
+  x, y, _ = plots.line_of(table, measured, 'ConvNet-3', 'published')
+  assert (x, y) == ([1, 2, 3, 4], [69.5, 74.5, 68.9, 62.0])
+  assert plots.line_of(table, measured, 'ConvNet-3', 'measured') == (
+    [2],
+    [50],
+    [1],
+  )
+  assert plots.line_of(table, measured, 'ResNet-10', 'measured')[0] == []

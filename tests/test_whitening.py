@@ -1,0 +1,224 @@
+"""ZCA whitening: its formulas, whitened data sets and whitened runs."""
+
+import jax
+import numpy as np
+import pytest
+import runner
+from PIL import Image
+
+import dcjax
+from dcjax import data, whitening
+
+SHAPE = (3, 2, 2)
+SIZE = 12
+
+
+def correlated(count=300, shape=SHAPE, seed=0):
+  """Random images in [0, 1] whose pixels depend on each other."""
+  rng = np.random.default_rng(seed)
+  size = int(np.prod(shape))
+  mixing = np.eye(size) + 0.5 * rng.standard_normal((size, size))
+  flat = 0.5 + 0.03 * rng.standard_normal((count, size)) @ mixing
+  return np.clip(flat, 0, 1).reshape(count, *shape).astype(np.float32)
+
+
+def flat(images):
+  return np.asarray(images, np.float64).reshape(len(images), -1)
+
+
+def direct(images, others, constant):
+  """The formula with `[F, F]` matrices, for others of the same size."""
+  mean = flat(images).mean(0)
+  u, s, _ = np.linalg.svd(np.cov(flat(images), rowvar=False))
+  return (flat(others) - mean) @ (u / np.sqrt(s + constant)) @ u.T
+
+
+@pytest.mark.parametrize('form', whitening.FORMS)
+def test_both_forms_equal_the_direct_formula(form):
+  images, others = correlated(), correlated(20, seed=1)
+  variance = np.trace(np.cov(flat(images), rowvar=False)) / SIZE
+  constant = {'mtt': 0.1, 'kip': 0.1 * variance}[form]
+  zca = whitening.fit(images, **whitening.FORMS[form])
+  assert [x.shape for x in zca] == [(SIZE,), (SIZE, SIZE), (SIZE,)]
+  assert {x.dtype.name for x in zca} == {'float32'}
+  expected = direct(images, others, constant)
+  for whitened in (
+    whitening.apply(zca, others),
+    whitening.apply_to_set(zca, others),
+  ):
+    assert whitened.shape == others.shape
+    np.testing.assert_allclose(flat(whitened), expected, atol=2e-5)
+
+
+def test_covariance_becomes_the_identity_as_the_constant_vanishes():
+  images = correlated()
+  far, near = (
+    np.abs(np.cov(flat(whitened), rowvar=False) - np.eye(SIZE)).max()
+    for whitened in (
+      whitening.apply(whitening.fit(images, constant), images)
+      for constant in (1e-3, 1e-9)
+    )
+  )
+  assert near < 1e-3 < far
+
+
+def test_relative_constant_does_not_depend_on_contrast():
+  images = correlated()
+  strong, weak = (
+    whitening.apply(whitening.fit(x, 0.1, relative=True), x)
+    for x in (images, 0.25 * images)
+  )
+  np.testing.assert_allclose(strong, weak, atol=1e-4)
+  absolute = whitening.fit(images), whitening.fit(0.25 * images)
+  strong = whitening.apply(absolute[0], images)
+  weak = whitening.apply(absolute[1], 0.25 * images)
+  assert np.abs(strong - weak).max() > 0.1
+
+
+def test_fit_does_not_depend_on_chunks(monkeypatch):
+  images = correlated()
+  whole = whitening.apply_to_set(whitening.fit(images), images)
+  monkeypatch.setattr(whitening, '_CHUNK', 7)
+  parts = whitening.apply_to_set(whitening.fit(images), images)
+  np.testing.assert_allclose(parts, whole, atol=1e-5)
+
+
+def test_uint8_images_are_scaled_first():
+  images = np.round(255 * correlated()).astype(np.uint8)
+  scaled = images.astype(np.float32) / 255
+  zca, expected = whitening.fit(images), whitening.fit(scaled)
+  np.testing.assert_allclose(zca.values, expected.values, rtol=1e-5)
+  np.testing.assert_allclose(
+    whitening.apply_to_set(zca, images),
+    whitening.apply(expected, scaled),
+    atol=1e-5,
+  )
+
+
+@pytest.mark.parametrize('shape', [SHAPE, (4, 3, 1)])
+@pytest.mark.parametrize('leading', [(), (5,), (2, 3)])
+def test_invert_undoes_apply_under_any_leading_axes(shape, leading):
+  zca = whitening.fit(correlated(shape=shape), 0.01)
+  images = correlated(6, shape)[: np.prod(leading, dtype=int)]
+  images = images.reshape(*leading, *shape)
+  whitened = jax.jit(whitening.apply)(zca, images)
+  assert whitened.shape == images.shape
+  assert np.abs(whitened - images).max() > 0.1
+  restored = jax.jit(whitening.invert)(zca, whitened)
+  np.testing.assert_allclose(restored, images, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+  ('images', 'regularisation', 'message'),
+  [
+    (correlated(), 0.0, 'regularisation 0.0'),
+    (correlated(), float('nan'), 'regularisation nan'),
+    (correlated(1), 0.1, 'hold 1 image;'),
+    (correlated()[..., 0], 0.1, 'images have shape'),
+    (correlated() * np.float32('inf'), 0.1, 'images hold NaN'),
+    (np.ones((4, *SHAPE), np.uint8), 0.1, 'all equal'),
+    (np.ones((4, *SHAPE), np.int32), 0.1, 'dtype int32'),
+  ],
+)
+def test_fit_names_bad_input(images, regularisation, message):
+  with pytest.raises(ValueError, match=message):
+    whitening.fit(images, regularisation)
+
+
+@pytest.mark.parametrize('function', [whitening.apply, whitening.invert])
+def test_images_must_fit_the_whitening(function):
+  zca = whitening.fit(correlated())
+  with pytest.raises(ValueError, match=r'H \* W \* D = 12'):
+    function(zca, np.zeros((2, 3, 3, 2), np.float32))
+  with pytest.raises(ValueError, match='dtype uint8'):
+    function(zca, np.zeros((2, *SHAPE), np.uint8))
+  with pytest.raises(ValueError, match=r'H \* W \* D = 12'):
+    whitening.apply_to_set(zca, np.zeros((2, 3, 3, 2), np.uint8))
+
+
+def dataset(**options):
+  images = np.round(255 * correlated()).astype(np.uint8)
+  return data.from_arrays(images, np.arange(300) % 3, **options)
+
+
+def test_whitened_data_sets_need_no_further_normalisation():
+  plain = dataset()
+  whitened = plain.whitened('kip')
+  assert (whitened.mean, whitened.std) == ((0.0, 0.0), (1.0, 1.0))
+  assert (whitened.scale, whitened.value_range) == (1.0, (None, None))
+  assert whitened.name == plain.name
+  np.testing.assert_array_equal(whitened.labels, plain.labels)
+  np.testing.assert_allclose(flat(whitened.images).mean(0), 0, atol=1e-4)
+  for part in ('images', 'test_images'):
+    read = getattr(whitened, part)
+    assert read.dtype == np.float32
+    np.testing.assert_allclose(
+      whitening.invert(whitened.zca, read),
+      getattr(plain, part) / np.float32(255),
+      atol=1e-5,
+    )
+  assert plain.zca is None
+
+
+def test_only_images_in_the_unit_range_are_whitened():
+  floats = data.from_arrays(
+    correlated() - 3, np.arange(300) % 3, value_range=(-3.0, None), name='waves'
+  )
+  for bad in (floats, dataset().whitened()):
+    with pytest.raises(ValueError, match=r"zca 'mtt': .* has value_range"):
+      bad.whitened()
+  with pytest.raises(ValueError, match=r"zca 'pca'.*'mtt', 'kip'"):
+    dataset().whitened('pca')
+
+
+def test_unknown_forms_in_a_config_list_the_known_ones():
+  config = runner.config(data__zca='pca')
+  with pytest.raises(ValueError, match=r"data\.zca 'pca'.*none.*mtt.*kip"):
+    runner.module('builder').load_dataset(config)
+
+
+def test_pictures_of_a_whitened_run_show_the_images_themselves():
+  builder, stages = runner.module('builder'), runner.module('stages')
+  keys = {'init': jax.random.key(0), 'random': jax.random.key(1)}
+  seen = {}
+  for form in ('none', 'kip'):
+    config = runner.config(
+      formation__factor=1, init__mode='random', data__zca=form
+    )
+    parts = builder.build(config)
+    params = builder.initial_params(parts, keys['init'])
+    condensed = stages.make_artefact(parts, params)
+    seen[form] = stages._viewable(parts, keys, condensed)
+    assert condensed.provenance.get('zca', 'none') == form
+  for name in ('real', 'initial', 'condensed'):
+    np.testing.assert_allclose(seen['kip'][name], seen['none'][name], atol=1e-4)
+
+
+def test_whitened_run_from_data_to_report(tmp_path):
+  results = runner.run(
+    tmp_path,
+    'digits,smoke,factor=2',
+    'dm',
+    data__zca='mtt',
+    data__options__size=8,
+    evaluation__baselines=(),
+    evaluation__at=(),
+    evaluation__seeds=1,
+  )
+  condensed = dcjax.load(tmp_path / 'condensed.npz')
+  digits = data.load('digits', size=8)
+  expected = digits.whitened('mtt').zca
+  for field in whitening.Zca._fields:
+    np.testing.assert_array_equal(
+      getattr(condensed.zca, field), getattr(expected, field)
+    )
+  assert (condensed.mean, condensed.std) == ((0.0,), (1.0,))
+  assert condensed.value_range == (None, None)
+  assert condensed.provenance['zca'] == 'mtt'
+  assert np.asarray(condensed.params['images']).min() < 0
+  numbers = 64 * 64 + 2 * 64
+  assert results['storage']['preprocessing']['numbers'] == numbers
+  assert (tmp_path / 'report.html').stat().st_size > 0
+  # Decoded: four images of 8 pixels a class, two pixels apart, eightfold.
+  with Image.open(tmp_path / 'images.png') as picture:
+    assert picture.size == (8 * (4 * 8 + 3 * 2), 8 * (10 * 8 + 9 * 2))
