@@ -10,72 +10,15 @@ import numpy as np
 from dcjax import optimizers, training
 from dcjax.base import Array, Augment, Key, Network
 from dcjax.data import _sampling as sampling
+from dcjax.protocols import (
+  PROTOCOLS,
+  Protocol,
+  dc_protocol,
+  dm_protocol,
+  idc_protocol,
+  imagenet_epochs,
+)
 from dcjax.training import Mix, TrainState
-
-
-class Protocol(NamedTuple):
-  """How a network is trained and tested.
-
-  Attributes:
-    epochs: passes over the training set.
-    batch_size: the last, shorter batch of a pass is used; it is filled up with
-      images of the same pass at weight 0, which only BatchNorm's batch
-      statistics see (the references' batch is really shorter).
-    learning_rate: at the start.
-    momentum: of SGD.
-    weight_decay: of SGD.
-    drops: fractions of the epochs after which the rate is multiplied by
-      `drop_factor`, at whole epochs.
-    drop_factor: see `drops`.
-    clear_momentum: whether momentum is cleared at the first drop (DC).
-    test_points: fractions of the epochs after which the network is tested;
-      must end with 1.
-  """
-
-  epochs: int = 1000
-  batch_size: int = 64
-  learning_rate: float = 0.01
-  momentum: float = 0.9
-  weight_decay: float = 5e-4
-  drops: tuple[float, ...] = (2 / 3, 5 / 6)
-  drop_factor: float = 0.2
-  clear_momentum: bool = False
-  test_points: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0)
-
-
-def idc_protocol(epochs: int = 1000) -> Protocol:
-  """IDC on small images: rate x0.2 at 2/3 and 5/6, tested four times."""
-  return Protocol(epochs=epochs)
-
-
-def dc_protocol(epochs: int = 300) -> Protocol:
-  """DC: batch 256, rate x0.1 and momentum cleared once, just after half-time.
-
-  The reference makes one pass more than it is told, and lowers the rate after
-  the pass that it counts, from zero, as `epochs // 2 + 1`.
-  """
-  passes = epochs + 1
-  return Protocol(
-    epochs=passes,
-    batch_size=256,
-    drops=((epochs // 2 + 2) / passes,),
-    drop_factor=0.1,
-    clear_momentum=True,
-    test_points=(1.0,),
-  )
-
-
-def dm_protocol(epochs: int = 1000) -> Protocol:
-  """DSA and DM: DC's protocol with 1000 epochs."""
-  return dc_protocol(epochs)
-
-
-PROTOCOLS: dict[str, Callable[..., Protocol]] = {
-  'idc': idc_protocol,
-  'dc': dc_protocol,
-  'dsa': dm_protocol,
-  'dm': dm_protocol,
-}
 
 
 class Evaluation(NamedTuple):
@@ -388,5 +331,6 @@ __all__ = [
   'evaluate',
   'evaluator',
   'idc_protocol',
+  'imagenet_epochs',
   'training_set',
 ]

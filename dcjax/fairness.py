@@ -92,10 +92,10 @@ def label_robust_score(
     1.0
   """
   _check_weight(weight)
-  improvement = _in_range('improvement', improvement, -1)
-  recovery = _in_range('recovery', recovery, -1)
-  _check_shapes('improvement', improvement, 'recovery', recovery)
-  return _to_unit(weight * improvement - (1 - weight) * recovery)
+  gain = _in_range('improvement', improvement, -1)
+  gap = _in_range('recovery', recovery, -1)
+  _check_shapes('improvement', gain, 'recovery', gap)
+  return _to_unit(weight * gain - (1 - weight) * gap)
 
 
 def augmentation_robust_score(
@@ -120,10 +120,10 @@ def augmentation_robust_score(
     ValueError: if a value is out of range, or the shapes do not fit.
   """
   _check_weight(weight)
-  augmented = _in_range('augmented', augmented, -1)
-  plain = _in_range('plain', plain, -1)
-  _check_shapes('augmented', augmented, 'plain', plain)
-  return _to_unit(weight * augmented + (1 - weight) * plain)
+  gain = _in_range('augmented', augmented, -1)
+  bare_gain = _in_range('plain', plain, -1)
+  _check_shapes('augmented', gain, 'plain', bare_gain)
+  return _to_unit(weight * gain + (1 - weight) * bare_gain)
 
 
 def mean_and_std(values: ArrayLike) -> tuple[float, float]:

@@ -3,8 +3,10 @@
 import os
 from typing import Any, NamedTuple
 
+import _config_checks
 import jax
 import jax.numpy as jnp
+import network_specs
 import numpy as np
 import recipes
 from ml_collections import ConfigDict
@@ -24,35 +26,15 @@ from dcjax.condensing import Condenser
 from dcjax.data import Dataset, to_device
 from dcjax.evaluation import Evaluator, Protocol
 from dcjax.inner import InnerData
-from dcjax.utils import check_at_least, check_choice
+from dcjax.utils import check_choice
 
-BASELINES = ('random', 'herding', 'k_center', 'k_means', 'forgetting')
-_BASE_SIZES = {'mnist': 28, 'speech': 64, 'wav_folder': 64}
-_CHOICES = {
-  'evaluation.protocol': evaluation.PROTOCOLS,
-  'init.mode': ('random', 'mix', 'noise', 'normal'),
-  'init.order': ('random', 'first'),
-  'augment.family': augment.STRATEGIES,
-  'evaluation.family': ('auto', *augment.STRATEGIES),
-  'images.decay': ('none', 'cosine', 'halved'),
-  'labels.start': formations.LABEL_STARTS,
-}
-_STRATEGIES = ('auto', 'scan', 'vmap')  # or a number of classes at a time
-_LEAST = {
-  'ipc': 1,
-  'schedule.outer': 1,
-  'schedule.inner': 1,
-  'matching.batch_real': 1,
-  'matching.most_synthetic': 1,
-  'inner.batches': 0,
-  'inner.batch_size': 1,
-  'inner.early_batches': 0,
-  'inner.epochs': 0,
-  'inner.learning_rate': 0,
-  'inner.weight_decay': 0,
-  'evaluation.epochs': 1,
-  'evaluation.seeds': 1,
-  'evaluation.herding_steps': 1,
+BASELINES = _config_checks.BASELINES
+_BASE_SIZES = {
+  'mnist': 28,
+  'speech': 64,
+  'wav_folder': 64,
+  'imagenet10': 224,
+  'imagenet100': 224,
 }
 
 
@@ -93,57 +75,14 @@ def load_dataset(config: ConfigDict) -> Dataset:
   form = config.data.zca
   check_choice('data.zca', form, ('none', *whitening.FORMS))
   folder = config.data.dir or os.environ.get('DCJAX_DATA_DIR') or None
-  options = config.data.options.to_dict()
+  options = _given(config.data.options)
   dataset = data.load(config.data.name, folder, **options)
   return dataset if form == 'none' else dataset.whitened(form)
 
 
-def check(config: ConfigDict, dataset: Dataset) -> None:
-  """Checks the settings against each other and the data.
-
-  Raises:
-    ValueError: naming the field, its value and what is allowed.
-  """
-  check_choice('method', config.method, recipes.CONDENSERS)
-  for field, least in _LEAST.items():
-    if _has(config, field):
-      check_at_least(field, _get(config, field), least)
-  if not 0 < config.images.learning_rate < float('inf'):
-    raise ValueError(
-      f'images.learning_rate {config.images.learning_rate}: must be above 0 '
-      'and finite'
-    )
-  if not 0 <= config.images.momentum < 1:
-    raise ValueError(
-      f'images.momentum {config.images.momentum}: must be in [0, 1)'
-    )
-  if not config.augment.cutmix <= 1:
-    raise ValueError(
-      f'augment.cutmix {config.augment.cutmix}: must be a probability, or '
-      "below 0 for the reference's choice"
-    )
-  for fraction in config.evaluation.at:
-    if not isinstance(fraction, float | int) or not 0 < fraction <= 1:
-      raise ValueError(f'evaluation.at {fraction!r}: must be in (0, 1]')
-  for name in config.evaluation.baselines:
-    check_choice('evaluation.baselines', name, BASELINES)
-  for field, known in _CHOICES.items():
-    if _has(config, field):
-      check_choice(field, _get(config, field), known)
-  if isinstance(config.matching.classes, str):
-    check_choice('matching.classes', config.matching.classes, _STRATEGIES)
-  _check_sizes(config, dataset)
-
-
-def _get(config, dotted):
-  for name in dotted.split('.'):
-    config = config[name]
-  return config
-
-
-def _has(config, dotted):
-  section, _, name = dotted.rpartition('.')
-  return not section or (section in config and name in config[section])
+def _given(section):
+  """The options of a section that are not left to their default."""
+  return {k: v for k, v in section.to_dict().items() if v is not None}
 
 
 def _check_sizes(config, dataset):
@@ -174,11 +113,31 @@ def _check_sizes(config, dataset):
 
 def build_formation(config: ConfigDict, dataset: Dataset) -> Formation:
   """Makes the formation; a `labels` section gives it stored labels."""
-  spec = config.formation.to_dict()
-  formation = formations.build({'value_range': dataset.value_range, **spec})
+  spec = _given(config.formation)
+  if spec.get('factor') == 1 and spec['name'] == 'uniform':
+    spec['name'] = 'identity'
+  if spec['name'] == 'identity':
+    spec.pop('factor', None)
+  defaults = {'value_range': dataset.value_range}
+  if dataset.zca is not None:  # the middle of whitened images
+    defaults['padding'] = 0.0
+  formation = formations.build({**defaults, **spec})
   if 'labels' in config:
     return formations.with_labels(formation, config.labels.start)
   return formation
+
+
+def evaluation_formation(run: Run) -> Formation:
+  """The formation that makes training images in the end.
+
+  `bound` caps what a condensation step decodes; its stored images are then used
+  through `uniform`, as in the reference.
+  """
+  spec = dict(run.formation.spec)
+  if spec['name'] != 'bound':
+    return run.formation
+  del spec['cap']
+  return formations.build({**spec, 'name': 'uniform'})
 
 
 def image_learning_rate(config: ConfigDict, dataset: Dataset) -> float:
@@ -202,6 +161,7 @@ def choose_strategies(config: ConfigDict, dataset: Dataset) -> dict[str, Any]:
       config.formation.to_dict().get('factor', 1),
       config.ipc,
       channels=dataset.image_shape[2],
+      batch_norm=augment.is_batch_norm_convnet(config.network),
     )
 
   chosen = of(config.augment.family)
@@ -211,6 +171,7 @@ def choose_strategies(config: ConfigDict, dataset: Dataset) -> dict[str, Any]:
   chosen = chosen | {
     'evaluate': tested['evaluate'],
     'evaluate_single': tested['single'],
+    'evaluate_per_image': tested['per_image'],
     'cutmix_probability': tested['cutmix_probability'],
   }
   for name in ('match', 'train', 'evaluate'):
@@ -229,15 +190,19 @@ def build(config: ConfigDict) -> Run:
     ValueError: naming the field, its value and what is allowed.
     FileNotFoundError: if the data are not there; says how to get them.
   """
+  # Settings first: loading a large set takes minutes.
+  _config_checks.check_settings(config)
+  check_choice('network', config.network.name, networks.names())
   dataset = load_dataset(config)
-  check(config, dataset)
-  network = networks.build(
-    config.network.to_dict(), dataset.image_shape, dataset.num_classes
-  )
+  _check_sizes(config, dataset)
+  network = _build_network(config, dataset)
+  _config_checks.check_layers(config, network, dataset.image_shape)
   formation = build_formation(config, dataset)
   strategies = choose_strategies(config, dataset)
   normalise = augment.normalise(dataset.mean, dataset.std)
   rate = image_learning_rate(config, dataset)
+  # An unknown operation is heard of now, not after condensation.
+  recipes.treatment_of(dataset, strategies, 'evaluate', 'sample')
 
   make = recipes.CONDENSERS[config.method]
   condenser = make(config, dataset, network, formation, rate, strategies)
@@ -254,6 +219,19 @@ def build(config: ConfigDict) -> Run:
     normalise,
     evaluation.PROTOCOLS[config.evaluation.protocol](config.evaluation.epochs),
   )
+
+
+def _build_network(config, dataset):
+  spec = config.network.to_dict()
+  if spec['name'] in networks.names():
+    try:
+      network_specs.resolve(spec)
+    except ValueError as error:
+      raise ValueError(
+        f'{error}; the config argument network={spec["name"]} brings the '
+        'right options'
+      ) from error
+  return networks.build(spec, dataset.image_shape, dataset.num_classes)
 
 
 def treatment(run: Run, name: str, sharing: str):

@@ -231,6 +231,6 @@ def command(work: Callable[[], None]) -> None:
   except KeyboardInterrupt:
     sys.stderr.write('stopped at once; the same command goes on\n')
     sys.exit(130)
-  except (ValueError, OSError) as error:
+  except (ValueError, OSError, ImportError) as error:
     sys.stderr.write(f'error: {error}\n')
     sys.exit(2)

@@ -47,10 +47,11 @@ def evaluate_checkpoint(
 
 def training_images(parts, keys, params, name: str) -> Batch:
   """The named set: images `[C, M, H, W, D]` in [0, 1], labels `[C, M, K]`."""
+  formation = builder.evaluation_formation(parts)
   if name == 'condensed':
-    return parts.formation.decode(parts.formation.project(params))
+    return formation.decode(parts.formation.project(params))
   if name == 'initial':
-    return parts.formation.decode(builder.initial_params(parts, keys['init']))
+    return formation.decode(builder.initial_params(parts, keys['init']))
   images = builder.real_images(parts.dataset, select(parts, keys, name))
   labels = np.eye(parts.dataset.num_classes, dtype=np.float32)[:, None]
   shape = (*images.shape[:2], parts.dataset.num_classes)
@@ -121,7 +122,8 @@ class Evaluations:
   def __init__(self, parts, stop=None):
     self._parts, self._stop = parts, stop
     self._evaluator = builder.build_evaluator(parts)
-    decoded = formations.decoded_count(parts.formation, parts.config.ipc)
+    formation = builder.evaluation_formation(parts)
+    decoded = formations.decoded_count(formation, parts.config.ipc)
     self._longest = parts.dataset.num_classes * decoded
 
   def run(self, name: str, batch: Batch, key: jax.Array) -> dict[str, Any]:

@@ -30,7 +30,9 @@ def run(config: ConfigDict, workdir: str, command: list[str]) -> dict[str, Any]:
     The contents of `results.json`.
 
   Raises:
-    ValueError: if a setting, the data or an earlier run's files are unusable.
+    ValueError: if a setting, the data or an earlier run's files are unusable,
+      or numbers become infinite; a folder without a checkpoint is then free
+      for other settings.
     Interrupted: after Ctrl-C or SIGTERM.
   """
   folder = Workdir(workdir, config, command)
@@ -46,7 +48,11 @@ def run(config: ConfigDict, workdir: str, command: list[str]) -> dict[str, Any]:
   if doubt is not None:
     say(f'warning: {doubt}')
   with folder.graceful_stop() as stop:
-    state, seconds = _condense(parts, folder, keys, stop)
+    try:
+      state, seconds = _condense(parts, folder, keys, stop)
+    except Exception:
+      folder.release()
+      raise
     condensed = stages.make_artefact(parts, state.params)
     artefact.save(folder.path / 'condensed.npz', condensed)
     evaluations.evaluate_all(parts, folder, keys, state.params, stop)
@@ -93,7 +99,7 @@ def _condense(parts, folder, keys, stop):
     stop.wait_for(metrics['loss'])
     seconds += time.monotonic() - began
     record = _record(outer, state, metrics, seconds, parts.config)
-    _check_finite(record, state, metrics, parts)
+    _check_finite(record, state, metrics, parts, checkpoints.latest())
     folder.append_metrics(record)
     progress.update(outer + 1, f'loss {record["loss"]:.4g}')
     if stop.asked or _save_due(outer + 1, total, due, checkpoints, folder):
@@ -162,7 +168,7 @@ def _record(outer, state, metrics, seconds, config):
   }
 
 
-def _check_finite(record, state, metrics, parts):
+def _check_finite(record, state, metrics, parts, saved):
   finite = np.isfinite(np.asarray(metrics['loss']))
   stored = jax.tree.leaves(state.params)
   if finite.all() and all(np.isfinite(leaf).all() for leaf in stored):
@@ -173,7 +179,8 @@ def _check_finite(record, state, metrics, parts):
   raise ValueError(
     f'the {what} not finite at outer iteration {record["outer"]}, step '
     f'{step} of it: images.learning_rate {parts.learning_rate:.4g} (after '
-    'scaling) is probably too large; nothing of this iteration was saved'
+    'scaling) is probably too large; nothing of this iteration was saved; try '
+    'a smaller one' + ('' if saved is None else ' in another --workdir')
   )
 
 

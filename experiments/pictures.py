@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dcjax import artefact
+
 if TYPE_CHECKING:
   from matplotlib.figure import Figure
 
@@ -63,6 +65,8 @@ def save_png(
 ) -> None:
   """Writes a uint8 array as a PNG file, enlarged so that a person can see it.
 
+  The file is written whole or not at all.
+
   Args:
     path: file to write.
     array: uint8 `[H, W, 1]`, `[H, W, 3]` or `[H, W]`.
@@ -71,10 +75,10 @@ def save_png(
 
   Raises:
     ValueError: the array is no picture, or `scale` is below 1.
-    OSError: the file cannot be written.
+    OSError: the file cannot be written; names it.
   """
   content = encode_png(array, scale)
-  with open(path, 'wb') as stream:
+  with artefact.replacing(path) as stream:
     stream.write(content)
 
 

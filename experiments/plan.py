@@ -15,6 +15,10 @@ from dcjax.objectives import cross_entropy
 # A network's convolutions reach about this share of the speed of a large
 # matrix product: measured on a CPU with ConvNet-3 of width 32 and 128.
 _EFFICIENCY = 0.35
+# Baselines that look at the embeddings of a network trained on real data, in
+# batches of this size.
+_BY_FEATURES = ('herding', 'k_center', 'k_means')
+_BASELINE_BATCH = 64
 
 
 def describe(parts: builder.Run, path: pathlib.Path) -> str:
@@ -40,11 +44,15 @@ def describe(parts: builder.Run, path: pathlib.Path) -> str:
     f'  then {config.evaluation.seeds} networks x {config.evaluation.epochs} '
     f'epochs for each of: '
     + ', '.join(('condensed', 'initial', *config.evaluation.baselines)),
-    f'  about {duration(seconds)} on {jax.devices()[0].device_kind} (rough; '
-    f'without compilation), about {memory / 2**30:.1f} GiB of memory',
+    f'  {_time(seconds)} on {jax.devices()[0].device_kind} (rough; without '
+    f'compilation), about {memory / 2**30:.1f} GiB of memory',
     f'  in {path}',
   ]
   return '\n'.join(lines)
+
+
+def _time(seconds):
+  return 'unknown time' if seconds is None else f'about {duration(seconds)}'
 
 
 def _formation(parts):
@@ -57,30 +65,65 @@ def _decoded(parts):
   return formations.decoded_count(parts.formation, parts.config.ipc)
 
 
-def estimate(parts: builder.Run) -> tuple[float, float]:
+def estimate(parts: builder.Run) -> tuple[float | None, float]:
   """Returns rough seconds and bytes of a run, from counted operations.
 
-  One image costs a forward and a backward pass; a synthetic one in matching
-  about three times that, for the second derivative. Operations are counted from
-  the traced program and divided by the measured speed of a matrix product.
+  Operations are counted from the traced program and divided by the measured
+  speed of a matrix product. Seconds are None where JAX cannot count them.
   """
   config = parts.config
-  classes = parts.dataset.num_classes
-  decoded = _decoded(parts)
+  compared = min(_decoded(parts), config.matching.most_synthetic)
+  flops, activations = _cost_of_one_image(parts)
+  images = images_processed(parts)
+  seconds = flops and images * flops / (_EFFICIENCY * _matmul_speed())
+  at_once = config.matching.batch_real + 4 * compared
+  if jax.default_backend() != 'cpu':
+    at_once *= parts.dataset.num_classes
+  return seconds, parts.inner_data.real.images.nbytes + at_once * activations
+
+
+def images_processed(parts: builder.Run) -> float:
+  """Returns how many forward and backward passes of one image a run takes.
+
+  A synthetic image in matching counts three times, for the second derivative;
+  an image that is only embedded counts a third.
+  """
+  config = parts.config
+  classes, decoded = parts.dataset.num_classes, _decoded(parts)
   compared = min(decoded, config.matching.most_synthetic)
   per_step = classes * (config.matching.batch_real + 3 * compared)
   per_step += _network_images(config, classes * decoded)
-  steps = config.schedule.outer * config.schedule.inner
-  ipc, epochs = config.ipc, config.evaluation.epochs
-  trained = classes * (2 * decoded + len(config.evaluation.baselines) * ipc)
-  trained += classes * decoded * len(config.evaluation.at)
-  images = steps * per_step + trained * epochs * config.evaluation.seeds
-  flops, activations = _cost_of_one_image(parts)
-  seconds = images * flops / (_EFFICIENCY * _matmul_speed())
-  at_once = config.matching.batch_real + 4 * compared
-  if jax.default_backend() != 'cpu':
-    at_once *= classes
-  return seconds, parts.inner_data.real.images.nbytes + at_once * activations
+  per_outer = config.schedule.inner * per_step
+  early = config.inner.get('early_batches', 0)
+  per_outer += early * config.inner.get('batch_size', 0)
+  return (
+    config.schedule.outer * per_outer
+    + _evaluation_images(parts)
+    + sum(_selection_images(parts, b) for b in config.evaluation.baselines)
+  )
+
+
+def _evaluation_images(parts):
+  """Images that train the networks of all evaluations."""
+  config = parts.config.evaluation
+  formation = builder.evaluation_formation(parts)
+  ipc = parts.config.ipc
+  decoded = formations.decoded_count(formation, ipc)
+  # The condensed set and its start, and it again along the way.
+  of_a_class = (2 + len(config.at)) * decoded + len(config.baselines) * ipc
+  classes = parts.dataset.num_classes
+  return classes * of_a_class * config.epochs * config.seeds
+
+
+def _selection_images(parts, baseline):
+  """Images that train, and are embedded by, the network of a baseline."""
+  steps = parts.config.evaluation.herding_steps
+  real = len(parts.dataset.labels)
+  if baseline in _BY_FEATURES:
+    return steps * _BASELINE_BATCH + real / 3
+  if baseline == 'forgetting':  # at least two epochs
+    return max(steps * _BASELINE_BATCH, 2 * real)
+  return 0
 
 
 def _network_images(config, synthetic):
@@ -91,7 +134,7 @@ def _network_images(config, synthetic):
 
 
 def _cost_of_one_image(parts):
-  """Operations and bytes of activations of a forward and backward pass."""
+  """Operations (None: unknown) and bytes of a forward and backward pass."""
   size = 8
   variables = jax.eval_shape(parts.network.init, jax.random.key(0))
   images = jax.ShapeDtypeStruct((size, *parts.dataset.image_shape), jnp.float32)
@@ -106,13 +149,16 @@ def _cost_of_one_image(parts):
 
     return jax.grad(loss)(variables.params)
 
-  cost = jax.jit(gradient).lower(variables, images, labels).cost_analysis()
+  lowered = jax.jit(gradient).lower(variables, images, labels)
+  # Not every platform counts; some say -1.
+  flops = (lowered.cost_analysis() or {}).get('flops', 0)
   outputs, _ = jax.eval_shape(
     lambda v, x: parts.network.apply(v, x, True), variables, images
   )
   taps = sum(tap.size for tap in outputs.taps) or images.size
   # Before pooling a block holds four times its output, a few times over.
-  return cost['flops'] / size, taps / size * 4 * 4 * 12
+  activations = taps / size * 4 * 4 * 12
+  return flops / size if flops > 0 else None, activations
 
 
 def _matmul_speed():

@@ -66,7 +66,11 @@ class Progress:
     """Something else is done meanwhile; it does not count for the rate."""
     began = time.monotonic()
     yield
-    self._start += time.monotonic() - began
+    elapsed = time.monotonic() - began
+    self._start += elapsed
+    if self._terminal:
+      self._bar.start_t += elapsed
+      self._bar.last_print_t += elapsed
 
   def close(self) -> None:
     """Ends the bar."""

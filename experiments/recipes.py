@@ -14,9 +14,12 @@ def treatment_of(
 ):
   """Normalisation and the named strategy (`match`, `train`, `evaluate`).
 
-  `evaluate` may come from another family than the rest; see `builder`.
+  `evaluate` may come from another family than the rest, see `builder`, and
+  from `augment.dc_evaluation`, which knows other operations.
   """
   normalise = augment.normalise(dataset.mean, dataset.std)
+  if name == 'evaluate' and strategies['evaluate_per_image']:
+    return augment.chain(normalise, augment.dc_evaluation(strategies[name]))
   sequence = augment.sequence(
     strategies[name],
     sharing=sharing,
@@ -157,11 +160,12 @@ def _on_synthetic(config, dataset, strategies):
 
 
 def _common(config, dataset, strategies):
+  classes = str(config.matching.classes)
   return {
     'match_augment': treatment_of(dataset, strategies, 'match', 'batch'),
     'batch_real': config.matching.batch_real,
     'most_synthetic': config.matching.most_synthetic,
-    'classes': config.matching.classes,
+    'classes': int(classes) if classes.isdigit() else classes,
   }
 
 

@@ -27,6 +27,8 @@ from _report_html import (
   table,
 )
 
+from dcjax import artefact
+
 _CAPTIONS = {
   'real': 'Real images',
   'initial': 'Start of the condensation',
@@ -55,6 +57,7 @@ def write_report(
   results: Mapping[str, Any],
   metrics: Sequence[Mapping[str, float]] = (),
   pictures: Mapping[str, np.ndarray] | None = None,
+  layouts: Mapping[str, str] | None = None,
 ) -> pathlib.Path:
   """Writes `report.html` into a run's folder.
 
@@ -68,6 +71,8 @@ def write_report(
     metrics: one dict per logged step with 'outer', 'step', 'loss', 'seconds'.
     pictures: caption or one of 'real', 'initial', 'condensed' -> uint8
       `[H, W, 1 or 3]`, in the order shown.
+    layouts: name of a picture -> what its rows are; one row per class unless
+      said otherwise.
 
   Returns:
     The path of the page.
@@ -78,7 +83,7 @@ def write_report(
   folder = pathlib.Path(workdir)
   body = [
     _headline(results),
-    section('Pictures', _figures(pictures or {})),
+    section('Pictures', _figures(pictures or {}, layouts or {})),
     section('Curves', curves(results, metrics)),
     section('Accuracy', _accuracies(results)),
     section('Storage', _storage(results.get('storage') or {})),
@@ -92,9 +97,8 @@ def write_report(
     title=escape(_title(results)), style=STYLE, body='\n'.join(body)
   )
   path = folder / 'report.html'
-  temporary = folder / '.report.html.tmp'
-  temporary.write_text(page, encoding='utf-8')
-  os.replace(temporary, path)
+  with artefact.replacing(path) as stream:
+    stream.write(page.encode())
   return path
 
 
@@ -164,15 +168,18 @@ def _accuracy(evaluation: Mapping[str, Any], which: str) -> str:
   return f'{100 * mean:.1f}{spread} %'
 
 
-def _figures(pictures: Mapping[str, np.ndarray]) -> str:
+def _figures(
+  pictures: Mapping[str, np.ndarray], layouts: Mapping[str, str]
+) -> str:
   figures = []
   for name, array in pictures.items():
     content = drawing.encode_png(array, max_side=1600)
     data = base64.b64encode(content).decode()
     caption = escape(_CAPTIONS.get(name, name))
+    layout = escape(layouts.get(name, 'one row per class'))
     figures.append(
       f'<figure><img src="data:image/png;base64,{data}" alt="{caption}">'
-      f'<figcaption>{caption}; one row per class</figcaption></figure>'
+      f'<figcaption>{caption}; {layout}</figcaption></figure>'
     )
   return f'<div class="row">{"".join(figures)}</div>' if figures else ''
 
@@ -231,8 +238,8 @@ def _storage(storage: Mapping[str, Mapping[str, int]]) -> str:
   return table(header, rows) if rows else ''
 
 
-def _usage(artefact: pathlib.Path) -> str:
-  path = repr(str(artefact))
+def _usage(file: pathlib.Path) -> str:
+  path = repr(str(file))
   snippet = (
     'from dcjax import artefact\n\n'
     f'data = artefact.load({path})\n'

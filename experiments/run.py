@@ -7,10 +7,13 @@ The same command resumes an interrupted run. Any setting can be changed with
 `--config.<field>=<value>`; `--config.data.dir` says where data lie.
 """
 
+import pathlib
+import re
 import sys
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
+from ml_collections.config_flags import config_path
 
 _CONFIG = config_flags.DEFINE_config_file(
   'config', None, 'File under experiments/configs, with :arguments.'
@@ -19,32 +22,81 @@ _WORKDIR = flags.DEFINE_string(
   'workdir', None, 'Folder of the run; the same folder resumes it.'
 )
 flags.mark_flags_as_required(['config', 'workdir'])
+# What a field takes, by the type of its default.
+_ALLOWED = {
+  bool: 'true or false',
+  int: 'a whole number',
+  float: 'a number',
+  tuple: "a tuple such as '(0.5, 1)'",
+  ConfigDict: 'set by its fields, or a dict of them',
+}
 
 
 def _parse(argv):
   """Parses flags; what is wrong with them is said in one sentence."""
+  _check_config_file(argv)
   try:
     return flags.FLAGS(argv)
+  except flags.IllegalFlagValueError as error:
+    _fail(_bad_value(argv, str(error)) or _last_line(error))
   except flags.Error as error:
-    # A config file's own error arrives as the last line of its traceback.
-    text = str(error)
-    _fail(text.splitlines()[-1] if 'Traceback' in text else text)
+    _fail(_last_line(error))
   except OSError as error:
     _fail(error)
   except (AttributeError, KeyError, TypeError, ValueError) as error:
     _fail(_unknown_field(argv) or error)
 
 
-def _unknown_field(argv):
-  """Returns what is wrong with the first `--config.<field>` that is unknown."""
+def _last_line(error):
+  # A config file's own error arrives as the last line of its traceback.
+  text = str(error)
+  return text.splitlines()[-1] if 'Traceback' in text else text
+
+
+def _check_config_file(argv):
+  """Ends the program if the file that `--config` names is not there."""
+  for word, following in zip(argv, [*argv[1:], ''], strict=True):
+    name, equals, value = word.partition('=')
+    if name not in ('--config', '-config'):
+      continue
+    file = (value if equals else following).partition(':')[0]
+    if not pathlib.Path(file).is_file():
+      folder = pathlib.Path(__file__).resolve().parent / 'configs'
+      known = sorted(f.name for f in folder.glob('*.py') if _is_config(f))
+      _fail(f'config {file!r}: is no file; {folder} holds {", ".join(known)}')
+
+
+def _is_config(file):
+  return 'def get_config(' in file.read_text(encoding='utf-8')
+
+
+def _default_config(argv):
+  """The config that `--config` names, without any changes."""
   alone = flags.FlagValues()
   holder = config_flags.DEFINE_config_file(
     'config', flag_values=alone, sys_argv=[]
   )
   alone(argv, known_only=True)
+  return holder.value
+
+
+def _bad_value(argv, text):
+  """Returns what is wrong with the value of a `--config.<field>`, or None."""
+  found = re.match(r'flag --config\.([\w.]+)=(.*?): ', text, re.DOTALL)
+  if found is None:
+    return None
+  field, value = found.groups()
+  kind = config_path.get_type(field, _default_config(argv))
+  allowed = _ALLOWED.get(kind, f'of type {kind.__name__}')
+  return f'config field {field!r}: is {value!r}, must be {allowed}'
+
+
+def _unknown_field(argv):
+  """Returns what is wrong with the first `--config.<field>` that is unknown."""
+  default = _default_config(argv)
   for word in argv[1:]:
     path = word.lstrip('-').partition('=')[0].split('.')
-    known, field = holder.value, '.'.join(path[1:])
+    known, field = default, '.'.join(path[1:])
     for name in path[1:] if path[0] == 'config' else ():
       if not isinstance(known, ConfigDict):
         return f'config field {field!r}: {name!r} is one too many'
@@ -77,7 +129,7 @@ def main(argv):
   except KeyboardInterrupt:
     sys.stderr.write('stopped at once; the same command resumes\n')
     sys.exit(130)
-  except (ValueError, OSError) as error:
+  except (ValueError, OSError, ImportError) as error:
     _fail(error)
 
 

@@ -1,5 +1,7 @@
 """What follows condensation: artefact, evaluations, results, pictures."""
 
+import json
+import os
 import platform
 from typing import Any
 
@@ -27,7 +29,7 @@ def make_artefact(parts: builder.Run, params: Any) -> artefact.Artefact:
   whitened = {} if dataset.zca is None else {'zca': config.data.zca}
   return artefact.Artefact(
     params=jax.tree.map(np.asarray, params),
-    spec=dict(parts.formation.spec),
+    spec=dict(builder.evaluation_formation(parts).spec),
     mean=dataset.mean,
     std=dataset.std,
     class_names=dataset.class_names,
@@ -39,6 +41,7 @@ def make_artefact(parts: builder.Run, params: Any) -> artefact.Artefact:
       **parts.protocol._asdict(),
       'augmentation': parts.strategies['evaluate'],
       'one_operation': parts.strategies['evaluate_single'],
+      'one_draw_per_image': parts.strategies['evaluate_per_image'],
       'cutmix_probability': parts.strategies['cutmix_probability'],
     },
     provenance={
@@ -46,7 +49,7 @@ def make_artefact(parts: builder.Run, params: Any) -> artefact.Artefact:
       'dataset': dataset.name,
       'ipc': config.ipc,
       'seed': config.seed,
-      'config': _plain(config, without=('data',)),
+      'config': _portable(config),
       'spectrogram': dict(dataset.extra),
       **whitened,
       'versions': versions(),
@@ -55,11 +58,13 @@ def make_artefact(parts: builder.Run, params: Any) -> artefact.Artefact:
   )
 
 
-def _plain(config, without=()):
-  import json
-
+def _portable(config):
+  """The settings as JSON values, without the paths of this machine."""
   plain = json.loads(config.to_json_best_effort())
-  return {k: v for k, v in plain.items() if k not in without}
+  del plain['data']['dir']
+  if plain['inner'].get('pool'):
+    plain['inner']['pool'] = os.path.basename(plain['inner']['pool'])
+  return plain
 
 
 def versions() -> dict[str, str]:
@@ -85,7 +90,7 @@ def summarise(parts, folder, condensed, seconds) -> dict[str, Any]:
     'method': parts.config.method,
     'dataset': parts.dataset.name,
     'ipc': parts.config.ipc,
-    'formation': dict(parts.formation.spec),
+    'formation': dict(builder.evaluation_formation(parts).spec),
     'headline': 'condensed',
     'evaluations': finals,
     'storage': stored,
@@ -133,11 +138,15 @@ def _checkpoint_curve(entries, finals, parts, seconds):
 
 
 def _rows(images):
-  """One row a class; single images of ten classes share a row."""
+  """Returns images in rows to draw, and what a row shows.
+
+  One row a class; single images of ten classes share a row.
+  """
   images = np.asarray(images)
   if images.shape[1] == 1 and images.shape[0] % 10 == 0:
-    return images.reshape(-1, 10, *images.shape[2:])
-  return images
+    rows = images.reshape(-1, 10, *images.shape[2:])
+    return rows, 'one image per class, ten classes in a row'
+  return images, 'one row per class'
 
 
 def _viewable(parts, keys, condensed) -> dict[str, Any]:
@@ -165,10 +174,10 @@ def show(parts, folder, keys, condensed, results) -> None:
   """Writes `images.png` and `report.html`."""
   dataset = parts.dataset
   value_range = dataset.value_range if dataset.zca is None else (0.0, 1.0)
-  grids = {
-    name: pictures.image_grid(_rows(images), value_range=value_range)
-    for name, images in _viewable(parts, keys, condensed).items()
-  }
+  grids, layouts = {}, {}
+  for name, images in _viewable(parts, keys, condensed).items():
+    rows, layouts[name] = _rows(images)
+    grids[name] = pictures.image_grid(rows, value_range=value_range)
   pictures.save_png(folder.path / 'images.png', grids['condensed'])
   report.write_report(
     folder.path,
@@ -176,4 +185,5 @@ def show(parts, folder, keys, condensed, results) -> None:
     results=results,
     metrics=folder.metrics(),
     pictures=grids,
+    layouts=layouts,
   )

@@ -13,6 +13,23 @@ import jax
 from ml_collections import ConfigDict
 from progress import say
 
+# What a run writes. Where one of these lies without `config.json`, it is
+# somebody's, and nobody can tell whose.
+_FILES = (
+  'checkpoints',
+  'condensed.npz',
+  'evaluations.json',
+  'images.png',
+  'metrics.jsonl',
+  'report.html',
+  'results.json',
+)
+_UNSAVED = ('checkpoints', 'metrics.jsonl')  # there from the start
+# Sources whose folder is the data set, not merely where a known one lies.
+_OWN_DATA = ('image_folder', 'npz', 'wav_folder')
+# Numbers of every evaluation, then those of one during the condensation.
+_ENTRY = ('last_mean', 'last_std', 'seconds', 'outer', 'at')
+
 
 class Interrupted(Exception):
   """The run was asked to stop; its state is saved."""
@@ -43,11 +60,13 @@ class Workdir:
       command: how the program was started.
 
     Raises:
-      ValueError: if the folder belongs to a run with other settings, or holds
-        files of something else.
+      ValueError: if the folder belongs to a run with other settings or data,
+        or holds files of something else, or damaged ones.
     """
     self.path = pathlib.Path(path).expanduser().resolve()
     self._config = json.loads(config.to_json_best_effort())
+    if _is_own_data(self._config):
+      self._config['data']['dir'] = _data_dir(self._config)
     self._command = command
     self._last_save = time.monotonic()
     self._check_owner()
@@ -57,9 +76,10 @@ class Workdir:
       raise ValueError(f'workdir {self.path}: is a file, must be a folder')
     recorded = self.read_json('config.json')
     if recorded is None:
-      if (self.path / 'checkpoints').exists():
+      foreign = [name for name in _FILES if (self.path / name).exists()]
+      if foreign:
         raise ValueError(
-          f'workdir {self.path}: holds checkpoints but no config.json; use '
+          f'workdir {self.path}: holds {foreign[0]} but no config.json; use '
           'another folder'
         )
       return
@@ -75,12 +95,39 @@ class Workdir:
         + (', ...' if len(different) > 5 else '')
         + '); use another --workdir, or the settings of its config.json'
       )
+    self._check_contents()
+
+  def _check_contents(self):
+    self.results()
+    for name, entry in self.evaluations().items():
+      known = entry if isinstance(entry, dict) else {}
+      needed = _ENTRY if name.startswith('outer_') else _ENTRY[:3]
+      if not all(isinstance(known.get(n), int | float) for n in needed):
+        raise ValueError(
+          f'{self.path / "evaluations.json"}: is damaged (entry {name!r} is no '
+          'evaluation); remove the entry, or the file, to evaluate again'
+        )
 
   def claim(self) -> None:
     """Makes the folder and records the settings in it."""
     self.path.mkdir(parents=True, exist_ok=True)
     if self.read_json('config.json') is None:
       self.write_json('config.json', self._config)
+
+  def release(self) -> None:
+    """Gives the folder back if nothing was saved: other settings may follow.
+
+    Records of iterations without a checkpoint go, as on resuming.
+    """
+    if any((self.path / n).exists() for n in _FILES if n not in _UNSAVED):
+      return
+    # The folder of checkpoints goes only if it is empty. What led here matters
+    # more than a file that cannot be removed.
+    with contextlib.suppress(OSError):
+      if (self.path / 'checkpoints').exists():
+        (self.path / 'checkpoints').rmdir()
+      for name in ('metrics.jsonl', 'config.json'):
+        (self.path / name).unlink(missing_ok=True)
 
   @property
   def config(self) -> dict[str, Any]:
@@ -98,8 +145,12 @@ class Workdir:
     return ''
 
   def results(self) -> dict[str, Any] | None:
-    """The results of a finished run, else None."""
-    return self.read_json('results.json')
+    """The results of a finished run, else None.
+
+    Raises:
+      ValueError: if the file is damaged.
+    """
+    return self._read_dict('results.json', 'results')
 
   def read_json(self, name: str) -> Any:
     """Reads a JSON file, or returns None if it is not there.
@@ -141,10 +192,10 @@ class Workdir:
     records = []
     text = file.read_text(encoding='utf-8', errors='replace')
     for line in text.splitlines():
-      try:
-        records.append(json.loads(line))
-      except ValueError:
+      record = _record(line)
+      if record is None:
         break  # a line that a kill cut short, and all after it
+      records.append(record)
     return records
 
   def append_metrics(self, record: dict[str, Any]) -> None:
@@ -170,8 +221,19 @@ class Workdir:
       raise OSError(f'{file} could not be written: {error}') from error
 
   def evaluations(self) -> dict[str, Any]:
-    """What has been evaluated so far."""
-    return self.read_json('evaluations.json') or {}
+    """What has been evaluated so far.
+
+    Raises:
+      ValueError: if the file is damaged.
+    """
+    return self._read_dict('evaluations.json', 'evaluations') or {}
+
+  def _read_dict(self, name, what):
+    value = self.read_json(name)
+    # A missing file gives None, and so does one that holds null.
+    if isinstance(value, dict) or not (self.path / name).exists():
+      return value
+    raise ValueError(f'{self.path / name}: is damaged (it holds no {what})')
 
   def add_evaluation(self, name: str, entry: dict[str, Any]) -> None:
     """Records an evaluation, so that it is never repeated."""
@@ -207,10 +269,37 @@ class Workdir:
         signal.signal(number, handler)
 
 
+def _record(line):
+  """Returns the record of a line of `metrics.jsonl`, or None if damaged."""
+  try:
+    record = json.loads(line)
+  except ValueError:
+    return None
+  whole = isinstance(record, dict) and isinstance(record.get('outer'), int)
+  return record if whole else None
+
+
+def _is_own_data(config):
+  data = config.get('data')
+  return isinstance(data, dict) and data.get('name') in _OWN_DATA
+
+
+def _data_dir(config):
+  """Where the data of a source of one's own lie, in full, or ''."""
+  folder = config['data'].get('dir') or os.environ.get('DCJAX_DATA_DIR') or ''
+  return folder and str(pathlib.Path(folder).expanduser().resolve())
+
+
 def _differences(recorded, wanted, prefix=''):
   for name in recorded.keys() | wanted.keys():
     old, new = recorded.get(name), wanted.get(name)
+    field = f'{prefix}{name}'
     if isinstance(old, dict) and isinstance(new, dict):
-      yield from _differences(old, new, f'{prefix}{name}.')
-    elif old != new and name != 'dir':
-      yield f'{prefix}{name}: {old!r} there, {new!r} here'
+      yield from _differences(old, new, f'{field}.')
+    elif old != new and field != 'data.dir':
+      yield f'{field}: {old!r} there, {new!r} here'
+  # Known sets may be moved; a folder of one's own is another set.
+  if not prefix and _is_own_data(recorded) and _is_own_data(wanted):
+    old, new = _data_dir(recorded), _data_dir(wanted)
+    if old != new:
+      yield f'data.dir: {old!r} there, {new!r} here'

@@ -603,10 +603,31 @@ def test_other_strategies():
   assert augment.dsa_strategies('speech')['match'] == 'none'
   svhn = augment.idc_strategies('svhn', 1, 1)
   assert svhn['train_cutmix_probability'] == 0.5
-  for strategies in augment.STRATEGIES.values():
+  for name, strategies in augment.STRATEGIES.items():
     chosen = strategies('cifar10', 2, 10)
+    assert chosen['per_image'] == (name == 'dc')
     for phase in ('match', 'train', 'evaluate'):
       augment.sequence(chosen[phase], single=chosen['single'])
+
+
+@pytest.mark.parametrize(
+  'dataset, network, evaluate',
+  [
+    ('mnist', {'name': 'convnet', 'norm': 'instance'}, 'crop_scale_rotate'),
+    ('mnist', {'name': 'vgg11', 'norm': 'batch'}, 'crop_scale_rotate'),
+    ('mnist', {'name': 'convnet', 'norm': 'batch'}, 'crop_noise'),
+    ('cifar10', {'name': 'convnet', 'norm': 'batch'}, 'crop_noise'),
+    ('cifar10', {'name': 'convnet', 'norm': 'instance'}, 'none'),
+    ('fashion_mnist', {'name': 'mlp'}, 'none'),
+  ],
+)
+def test_dc_strategies(dataset, network, evaluate):
+  batch_norm = augment.is_batch_norm_convnet(network)
+  chosen = augment.dc_strategies(dataset, batch_norm=batch_norm)
+  assert chosen['evaluate'] == evaluate
+  assert (chosen['match'], chosen['train']) == ('none', 'none')
+  assert chosen['cutmix_probability'] == 0
+  augment.dc_evaluation(chosen['evaluate'])  # knows all of its operations
 
 
 @pytest.mark.parametrize(

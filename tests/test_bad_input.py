@@ -95,6 +95,74 @@ def test_bad_settings(refused, changes, message):
 
 
 @pytest.mark.parametrize(
+  ('recipe', 'method', 'field'),
+  [
+    ('dc', 'idc', 'images.sweep'),
+    ('idc', 'dc', 'inner.epochs'),
+    ('idc', 'cafe', 'matching.layer_weights'),
+    ('dm', 'dc', 'matching.distance'),
+    ('dm', 'label_distillation', 'labels.start'),
+    ('cafe', 'dsa', 'matching.distance'),
+    ('label_distillation', 'cafe', 'matching.layer_weights'),
+  ],
+)
+def test_method_of_another_config(recipe, method, field):
+  message = (
+    f"method '{method}' needs config field '{field}'; use its own config file "
+    f'experiments/configs/{method}.py'
+  )
+  with pytest.raises(ValueError, match=f'^{re.escape(message)}$'):
+    _build(recipe, method=method)
+
+
+def test_labels_need_a_method_that_learns_them():
+  with pytest.raises(ValueError, match=r"'labels': .*'dm'"):
+    _build('label_distillation', method='dm')
+
+
+@pytest.mark.parametrize(
+  ('recipe', 'changes', 'message'),
+  [
+    ('cafe', {'matching__last_weight': float('inf')}, 'last_weight inf: must'),
+    ('cafe', {'matching__last_weight': float('nan')}, 'last_weight nan: must'),
+    (
+      'cafe',
+      {'matching__layer_weights': (1.0, float('nan'))},
+      'matching.layer_weights nan: must be finite',
+    ),
+    (
+      'cafe',
+      {'matching__layer_weights': (0.5,) * 4},
+      r'layer_weights \(0.5, .*: must be at most 3, as convnet2w4 has 2 blocks',
+    ),
+    ('dc', {'inner__learning_rate': float('inf')}, 'inner.learning_rate inf'),
+    ('dc', {'augment__evaluate': 'flip'}, "'crop', 'scale', 'rotate', 'noise'"),
+    ('dsa', {'augment__evaluate': 'noise'}, 'noise.*must be one of'),
+    (
+      'dc',
+      {'network__name': 'lenet'},
+      "'lenet' has no option '.*config argument network=lenet brings",
+    ),
+  ],
+)
+def test_bad_settings_of_other_methods(recipe, changes, message):
+  with pytest.raises(ValueError, match=message) as caught:
+    _build(recipe, **changes)
+  assert '\n' not in str(caught.value)
+
+
+def _build(recipe, **changes):
+  changes = {'data__options__size': 8, **changes}
+  config = runner.config('digits,smoke', recipe, **changes)
+  return runner.module('builder').build(config)
+
+
+def test_every_method_says_which_fields_it_needs():
+  needed = runner.module('_config_checks')._NEEDED
+  assert needed.keys() == runner.module('recipes').CONDENSERS.keys()
+
+
+@pytest.mark.parametrize(
   ('arguments', 'message'),
   [
     ('nope,smoke', "data set 'nope': must be one of .*'digits'"),
@@ -102,6 +170,10 @@ def test_bad_settings(refused, changes, message):
     ('digits,ipc=two', 'config argument ipc=two: must be int'),
     ('digits,smoke=2', 'config argument smoke=2: must be true or false'),
     ('digits,schedule=long', "schedule 'long': must be one of .*'short'"),
+    ('digits,network=vgg', "network 'vgg': must be one of .*'vgg11'"),
+    ('digits,network=own', "network 'own': must be one of .*'convnet'"),
+    ('digits,network=mlp:norm=batch', "'mlp' has no option 'norm'"),
+    ('digits,network=mlp:width=wide', 'option width=wide: must be int'),
   ],
 )
 def test_bad_config_arguments(refused, arguments, message):

@@ -3,6 +3,7 @@
 import html
 import json
 
+import jax
 import numpy as np
 import pytest
 import runner
@@ -10,7 +11,7 @@ from PIL import Image
 from published import write_cifar, write_idx_set, write_svhn, write_words
 
 import dcjax
-from dcjax import data
+from dcjax import augment, data
 
 _SETS = {'condensed', 'initial', 'random', 'herding'}
 
@@ -171,7 +172,132 @@ def test_dm_takes_multi_formation_as_one_argument():
   assert made.formation.factor == 2
   assert made.init.mode == 'mix'
   plain = runner.config('cifar10,ipc=10', 'dm')
-  assert plain.formation.name == 'identity'
+  assert plain.formation.factor == 1
+  assert plain.init.mode == 'random'
+
+
+_SMALL_NETWORKS = [
+  'convnet:pooling=max:activation=sigmoid',
+  'mlp',
+  'lenet',
+  'alexnet:norm=batch',
+  'resnet10',
+  'resnetap18:norm=batch:form=dc',
+  'densenet121',
+  'efficientnet_b0',
+]
+
+
+@pytest.mark.parametrize('network', _SMALL_NETWORKS)
+def test_every_network_can_be_asked_for(network):
+  made = runner.config(f'digits,smoke,network={network}', 'dsa')
+  parts = runner.module('builder').build(made)
+  assert parts.network.name.startswith(made.network.name.rstrip('0123456789_b'))
+  for part in network.split(':')[1:]:
+    option, _, text = part.partition('=')
+    assert made.network[option] == text
+
+
+def _trace(config):
+  """Builds a run and traces its condensation; computes nothing."""
+  builder = runner.module('builder')
+  parts = builder.build(config)
+  key = jax.random.key(0)
+  params = builder.initial_params(parts, key)
+  method, data = parts.condenser, parts.inner_data
+  state = jax.eval_shape(method.init, key, params, data)
+  _, metrics = jax.eval_shape(method.period, key, state, data)
+  assert metrics['loss'].shape == (config.schedule.inner,)
+  return parts
+
+
+def test_vgg_takes_images_of_28_pixels(tmp_path):
+  images = np.zeros((80, 28, 28, 1), np.uint8)
+  images[:, ::2] = 200
+  path = runner.write_npz(
+    tmp_path / 'own.npz', images=images, test_images=images[:8]
+  )
+  arguments = 'npz,smoke,network=vgg11:norm=batch'
+  made = runner.config(arguments, 'dc', data__dir=str(path))
+  parts = runner.module('builder').build(made)
+  assert (parts.network.name[:5], made.network.width) == ('vgg11', 4)
+
+
+@pytest.mark.parametrize('recipe', ['idc', 'cafe', 'label_distillation'])
+def test_every_method_condenses_with_another_network(recipe):
+  made = runner.config('digits,smoke,network=mlp', recipe)
+  assert (made.network.name, made.network.width) == ('mlp', 4)
+  assert 'norm' not in made.network
+  _trace(made)
+
+
+def test_network_argument_goes_before_the_schedule():
+  def network(arguments, recipe='dm'):
+    return runner.config(arguments, recipe).network
+
+  assert network('cifar10').to_dict() == {
+    'name': 'convnet',
+    'depth': 3,
+    'width': 128,
+    'norm': 'instance',
+    'activation': 'relu',
+    'pooling': 'avg',
+    'conv_form': 'auto',
+  }
+  assert network('digits').width == 32
+  assert network('digits,network=convnet:width=48').width == 48
+  assert network('digits,network=convnet:width=48,width=8').width == 8
+  assert network('digits,network=vgg11').width == 16
+  assert 'width' not in network('digits,network=lenet,width=8')
+  assert network('speech', 'idc').depth == 4
+  assert network('speech,network=convnet2', 'idc').depth == 2
+  made = network('cifar10,network=densenet121')
+  assert made.to_dict()['growth'] is None
+  made.growth = 8  # without a value, but with a type
+  with pytest.raises(TypeError, match='int'):
+    made.growth = 'wide'
+
+
+def test_dc_follows_its_paper_for_each_network_and_data_set():
+  def made(arguments):
+    config = runner.config(arguments, 'dc')
+    return config.images.learning_rate, config.evaluation.epochs
+
+  assert made('cifar10') == (0.1, 300)
+  assert made('mnist') == (0.1, 1000)
+  assert made('mnist,network=mlp') == (0.01, 1000)
+  assert made('mnist,schedule=short') == (6.0, 300)
+  rate, _ = made('mnist,network=mlp,schedule=short')
+  assert rate == pytest.approx(0.6)
+  assert made('cifar10,network=convnet:norm=batch') == (0.1, 1000)
+
+
+def test_dc_evaluates_mnist_with_its_own_augmentation(tmp_path):
+  builder = runner.module('builder')
+  place = _write('mnist', tmp_path)
+  parts = builder.build(runner.config('mnist,smoke', 'dc', data__dir=place))
+  assert parts.strategies['evaluate'] == 'crop_scale_rotate'
+  assert (parts.strategies['match'], parts.strategies['train']) == ('none',) * 2
+  # Noise is the cheapest operation, and only DC's evaluation knows it.
+  parts = parts._replace(strategies={**parts.strategies, 'evaluate': 'noise'})
+  images = jax.random.uniform(jax.random.key(0), (2, 28, 28, 1))
+  key = jax.random.key(1)
+  evaluated = builder.treatment(parts, 'evaluate', 'sample')(key, images)
+  expected = augment.chain(parts.normalise, augment.dc_evaluation('noise'))
+  np.testing.assert_array_equal(evaluated, expected(key, images))
+  matched = builder.treatment(parts, 'match', 'batch')(key, images)
+  np.testing.assert_allclose(matched, parts.normalise(key, images), atol=1e-6)
+  assert np.abs(evaluated - matched).max() > 1e-4
+
+
+def test_padding_of_whitened_images_is_their_middle():
+  build = runner.module('builder').build
+  plain = runner.config('digits,smoke,factor=3', data__options__size=8)
+  assert build(plain).formation.spec['padding'] == 0.5
+  plain.data.zca = 'kip'
+  assert build(plain).formation.spec['padding'] == 0.0
+  plain.formation.padding = 0.25
+  assert build(plain).formation.spec['padding'] == 0.25
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """TFDS sets: an own prepared one, TFDS's test doubles, and what is missing."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -85,6 +87,20 @@ def test_tfds_splits_are_chosen(shapes_dir):
 def test_bad_tfds_options_are_refused(shapes_dir, options, message):
   with pytest.raises(ValueError, match=message):
     data.load('tfds:dcjax_shapes', shapes_dir, **options)
+
+
+def test_damaged_records_are_said_in_one_sentence(shapes_dir, tmp_path):
+  damaged = tmp_path / 'tfds'
+  shutil.copytree(shapes_dir, damaged)
+  (file,) = damaged.rglob('*-train.array_record*')
+  content = bytearray(file.read_bytes())
+  start = content.index(b'PNG') + 8  # in the header of the first picture
+  content[start : start + 40] = bytes(40)
+  file.write_bytes(content)
+  message = f"{damaged}.*TFDS set 'dcjax_shapes'.* is not a complete"
+  with pytest.raises(ValueError, match=message) as caught:
+    data.load('tfds:dcjax_shapes', damaged, size=4)
+  assert '\n' not in str(caught.value)
 
 
 @pytest.mark.parametrize('name', ['mnist', 'svhn', 'tfds:cifar10'])

@@ -35,6 +35,7 @@ _MODULES = [
       'networks',
       'objectives',
       'optimizers',
+      'protocols',
       'training',
       'utils',
       'whitening',

@@ -251,3 +251,11 @@ def test_evaluator_rejects():
     _evaluator(protocol=early)
   with pytest.raises(ValueError, match="seeds 'pmap'"):
     _evaluator(seeds='pmap')
+
+
+def test_epochs_on_imagenet_are_the_references(golden):
+  for ipc, factor, classes, epochs in golden('epoch_rule')[
+    'ipc_factor_nclass_epochs'
+  ]:
+    found = evaluation.imagenet_epochs(int(ipc), int(factor), int(classes))
+    assert found == epochs

@@ -1,9 +1,11 @@
 """The report page and the pictures in it."""
 
 import base64
+import errno
 import html.parser
 import importlib
 import io
+import os
 import pathlib
 import re
 import sys
@@ -218,6 +220,55 @@ def test_report_holds_the_pictures(write):
     content = base64.b64decode(source.partition('base64,')[2])
     shown = np.asarray(Image.open(io.BytesIO(content)))
     np.testing.assert_array_equal(shown[::8, ::8], array)
+
+
+def test_report_says_what_a_row_is(write):
+  page = write(layouts={'real': 'ten classes in a row <'})
+  assert 'Real images; ten classes in a row <' in page.text
+  assert 'Condensed images, as stored; one row per class' in page.text
+
+
+@pytest.mark.parametrize(
+  ('shape', 'rows', 'layout'),
+  [
+    ((20, 1), (2, 10), 'one image per class, ten classes in a row'),
+    ((20, 3), (20, 3), 'one row per class'),
+    ((12, 1), (12, 1), 'one row per class'),
+  ],
+)
+def test_rows_agree_with_their_caption(shape, rows, layout):
+  stages = importlib.import_module('stages')
+  images, said = stages._rows(np.zeros([*shape, 4, 5, 1]))
+  assert images.shape == (*rows, 4, 5, 1)
+  assert said == layout
+
+
+def test_full_disk_leaves_no_part_of_a_page(
+  pictures, report, tmp_path, monkeypatch
+):
+  picture = np.zeros([4, 4], np.uint8)
+  writers = {
+    'report.html': lambda: report.write_report(tmp_path, config={}, results={}),
+    'images.png': lambda: pictures.save_png(tmp_path / 'images.png', picture),
+  }
+
+  def fail(*arguments):
+    raise OSError(errno.ENOSPC, 'No space left on device')
+
+  for name, write_file in writers.items():
+    for before in ({}, {name: b'earlier'}):
+      for file, content in before.items():
+        (tmp_path / file).write_bytes(content)
+      for function in ('fsync', 'replace'):
+        with monkeypatch.context() as patch:
+          patch.setattr(os, function, fail)
+          with pytest.raises(OSError, match=f'No space left.*{name}'):
+            write_file()
+        left = {f.name: f.read_bytes() for f in tmp_path.iterdir()}
+        assert left == before
+    write_file()
+    assert [f.name for f in tmp_path.iterdir()] == [name]
+    (tmp_path / name).unlink()
 
 
 def test_report_suits_dark_and_narrow_screens(write, tmp_path):

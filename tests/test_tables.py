@@ -110,23 +110,33 @@ def test_a_finished_table_computes_nothing(shared, monkeypatch):
   assert again.measured == once.measured
 
 
-def test_an_interrupted_table_goes_on(shared, tmp_path, monkeypatch):
+def test_an_interrupted_table_goes_on(tmp_path, monkeypatch, capsys):
   experiment = runner.module('experiment')
-  run, began = experiment.run, []
+  began = []
 
-  def stop_at_second(config, workdir, command):
+  def run(config, workdir, command):
     began.append(workdir)
     if len(began) == 2:
       raise experiment.Interrupted('stopped')
-    return run(config, workdir, command)
+    folder = runner.module('workdir').Workdir(workdir, config, command)
+    folder.claim()
+    entry = {'last_mean': 0.5, 'last_std': 0.0125}
+    seconds = {'condense': 75.0, 'evaluate': 10.0}
+    results = {'evaluations': {'condensed': entry}, 'seconds': seconds}
+    folder.write_json('results.json', results)
 
-  monkeypatch.setattr(experiment, 'run', stop_at_second)
+  monkeypatch.setattr(experiment, 'run', run)
   with pytest.raises(experiment.Interrupted):
     _make('dc_ipc', tmp_path)
+  said = capsys.readouterr().out
+  assert 'run 2 of 2: dc-digits' in said
+  assert said.rstrip().endswith('about 0 s left')
   text = (tmp_path / 'table.md').read_text(encoding='utf-8')
-  assert '| finished |' in text
+  assert '| ipc 1 | – / 50.0 ± 1.2 |' in text
+  assert '| ipc 2 | – / – |' in text
+  assert '| finished | convnet' in text
+  assert '| 1 min 15 s | 10.0 s |' in text
   assert '| waiting |' in text
-  assert '– / –' in text
   page = _make('dc_ipc', tmp_path)
   assert [line.state for line in page.runs] == ['finished'] * 2
   assert len(began) == 3  # the finished run is not repeated

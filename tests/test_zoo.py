@@ -11,12 +11,8 @@ from dcjax import networks
 _GREY = (28, 28, 1)
 _COLOUR = (32, 32, 3)
 _LARGE = (224, 224, 3)
-_DC_AP = {
-  'depth': 18,
-  'form': 'dc',
-  'average_pooling': True,
-  'global_pooling': False,
-}
+_DC = {'depth': 18, 'form': 'dc'}
+_DC_AP = {**_DC, 'average_pooling': True, 'global_pooling': False}
 
 
 # Tests run a program once or twice: compiling it fast is what counts.
@@ -41,6 +37,8 @@ def _build(name, shape, classes=10, **options):
     ('convnet', _GREY, 10, {'depth': 4}, 450_186),
     ('convnet', _COLOUR, 10, {'depth': 1}, 331_530),
     ('convnet', _COLOUR, 10, {'depth': 2}, 233_610),
+    ('convnet', _GREY, 10, {'norm': 'batch'}, 317_706),
+    ('convnet', _GREY, 10, {'norm': 'group'}, 317_706),
     ('convnet', _COLOUR, 10, {'norm': 'group'}, 320_010),
     ('convnet', _COLOUR, 10, {'norm': 'none'}, 319_242),
     ('convnet', _COLOUR, 10, {'norm': 'layer'}, 663_306),
@@ -55,10 +53,13 @@ def _build(name, shape, classes=10, **options):
     ('alexnet', _COLOUR, 10, {}, 1_872_202),
     ('alexnet', _COLOUR, 10, {'norm': 'batch'}, 1_874_122),
     ('vgg11', _GREY, 10, {}, 9_229_962),
+    ('vgg11', _GREY, 10, {'norm': 'batch'}, 9_229_962),
     ('vgg11', _COLOUR, 10, {}, 9_231_114),
     ('vgg11', _COLOUR, 10, {'norm': 'batch'}, 9_231_114),
-    ('resnet', _GREY, 10, {'depth': 18, 'form': 'dc'}, 11_172_810),
-    ('resnet', _COLOUR, 10, {'depth': 18, 'form': 'dc'}, 11_173_962),
+    ('resnet', _GREY, 10, _DC, 11_172_810),
+    ('resnet', _COLOUR, 10, _DC, 11_173_962),
+    ('resnet', _GREY, 10, {'norm': 'batch', **_DC}, 11_172_810),
+    ('resnet', _COLOUR, 10, {'norm': 'batch', **_DC}, 11_173_962),
     ('resnet', _GREY, 10, {'norm': 'batch', **_DC_AP}, 11_213_770),
     ('resnet', _COLOUR, 10, {'norm': 'batch', **_DC_AP}, 11_250_762),
     ('resnet', _COLOUR, 10, {'form': 'cifar_thin'}, 1_228_970),
@@ -74,6 +75,7 @@ def _build(name, shape, classes=10, **options):
     ('resnet', _GREY, 10, {}, 4_902_090),
     ('resnet', _LARGE, 10, {}, 4_910_922),
     ('resnet', _LARGE, 10, {'average_pooling': True}, 4_910_922),
+    ('resnet', _LARGE, 100, {}, 4_957_092),
     ('resnet', _LARGE, 100, {'average_pooling': True}, 4_957_092),
     ('resnet', _LARGE, 10, {'depth': 18}, 11_181_642),
     ('resnet', _LARGE, 100, {'depth': 18}, 11_227_812),
@@ -536,7 +538,7 @@ def test_bad_options_are_named(name, shape, options, message):
     ({'name': 'resnet', 'average_pooling': True}, None),
     ({'name': 'densenet121', 'norm': 'instance'}, None),
     ({'name': 'convnet', 'norm': 'batch'}, 'batch norm'),
-    ({'name': 'vgg11', 'norm': 'batch'}, 'below random'),
+    ({'name': 'vgg11', 'norm': 'batch'}, 'dsa, which freeze them'),
     ({'name': 'densenet121'}, 'batch norm'),
     ({'name': 'efficientnet_b0', 'norm': 'none'}, 'dropout and drop_connect'),
     (

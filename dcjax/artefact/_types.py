@@ -44,8 +44,10 @@ class Artefact:
     label_regime: how the images are labelled: 'hard', 'one soft label per
       image', 'stored soft labels per crop' or 'online teacher'.
     protocol: how to train and evaluate on the set (network, epochs, ...).
-    provenance: where it comes from (method, data set, config, seed, versions,
-      seconds, device, date, accuracies of the set and its baselines).
+    provenance: where it comes from. `experiments/run.py` records method, data
+      set, ipc, seed, config (without paths of the machine), the options of
+      spectrograms, the form of whitening, and versions; nothing that differs
+      between two runs of the same settings, such as times.
     zca: the whitening under which the images were condensed: what test images
       need (`whitening.apply`) before they are normalised, and what turns the
       decoded images back for viewing (`whitening.invert`). None: images are

@@ -49,8 +49,10 @@ from dcjax.augment._sequence import (
 )
 from dcjax.augment._strategies import (
   STRATEGIES,
+  dc_strategies,
   dsa_strategies,
   idc_strategies,
+  is_batch_norm_convnet,
   no_strategies,
 )
 
@@ -69,11 +71,13 @@ __all__ = [
   'cutmix_apply',
   'cutout',
   'dc_evaluation',
+  'dc_strategies',
   'dsa_strategies',
   'flip',
   'idc_strategies',
   'identity',
   'imagenet_evaluation',
+  'is_batch_norm_convnet',
   'mixup',
   'no_strategies',
   'normalise',

@@ -29,8 +29,7 @@ def dc_evaluation(strategy: str = 'crop_scale_rotate') -> Augment:
     Deviation, on purpose: bilinear, where the original uses a cubic spline.
   * noise: Gaussian of standard deviation 0.001.
 
-  DC uses `'crop_scale_rotate'` on MNIST, and `'crop_noise'` for networks with
-  BatchNorm.
+  `dc_strategies` tells where DC uses which.
 
   Args:
     strategy: operations joined by `_`; `'none'` or `''` for the identity.

@@ -1,7 +1,7 @@
 """The published augmentation strategies per data set."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from dcjax.utils import check_at_least
@@ -16,7 +16,12 @@ _SPEECH = re.compile('.*speech.*|wavfolder')
 
 
 def idc_strategies(
-  dataset: str, factor: int = 2, ipc: int = 10, *, channels: int | None = None
+  dataset: str,
+  factor: int = 2,
+  ipc: int = 10,
+  *,
+  channels: int | None = None,
+  batch_norm: bool = False,
 ) -> Strategies:
   """Returns IDC's strategies for a data set (Kim et al. 2022; as in its code).
 
@@ -39,6 +44,7 @@ def idc_strategies(
     ipc: stored images per class, at least 1.
     channels: D, which tells colour from greyscale where the name is not known;
       None: 1 for the known one-channel sets, else 3.
+    batch_norm: matters to `dc_strategies` only.
 
   Returns:
     A dict of arguments:
@@ -46,6 +52,7 @@ def idc_strategies(
     * `train`: for `sequence(..., sharing='sample')`, networks that match
     * `evaluate`: for `sequence(..., sharing='sample')`, tested networks
     * `single`: for `sequence`, always the same for the three
+    * `per_image`: whether `evaluate` is for `dc_evaluation`, not for `sequence`
     * `cutmix_probability`: for `cutmix` in evaluation
     * `train_cutmix_probability`: for `cutmix` in training
 
@@ -56,6 +63,7 @@ def idc_strategies(
     chosen = idc_strategies('cifar10', factor=2, ipc=10)
     augment = sequence(chosen['match'], sharing='batch')
   """
+  del batch_norm
   check_at_least('factor', factor, 1)
   check_at_least('ipc', ipc, 1)
   name = _plain_name(dataset)
@@ -76,15 +84,21 @@ def idc_strategies(
 
 
 def dsa_strategies(
-  dataset: str, factor: int = 1, ipc: int = 1, *, channels: int | None = None
+  dataset: str,
+  factor: int = 1,
+  ipc: int = 1,
+  *,
+  channels: int | None = None,
+  batch_norm: bool = False,
 ) -> Strategies:
   """Returns the strategies of DSA and DM (Zhao and Bilen 2021, 2023).
 
   `color_crop_cutout_flip_scale_rotate` for matching, training and evaluation,
   one operation per call (`single`), no CutMix; without flip for digits and for
   unknown one-channel sets; nothing for speech. Arguments and result are as for
-  `idc_strategies`; `factor` and `ipc` change nothing.
+  `idc_strategies`; `factor`, `ipc` and `batch_norm` change nothing.
   """
+  del batch_norm
   name = _plain_name(dataset)
   if _SPEECH.fullmatch(name):
     return no_strategies(dataset, factor, ipc)
@@ -94,23 +108,72 @@ def dsa_strategies(
   return _strategies(strategy, strategy, strategy, single=True)
 
 
+def dc_strategies(
+  dataset: str,
+  factor: int = 1,
+  ipc: int = 1,
+  *,
+  channels: int | None = None,
+  batch_norm: bool = False,
+) -> Strategies:
+  """Returns DC's strategies (Zhao et al. 2021; as in its code).
+
+  Matching and training use nothing. Evaluation draws one of DC's own operations
+  for each image, see `dc_evaluation`: `crop_noise` for a ConvNet with BatchNorm
+  on any data set, `crop_scale_rotate` for all other networks on MNIST, else
+  nothing. Tested networks train for 1000 epochs where there is augmentation, in
+  the published code, and for 300 where there is none.
+
+  Args:
+    dataset: see `idc_strategies`.
+    factor: changes nothing.
+    ipc: changes nothing.
+    channels: changes nothing.
+    batch_norm: whether the network is a ConvNet with BatchNorm, see
+      `is_batch_norm_convnet`.
+
+  Returns:
+    See `idc_strategies`.
+
+  Example:
+    >>> dc_strategies('mnist')['evaluate']
+    'crop_scale_rotate'
+  """
+  del factor, ipc, channels
+  evaluate = 'crop_scale_rotate' if _plain_name(dataset) == 'mnist' else 'none'
+  if batch_norm:
+    evaluate = 'crop_noise'
+  return _strategies('none', 'none', evaluate, per_image=True)
+
+
+def is_batch_norm_convnet(network: Mapping[str, Any]) -> bool:
+  """Whether DC evaluates a network with crops and noise.
+
+  Args:
+    network: what `networks.build` takes.
+  """
+  return network.get('name') == 'convnet' and network.get('norm') == 'batch'
+
+
 def no_strategies(
   dataset: str = '',
   factor: int = 1,
   ipc: int = 1,
   *,
   channels: int | None = None,
+  batch_norm: bool = False,
 ) -> Strategies:
   """Returns strategies without any augmentation, as DC condenses.
 
   Arguments and result are as for `idc_strategies`; no argument matters.
   """
-  del dataset, factor, ipc, channels
+  del dataset, factor, ipc, channels, batch_norm
   return _strategies('none', 'none', 'none')
 
 
 # Which published augmentation to use, by name.
 STRATEGIES: dict[str, Callable[..., Strategies]] = {
+  'dc': dc_strategies,
   'dsa': dsa_strategies,
   'idc': idc_strategies,
   'none': no_strategies,
@@ -123,6 +186,7 @@ def _strategies(
   evaluate: str,
   *,
   single: bool = False,
+  per_image: bool = False,
   cutmix: float = 0.0,
   train_cutmix: float = 0.0,
 ) -> Strategies:
@@ -131,6 +195,7 @@ def _strategies(
     'train': train,
     'evaluate': evaluate,
     'single': single,
+    'per_image': per_image,
     'cutmix_probability': cutmix,
     'train_cutmix_probability': train_cutmix,
   }

@@ -63,17 +63,18 @@ def load_tfds(
     ImportError: tensorflow_datasets is missing.
     FileNotFoundError: not prepared; names the command that does it.
     ValueError: unknown set, split or feature; images of differing shape and
-      no `size`.
+      no `size`; damaged records.
   """
   _images.check_size(size)
   builder = _builder(name, data_dir)
   keys = _feature_keys(builder, image_key, label_key)
   train = _source(builder, train_split, name, data_dir)
-  images, labels = _read(train, keys, size)
+  place = _place(builder, name)
+  images, labels = _read(train, keys, size, place)
   test_images, test_labels = None, None
   test = _test_source(builder, test_split, name, data_dir, keys[1])
   if test is not None:
-    test_images, test_labels = _read(test, keys, size)
+    test_images, test_labels = _read(test, keys, size, place)
   spec_name = _SPEC_NAMES.get(builder.name, builder.name)
   stats = _specs.NORMALIZATIONS.get(spec_name, (None, None))
   return _dataset.from_arrays(
@@ -192,7 +193,9 @@ def _test_source(
       continue
     source = _source(builder, candidate, name, data_dir)
     # Sets with secret test labels write -1.
-    if len(source) and np.all(source[0][label_key] >= 0):
+    if not len(source):
+      continue
+    if np.all(_record(source, 0, _place(builder, name))[label_key] >= 0):
       return source
   return None
 
@@ -231,11 +234,15 @@ def _feature_keys(
 
 
 def _read(
-  source: Sequence[dict], keys: tuple[str, str], size: int | None
+  source: Sequence[dict],
+  keys: tuple[str, str],
+  size: int | None,
+  place: str,
 ) -> tuple[np.ndarray, np.ndarray]:
   image_key, label_key = keys
   images, labels = None, np.empty(len(source), np.int64)
-  for i, example in enumerate(source[j] for j in range(len(source))):
+  for i in range(len(source)):
+    example = _record(source, i, place)
     image = np.asarray(example[image_key])
     _check_label(label_key, example[label_key])
     image = image[..., None] if image.ndim == 2 else image
@@ -251,6 +258,16 @@ def _read(
   if images is None:
     raise ValueError('a TFDS split is empty; at least one image is needed.')
   return images, labels
+
+
+def _place(builder: Any, name: str) -> str:
+  return f'{builder.data_path} (TFDS set {name!r})'
+
+
+def _record(source: Sequence[dict], position: int, place: str) -> dict:
+  """Returns a record; one that cannot be decoded is said in one sentence."""
+  with _files.reading(place, 'array_record'):
+    return source[position]
 
 
 def _check_label(key: str, label: Any) -> None:

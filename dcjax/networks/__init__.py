@@ -74,9 +74,12 @@ def build(
 
 
 def warn_condensation(network_spec: Mapping[str, Any]) -> str | None:
-  """Says what is known not to work when a network condenses images.
+  """Says what is known to go wrong when a network condenses images.
 
-  Evaluating the images with such a network is fine, and usual.
+  The numbers for batch norm: issues 8, 32 and 35 of the repository of DC, DSA
+  and DM; Zhao et al. (2021), Tables 2 (VGG 83.4, ResNet 89.4) and T5 (ConvNet
+  90.9), one image per class. Evaluating the images with such a network is fine,
+  and usual.
 
   Args:
     network_spec: what `build` takes; options left out have their defaults.
@@ -101,9 +104,11 @@ def warn_condensation(network_spec: Mapping[str, Any]) -> str | None:
   }
   if options.get('norm') == 'batch':
     return (
-      f'network {name!r} with batch norm: images condensed with batch norm '
-      'often end below random real images, because batch statistics, not '
-      "what the images show, drive the match; condense with norm='instance'."
+      f'network {name!r} with batch norm: users report 12 to 20 % accuracy '
+      'where batch statistics drive the match, while DC publishes 83 to 91 % '
+      'on MNIST with the statistics of real images frozen; condense with dc or '
+      'dsa, which freeze them, with dm, which matches all classes together, or '
+      "with norm='instance'."
     )
   dropping = [
     field for field in ('dropout', 'drop_connect') if options.get(field)

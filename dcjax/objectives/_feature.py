@@ -1,5 +1,7 @@
 """Matching of mean features: IDC's `--match feat`."""
 
+import jax.numpy as jnp
+
 from dcjax.base import (
   Array,
   Batch,
@@ -52,13 +54,14 @@ def feature_matching(blocks: tuple[int, ...] = (-1,)) -> Objective:
     del key
     real, _ = network.apply(variables, target.images, True)
     fake, _ = network.apply(variables, synthetic.images, True)
-    value = sum(
+    distances = [
       squared(
         mean_feature(_tap(real, block), target.weights),
         mean_feature(_tap(fake, block), synthetic.weights),
       )
       for block in blocks
-    )
+    ]
+    value = sum(distances, start=jnp.zeros(()))
     return value, {'loss': value}
 
   return Objective(loss)

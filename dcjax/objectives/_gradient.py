@@ -22,6 +22,7 @@ from dcjax.utils import check_choice
 # four, LayerNorm's affine three, the classifier two, biases and scales one.
 TENSORS: dict[str, tuple[int, ...]] = {
   'conv': (4,),
+  'conv+bias': (4, 1),
   'conv+classifier': (4, 2),
   'weights': (4, 3, 2),
   'all': (4, 3, 2, 1),
@@ -78,8 +79,9 @@ def gradient_distance(
     synthetic: tree of the same structure.
     distance: `'squared'`, `'l1'`, `'l1_mean'` or `'cosine'` (summed over
       tensors), `'whole_squared'` or `'whole_cosine'` (one vector of all).
-    tensors: `'conv'` (IDC), `'conv+classifier'`, `'weights'` (DC: everything
-      but biases and scales) or `'all'`.
+    tensors: `'conv'` (IDC), `'conv+bias'` (with biases and scales),
+      `'conv+classifier'`, `'weights'` (DC: everything but biases and scales)
+      or `'all'`.
 
   Returns:
     `[]`, a plain sum: nothing divides it.

@@ -25,17 +25,19 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   return common.finish(_base, arg, lambda ipc: {'schedule.outer': 20})
 
 
-def _base(name, ipc, factor):
+def _base(name, ipc, factor, network):
   config = common.matching_config(
     'cafe',
     name,
     ipc,
     factor,
+    network,
     init='normal',
     family='dsa',
     learning_rate=0.1,
     matching=dict(
-      # Shallow to deep: block outputs, then the embedding.
+      # Shallow to deep: block outputs, then the embedding. The published code
+      # lists its features deepest first, so its order is the same.
       layer_weights=(0.1, 0.1, 1.0, 1.0),
       last_weight=1.0,
       discrimination=0.01,

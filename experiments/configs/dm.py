@@ -31,12 +31,13 @@ def _short(ipc):
   }
 
 
-def _base(name, ipc, factor):
+def _base(name, ipc, factor, network):
   return common.matching_config(
     'dm',
     name,
     ipc,
     factor,
+    network,
     init='random',
     family='dsa',
     learning_rate=10.0 if ipc >= 100 and name == 'cifar10' else 1.0,

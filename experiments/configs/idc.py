@@ -8,9 +8,11 @@ Kim et al., ICML 2022, arXiv 2205.14959; settings of the published code.
     --config=experiments/configs/idc.py:cifar10,ipc=10,factor=2
     --config.data.dir=DATA --workdir=runs/cifar10
 
-Arguments after the data set: `ipc`, `factor`, `width`, `schedule`
-(`reference`: 200,000 inner iterations, tuned for a GPU; `short`: minutes on two
-CPU cores, with far larger steps), `smoke` (seconds, for tests).
+Arguments after the data set: `ipc`, `factor`, `network` (with options, such as
+`network=vgg11:norm=batch` or `network=convnet:pooling=max`; names as for
+transfer.py), `width` (of networks that have one), `schedule` (`reference`:
+200,000 inner iterations, tuned for a GPU; `short`: minutes on two CPU cores,
+with a narrower network and far larger steps), `smoke` (seconds, for tests).
 Published with the reference schedule (ConvNet-3, width 128, factor 2, ipc 1 /
 10 / 50): CIFAR-10 50.6 / 67.5 / 74.5, Fashion-MNIST 81.0 / 86.0 / 86.2, MNIST
 94.2 / 98.4 / 99.1, SVHN 68.5 / 87.5 / 90.1. Measured: docs/results.md.
@@ -27,47 +29,52 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     dataset='digits',
     ipc=10,
     factor=2,
+    network='convnet',
     width=0,
     schedule='',
     smoke=False,
   )
   name = args['dataset']
   common.check_dataset(name)
-  short = name == 'digits' or args['schedule'] == 'short'
-  schedule = args['schedule'] or ('short' if short else 'reference')
+  schedule = args['schedule'] or ('short' if name == 'digits' else 'reference')
   if schedule not in common.SCHEDULES:
     raise ValueError(
       f'schedule {schedule!r}: must be one of {common.SCHEDULES}'
     )
-  config = _base(name, args['ipc'], args['factor'])
-  if name == 'speech':
+  sizes = dict(common.SHORT_SIZES) if schedule == 'short' else {}
+  if name in ('speech', 'wav_folder'):
+    sizes['convnet'] = {**sizes.get('convnet', {}), 'depth': 4}
+  network = common.network_config(args, sizes)
+  config = _base(name, args['ipc'], args['factor'], network)
+  if name in ('speech', 'wav_folder'):
     _speech(config, args['factor'])
-  if short:
+  if schedule == 'short':
     _short(config)
-  if name == 'digits':
-    _digits(config)
-  if args['width']:
-    config.network.width = args['width']
+    if name == 'digits':
+      _digits(config)
   if args['smoke']:
     common.smoke(config)
   return config
 
 
-def _base(name, ipc, factor):
-  settings = common.IDC_SETTINGS.get(name, common.IDC_SETTINGS['cifar10'])
+def _base(name, ipc, factor, network):
+  settings = common.IDC_SETTINGS.get(
+    common.plain_name(name), common.IDC_SETTINGS['cifar10']
+  )
   return ml_collections.ConfigDict(
     dict(
       method='idc',
       seed=0,
       ipc=ipc,
       data=common.data_config(name),
-      network=dict(name='convnet', depth=3, width=128, norm='instance'),
-      formation=dict(name='uniform', factor=factor),
+      network=network,
+      formation=common.formation_config('uniform', factor),
       init=dict(mode='mix' if factor > 1 else 'random', order='random'),
       schedule=dict(outer=2000, inner=100),
       matching=dict(
         distance=settings['distance'],
-        tensors='conv',
+        # The reference's choice; an MLP has no convolutions.
+        tensors='weights' if network.name == 'mlp' else 'conv',
         batch_real=64,
         most_synthetic=128,
         classes='auto',
@@ -109,17 +116,13 @@ def _base(name, ipc, factor):
 
 
 def _speech(config, factor):
-  config.network.depth = 4
-  config.formation = ml_collections.ConfigDict(
-    dict(name='time_axis', factor=factor)
-  )
+  config.formation = common.formation_config('time_axis', factor)
   config.schedule.outer = 1000
   config.inner.learning_rate = 3e-4
 
 
 def _short(config):
-  """Minutes on two CPU cores: a narrow network and far larger image steps."""
-  config.network.width = 32
+  """Minutes on two CPU cores: far larger image steps, with a narrow network."""
   config.schedule.outer, config.schedule.inner = 8, 100
   config.matching.distance = 'l1'
   config.matching.batch_real = 32
@@ -127,6 +130,7 @@ def _short(config):
   config.images.learning_rate = 0.026
   # A falling rate averages the noise out; all classes step at once.
   config.images.decay = 'cosine'
+  config.images.sweep = False
   config.evaluation.epochs = 300
   config.evaluation.seeds = 2
   config.evaluation.at = (0.5,)

@@ -13,7 +13,8 @@ that moves. `schedule=short` makes 10 networks' worth of label steps instead of
 100, which is about the published 400 passes over the real images.
 Published (ipc 1 / 10 / 50; LeNet for MNIST, AlexNet for CIFAR): MNIST 60.9 /
 87.3 / 93.3, CIFAR-10 25.7 / 38.3 / 42.5, CIFAR-100 11.5 (ipc 1). Here the
-network is ConvNet-3, evaluated as DC does.
+network is ConvNet-3 unless `network=` names another, evaluated under DC's
+protocol without augmentation.
 """
 
 import ml_collections
@@ -27,12 +28,13 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   )
 
 
-def _base(name, ipc, factor, form):
+def _base(name, ipc, factor, network, form):
   config = common.matching_config(
     'label_distillation',
     name,
     ipc,
     factor,
+    network,
     init='random',
     family='none',
     learning_rate=1e-3,

@@ -11,20 +11,6 @@ from tables._types import Accuracy, Cell, Run, Table
 DATASETS = ('mnist',)
 
 
-def dc_changes(dataset: str, size: str) -> dict[str, Any]:
-  """Returns what DC's paper changes for a data set: MNIST is augmented.
-
-  The siamese operations of DSA with the same names, drawn for every image,
-  stand in for DC's own ones (see `dcjax.augment.dc_evaluation`).
-  """
-  if dataset != 'mnist':
-    return {}
-  changes = {'augment.evaluate': 'crop_scale_rotate'}
-  if size == 'reference':
-    changes['evaluation.epochs'] = 1000
-  return changes
-
-
 def grid(
   title: str,
   size: str,
@@ -56,7 +42,7 @@ def grid(
 
   def make(row, column):
     network = condensing.get(row, tested[row])
-    run_changes = {**dc_changes(dataset, size), **changes.get(row, {})}
+    run_changes = dict(changes.get(row, {}))
     if network != CONVNET:
       run_changes['network'] = network
     run = Run('dc', dataset, 1, 1, run_changes)

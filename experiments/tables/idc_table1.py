@@ -37,7 +37,7 @@ def table(size: str, datasets: tuple[str, ...]) -> Table:
   return common.method_table(
     TITLE,
     common.IDC_PAPER,
-    dict(common.few(size, list(rows.items()), 2)),
+    dict(common.few(size, list(rows.items()), 1)),
     METHODS,
     common.numbers(dataset, DATASETS, tuple(rows), METHODS, _NUMBERS),
     note=(

@@ -34,7 +34,7 @@ def table(size: str, datasets: tuple[str, ...]) -> Table:
   return common.method_table(
     TITLE,
     common.IDC_PAPER,
-    dict(common.few(size, list(rows.items()), 2)),
+    dict(common.few(size, list(rows.items()), 1)),
     _METHODS,
     common.numbers(dataset, DATASETS, tuple(rows), _METHODS, _NUMBERS),
     _cell,

@@ -25,7 +25,7 @@ def table(size: str, datasets: tuple[str, ...]) -> Table:
     'Uniform': {},
     'Multi-scale': {'formation': {'name': 'multiscale', 'factor': 2}},
   }
-  taken = dict(common.few(size, list(rows.items()), 1))
+  taken = dict(common.few(size, list(rows.items()), 2))
   return Table(
     TITLE,
     common.IDC_PAPER,

@@ -1,0 +1,27 @@
+"""The examples run as they say; `own_data.py` is run by `test_docs`."""
+
+import pathlib
+import re
+import runpy
+import sys
+
+_EXAMPLES = pathlib.Path(__file__).resolve().parent.parent / 'examples'
+
+
+def test_match_gradient_lowers_the_loss(monkeypatch, capsys):
+  path = str(_EXAMPLES / 'match_gradient.py')
+  monkeypatch.setattr(sys, 'argv', [path, '6'])
+  names = runpy.run_path(path)
+  said = capsys.readouterr().out
+  losses = [float(loss) for loss in re.findall(r'loss ([\d.]+)', said)]
+  assert len(losses) == 6
+  assert losses[-1] < 0.8 * losses[0]
+  images = names['images']
+  assert images.shape == (10, 1, 16, 16, 1)
+  assert 0 <= images.min() < images.max() <= 1
+
+
+def test_match_gradient_stays_short():
+  text = (_EXAMPLES / 'match_gradient.py').read_text(encoding='utf-8')
+  code = text.split('"""')[2]
+  assert sum(bool(line.strip()) for line in code.splitlines()) <= 30
