@@ -55,7 +55,7 @@ def _contents(folder):
   ('changes', 'message'),
   [
     ({'data__name': 'digit'}, "'digit'.*allowed are cifar10, .*digits"),
-    ({'network__name': 'vgg'}, r"network 'vgg': must be one of \[.*'convnet'"),
+    ({'network__name': 'vgg'}, "network 'vgg': must be one of .*'convnet'"),
     ({'network__depth': 9}, 'depth 9: .*8x8'),
     ({'network__width': 0}, 'width 0: must be'),
     ({'network__norm': 'l2'}, "norm 'l2': must be one of"),
