@@ -6,6 +6,7 @@ formation, augmentation, objective, inner loop, labels.
 """
 
 from dcjax import (
+  applications,
   augment,
   coresets,
   data,
@@ -14,10 +15,13 @@ from dcjax import (
   formations,
   initialisation,
   inner,
+  labelling,
   methods,
   networks,
   objectives,
   optimizers,
+  sharding,
+  statistics,
   training,
   whitening,
 )
@@ -47,6 +51,7 @@ __all__ = [
   'Objective',
   'Outputs',
   'Variables',
+  'applications',
   'augment',
   'condenser',
   'coresets',
@@ -57,6 +62,7 @@ __all__ = [
   'formations',
   'initialisation',
   'inner',
+  'labelling',
   'load',
   'match',
   'match_and_gradient',
@@ -65,6 +71,8 @@ __all__ = [
   'objectives',
   'optimizers',
   'save',
+  'sharding',
+  'statistics',
   'training',
   'whitening',
 ]

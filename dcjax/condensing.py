@@ -137,11 +137,8 @@ def subsample_indices(
 
 def take(batch: Batch, chosen: Array) -> Batch:
   """Returns the images and labels at `chosen [C, m]` of each class."""
-  images = jnp.take_along_axis(
-    batch.images, chosen[:, :, None, None, None], axis=1
-  )
-  labels = jnp.take_along_axis(batch.labels, chosen[:, :, None], axis=1)
-  return Batch(images, labels)
+  of_class = jax.vmap(lambda values, at: values[at])
+  return Batch(of_class(batch.images, chosen), of_class(batch.labels, chosen))
 
 
 def condenser(
@@ -284,7 +281,8 @@ def _scatter(chosen, part, whole):
   """Puts the gradient of what was compared into zeros like the whole batch."""
   if chosen is None:
     return part
-  rows = jnp.arange(chosen.shape[0])[:, None]
+  # Class by class, so that no device asks another where its classes are.
+  put = jax.vmap(lambda zeros, at, values: zeros.at[at].set(values))
   return jax.tree.map(
-    lambda p, w: jnp.zeros_like(w).at[rows, chosen].set(p), part, whole
+    lambda p, w: put(jnp.zeros_like(w), chosen, p), part, whole
   )

@@ -7,9 +7,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dcjax import optimizers, training
-from dcjax.base import Array, Augment, Key, Network
+from dcjax import training
+from dcjax._students import (
+  check_protocol,
+  optimizer_of as _optimizer,
+  tested_variables,
+)
+from dcjax.base import Array, Augment, Key, Network, PyTree
 from dcjax.data import _sampling as sampling
+from dcjax.matching import ClassStrategy, over_classes
 from dcjax.protocols import (
   PROTOCOLS,
   Protocol,
@@ -18,7 +24,7 @@ from dcjax.protocols import (
   idc_protocol,
   imagenet_epochs,
 )
-from dcjax.training import Mix, TrainState
+from dcjax.training import Mix
 
 
 class Evaluation(NamedTuple):
@@ -66,11 +72,14 @@ class TrainingSet(NamedTuple):
     images: `[M, H, W, D]` in [0, 1].
     labels: `[M, K]` probabilities.
     count: `[]` int32; images after it are padding.
+    teacher: what the evaluator's `loss` and `draw` learn from: variables of
+      the teachers, or stored labels (see `dcjax.labelling`).
   """
 
   images: Array
   labels: Array
   count: Array
+  teacher: PyTree = ()
 
 
 def training_set(
@@ -142,7 +151,9 @@ def evaluator(
   scale: float = 1.0,
   augment: Augment | None = None,
   mix: Mix | None = None,
-  seeds: str = 'auto',
+  seeds: ClassStrategy = 'auto',
+  loss: Callable[[PyTree, Array, training.Batch, Array], Array] | None = None,
+  draw: Callable[[PyTree, Array, Array, Array], training.Batch] | None = None,
 ) -> Evaluator:
   """Prepares the evaluation of sets of images with one network and protocol.
 
@@ -155,16 +166,24 @@ def evaluator(
     scale: test images are divided by it.
     augment: normalisation and augmentation of training images.
     mix: CutMix, after augmentation.
-    seeds: `'scan'` (one network after another), `'vmap'` (all at once) or
-      `'auto'`, which picks by platform.
+    seeds: `'scan'` (one network after another), `'vmap'` (all at once),
+      `'auto'`, which picks by platform, or a function that does the mapping
+      (`dcjax.sharding.seed_strategy`).
+    loss: instead of cross-entropy, `(teacher, logits, batch, labels) -> []`,
+      with the teacher of the training set; see `labelling.online`.
+    draw: instead of shuffled, augmented and mixed batches, `(teacher, images,
+      labels, step) -> batch`, of a set without padding; see
+      `labelling.stored_source`.
 
   Raises:
-    ValueError: if the test points do not end with 1, or `seeds` is unknown.
+    ValueError: if the test points do not end with 1, `seeds` is unknown, or
+      `draw` comes with `augment` or `mix`.
   """
-  if not protocol.test_points or protocol.test_points[-1] != 1:
+  if draw is not None and not augment is mix is None:
     raise ValueError(
-      f'test_points {protocol.test_points}: must end with 1, the result'
+      'draw: makes augmented and mixed batches; augment and mix must be None'
     )
+  check_protocol(protocol)
   held_out = jnp.asarray(test_images)
   answers = jnp.asarray(test_labels, jnp.int32)
   over_seeds = _over_seeds(seeds)
@@ -184,14 +203,15 @@ def evaluator(
   def train(keys, data, state, epochs):
     def one(key, state):
       return _train_epochs(
-        network, protocol, data, state, epochs, key, augment, mix
+        network, protocol, data, state, epochs, key, augment, mix, loss, draw
       )
 
     return over_seeds(one)(keys, state)
 
   def test(state, images, answers):
     def one(train_state):
-      return _accuracy(network, train_state, images, answers, normalise, scale)
+      variables = tested_variables(protocol, train_state)
+      return _accuracy(network, variables, images, answers, normalise, scale)
 
     return over_seeds(one)(state[0])
 
@@ -248,13 +268,11 @@ def _stops(protocol: Protocol, pieces: int) -> Iterator[tuple[int, bool]]:
 
 
 def _over_seeds(strategy):
-  if strategy == 'auto':
-    strategy = 'scan' if jax.default_backend() == 'cpu' else 'vmap'
-  if strategy == 'vmap':
-    return jax.vmap
-  if strategy == 'scan':
-    return lambda f: lambda *xs: jax.lax.map(lambda args: f(*args), xs)
-  raise ValueError(f"seeds {strategy!r}: must be one of 'auto', 'scan', 'vmap'")
+  if not callable(strategy) and strategy not in ('auto', 'scan', 'vmap'):
+    raise ValueError(
+      f"seeds {strategy!r}: must be one of 'auto', 'scan', 'vmap'"
+    )
+  return lambda function: over_classes(function, strategy)
 
 
 def _walk(data, protocol):
@@ -268,53 +286,49 @@ def _steps_per_epoch(data, protocol):
   return -(-data.count // jnp.minimum(batch, data.count))
 
 
-def _optimizer(protocol, steps_per_epoch):
-  drops = [int(d * protocol.epochs + 1e-9) for d in protocol.drops]
-
-  def rate(step):
-    epoch = step // steps_per_epoch
-    passed = sum(jnp.where(epoch >= drop, 1, 0) for drop in drops)
-    return protocol.learning_rate * protocol.drop_factor**passed
-
-  clear_at = drops[0] * steps_per_epoch if protocol.clear_momentum else None
-  return optimizers.sgd(
-    rate,
-    momentum=protocol.momentum,
-    weight_decay=protocol.weight_decay,
-    clear_at=clear_at,
-  )
-
-
-def _train_epochs(network, protocol, data, state, epochs, key, augment, mix):
+def _train_epochs(
+  network, protocol, data, state, epochs, key, augment, mix, loss, draw
+):
   steps = _steps_per_epoch(data, protocol)
   walk = _walk(data, protocol)
   *_, train_key = jax.random.split(key, 3)
   train_state, source = state
 
-  def draw(key, source):
+  def draw_own(key, source):
     source, positions, weights = walk.next(key, data.count[None], source)
     chosen = positions[0]
     batch = training.Batch(data.images[chosen], data.labels[chosen], weights[0])
     return source, batch
+
+  # The walk's cursor counts steps of its own where batches are drawn stored.
+  def draw_stored(key, source):
+    del key
+    count = source.cursor
+    batch = draw(data.teacher, data.images, data.labels, count[0])
+    return source._replace(cursor=count + 1), batch
+
+  def bound_loss(logits, batch, labels):
+    return loss(data.teacher, logits, batch, labels)
 
   train_state, source, metrics = training.fit(
     network,
     _optimizer(protocol, steps),
     train_state,
     source,
-    draw,
+    draw_own if draw is None else draw_stored,
     epochs * steps,
     train_key,
     augment=augment,
     mix=mix,
+    loss=None if loss is None else bound_loss,
   )
   return (train_state, source), metrics['loss']
 
 
-def _accuracy(network, train_state: TrainState, images, answers, norm, scale):
+def _accuracy(network, variables, images, answers, norm, scale):
   def predict(batch):
     batch = norm(jax.random.key(0), batch.astype(jnp.float32) / scale)
-    outputs, _ = network.apply(train_state.variables, batch, False)
+    outputs, _ = network.apply(variables, batch, False)
     return jnp.argmax(outputs.logits, axis=-1)
 
   return jnp.mean(training.in_batches(predict, images) == answers)

@@ -18,8 +18,10 @@ from dcjax.base import (
   PyTree,
   Variables,
 )
+from dcjax.data._sampling import gathered
 
-ClassStrategy = str | int
+# A name, a number of classes at a time, or what maps a function itself.
+ClassStrategy = str | int | Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 def over_classes(
@@ -30,8 +32,9 @@ def over_classes(
   Args:
     function: takes and returns pytrees without the class axis.
     strategy: `'scan'` (one class after another: least memory, fastest on a
-      CPU), `'vmap'` (all at once), a number of classes to batch at a time, or
-      `'auto'`, which picks by platform.
+      CPU), `'vmap'` (all at once), a number of classes to batch at a time,
+      `'auto'`, which picks by platform, or a function that does the mapping
+      (`dcjax.sharding.class_strategy`).
 
   Returns:
     A function of pytrees whose leaves have a leading axis `C`.
@@ -39,15 +42,17 @@ def over_classes(
   Raises:
     ValueError: if the strategy is unknown.
   """
+  if callable(strategy):
+    return strategy(function)
   if strategy == 'auto':
     strategy = 'scan' if jax.default_backend() == 'cpu' else 'vmap'
   if strategy == 'vmap':
-    return jax.vmap(function)
+    return lambda *args: jax.vmap(function)(*gathered(args))
   if strategy == 'scan':
-    return lambda *args: lax.map(lambda xs: function(*xs), args)
+    return lambda *args: lax.map(lambda xs: function(*xs), gathered(args))
   if isinstance(strategy, int) and strategy > 0:
     return lambda *args: lax.map(
-      lambda xs: function(*xs), args, batch_size=strategy
+      lambda xs: function(*xs), gathered(args), batch_size=strategy
     )
   raise ValueError(
     f"class strategy {strategy!r}: must be 'auto', 'scan', 'vmap' or a "
@@ -165,6 +170,7 @@ def _augmented(network, variables, objective, augment):
   """The objective behind one augmentation draw for both sides."""
 
   def loss_fn(target, synthetic, key):
+    target = gathered(target)
     draw, rest = jax.random.split(key)
     if augment is not None:
       if isinstance(target, Batch):

@@ -23,6 +23,10 @@ from dcjax.objectives import cross_entropy
 # images and labels.
 Mix = Callable[[Key, Array, Array, Array | None], tuple[Array, Array]]
 
+# (logits [B, K], batch as the network saw it, labels [B, K] before mixing) ->
+# [].
+Loss = Callable[[Array, Batch, Array], Array]
+
 
 class TrainState(NamedTuple):
   """A network in training.
@@ -63,8 +67,9 @@ def train_step(
   *,
   augment: Augment | None = None,
   mix: Mix | None = None,
+  loss: Loss | None = None,
 ) -> tuple[TrainState, Metrics]:
-  """One update of a network by cross-entropy.
+  """One update of a network by cross-entropy, or by another loss.
 
   Args:
     network: the network.
@@ -74,11 +79,14 @@ def train_step(
     key: consumed by augmentation and mixing.
     augment: normalisation and per-sample augmentation.
     mix: CutMix or the like, after augmentation.
+    loss: instead of cross-entropy with the mixed labels; see
+      `labelling.online`.
 
   Returns:
     The next state and `{'loss': []}`.
   """
   augment_key, mix_key = jax.random.split(key)
+  own_labels = batch.labels
   if augment is not None:
     batch = batch._replace(images=augment(augment_key, batch.images))
   if mix is not None:
@@ -89,9 +97,11 @@ def train_step(
     outputs, tracked = network.apply(
       Variables(params, state.variables.state), batch.images, True
     )
+    if loss is not None:
+      return loss(outputs.logits, batch, own_labels), tracked
     return cross_entropy(outputs.logits, batch), tracked
 
-  (loss, tracked), gradient = jax.value_and_grad(loss_fn, has_aux=True)(
+  (value, tracked), gradient = jax.value_and_grad(loss_fn, has_aux=True)(
     state.variables.params
   )
   updates, opt_state = optimizer.update(
@@ -99,7 +109,7 @@ def train_step(
   )
   params = optax.apply_updates(state.variables.params, updates)
   state = TrainState(Variables(params, tracked), opt_state, state.step + 1)
-  return state, {'loss': loss}
+  return state, {'loss': value}
 
 
 def fit(
@@ -113,6 +123,7 @@ def fit(
   *,
   augment: Augment | None = None,
   mix: Mix | None = None,
+  loss: Loss | None = None,
 ) -> tuple[TrainState, Any, Metrics]:
   """Trains a network for a number of steps, in one compiled loop.
 
@@ -129,6 +140,7 @@ def fit(
     key: the same for every piece of one training.
     augment: see `train_step`.
     mix: see `train_step`.
+    loss: see `train_step`.
 
   Returns:
     State, source, and `{'loss': []}`, the mean over the steps.
@@ -139,7 +151,14 @@ def fit(
     draw_key, step_key = jax.random.split(jax.random.fold_in(key, state.step))
     source, batch = draw(draw_key, source)
     state, metrics = train_step(
-      network, optimizer, state, batch, step_key, augment=augment, mix=mix
+      network,
+      optimizer,
+      state,
+      batch,
+      step_key,
+      augment=augment,
+      mix=mix,
+      loss=loss,
     )
     return state, source, total + metrics['loss']
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import recipes
 from ml_collections import ConfigDict
 
-from dcjax import augment, evaluation, formations, methods
+from dcjax import augment, evaluation, formations, methods, networks
 from dcjax.base import Network
 from dcjax.utils import check_at_least, check_choice
 
@@ -21,6 +21,7 @@ _CHOICES = {
   'init.order': ('random', 'first'),
   'augment.family': augment.STRATEGIES,
   'evaluation.family': ('auto', *augment.STRATEGIES),
+  'precision': networks.PRECISIONS,
   'images.decay': ('none', 'cosine', 'halved'),
   'labels.start': formations.LABEL_STARTS,
 }
@@ -34,6 +35,7 @@ _LEAST = {
   'inner.batches': 0,
   'inner.batch_size': 1,
   'inner.early_batches': 0,
+  'inner.early_epochs': 0,
   'inner.epochs': 0,
   'inner.learning_rate': 0,
   'inner.weight_decay': 0,
@@ -96,7 +98,7 @@ def check_settings(config: ConfigDict) -> None:
   _check_method_fields(config)
   _check_finite(config)
   for field, least in _LEAST.items():
-    if _has(config, field):
+    if _has(config, field) and _get(config, field) is not None:
       check_at_least(field, _get(config, field), least)
   _check_image_steps(config)
   for fraction in config.evaluation.at:

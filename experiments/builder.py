@@ -19,6 +19,7 @@ from dcjax import (
   initialisation,
   methods,
   networks,
+  sharding,
   whitening,
 )
 from dcjax.base import Formation, Network
@@ -52,6 +53,7 @@ class Run(NamedTuple):
     strategies: augmentation strategy names in use.
     normalise: of images.
     protocol: of evaluation.
+    mesh: the devices, None for one.
   """
 
   config: ConfigDict
@@ -64,6 +66,7 @@ class Run(NamedTuple):
   strategies: dict[str, Any]
   normalise: Any
   protocol: Protocol
+  mesh: jax.sharding.Mesh | None = None
 
 
 def load_dataset(config: ConfigDict) -> Dataset:
@@ -174,6 +177,7 @@ def choose_strategies(config: ConfigDict, dataset: Dataset) -> dict[str, Any]:
     'evaluate_per_image': tested['per_image'],
     'cutmix_probability': tested['cutmix_probability'],
   }
+  chosen['mesh'] = None
   for name in ('match', 'train', 'evaluate'):
     if config.augment[name] != 'auto':
       chosen[name] = config.augment[name]
@@ -183,8 +187,13 @@ def choose_strategies(config: ConfigDict, dataset: Dataset) -> dict[str, Any]:
   return chosen
 
 
-def build(config: ConfigDict) -> Run:
-  """Builds a run from its config.
+def build(config: ConfigDict, devices_per_class: int = 0) -> Run:
+  """Builds a run from its config, for all devices there are.
+
+  Args:
+    config: the settings.
+    devices_per_class: see `sharding.make_mesh`; what a run computes does not
+      depend on it.
 
   Raises:
     ValueError: naming the field, its value and what is allowed.
@@ -193,32 +202,77 @@ def build(config: ConfigDict) -> Run:
   # Settings first: loading a large set takes minutes.
   _config_checks.check_settings(config)
   check_choice('network', config.network.name, networks.names())
+  if config.inner.get('pool'):
+    import pretrain
+
+    pretrain.require(config)
   dataset = load_dataset(config)
   _check_sizes(config, dataset)
   network = _build_network(config, dataset)
   _config_checks.check_layers(config, network, dataset.image_shape)
   formation = build_formation(config, dataset)
-  strategies = choose_strategies(config, dataset)
+  mesh = _mesh(dataset, devices_per_class)
+  strategies = choose_strategies(config, dataset) | {'mesh': mesh}
   normalise = augment.normalise(dataset.mean, dataset.std)
   rate = image_learning_rate(config, dataset)
   # An unknown operation is heard of now, not after condensation.
   recipes.treatment_of(dataset, strategies, 'evaluate', 'sample')
 
   make = recipes.CONDENSERS[config.method]
-  condenser = make(config, dataset, network, formation, rate, strategies)
-  real = to_device(dataset.images, dataset.labels, dataset.scale)
+  # Only what judges the images is rounded; what tests them is not.
+  judge = networks.with_precision(network, config.precision)
+  condenser = make(config, dataset, judge, formation, rate, strategies)
+  pool = load_pool(config.inner.get('pool', ''), network)
+  if mesh is not None and pool is not None:
+    pool = sharding.place(pool, sharding.replicated(mesh))
   return Run(
     config,
     dataset,
     network,
     formation,
     condenser,
-    InnerData(real, load_pool(config.inner.get('pool', ''), network)),
+    InnerData(_real_data(dataset, mesh), pool),
     rate,
     strategies,
     normalise,
     evaluation.PROTOCOLS[config.evaluation.protocol](config.evaluation.epochs),
+    mesh,
   )
+
+
+def _mesh(dataset, devices_per_class):
+  """All devices, or None where there is only one."""
+  mesh = sharding.make_mesh(dataset.num_classes, devices_per_class)
+  return mesh if mesh.size > 1 else None
+
+
+def _real_data(dataset, mesh):
+  if mesh is not None:
+    return sharding.place_data(mesh, dataset)
+  return to_device(dataset.images, dataset.labels, dataset.scale)
+
+
+def local_data(run: Run) -> InnerData:
+  """The real data on one device, for what every process computes alone."""
+  if run.mesh is None:
+    return run.inner_data
+  return InnerData(_real_data(run.dataset, None), None)
+
+
+def data_at(run: Run, outer: int) -> InnerData:
+  """The data that an outer iteration sees: all, or its window of a stream."""
+  dataset, data = run.dataset, run.inner_data
+  if dataset.stream is None:
+    return data
+  if run.mesh is None:
+    images = jnp.asarray(dataset.stream.window(outer))
+  else:
+    images = sharding.place_images(
+      run.mesh,
+      dataset,
+      lambda classes: dataset.stream.window(outer, classes),
+    )
+  return data._replace(real=data.real._replace(images=images))
 
 
 def _build_network(config, dataset):
@@ -282,6 +336,7 @@ def build_evaluator(run: Run) -> Evaluator:
     scale=run.dataset.scale,
     augment=treatment(run, 'evaluate', 'sample'),
     mix=recipes.cutmix(run.strategies['cutmix_probability']),
+    seeds='auto' if run.mesh is None else sharding.seed_strategy(run.mesh),
   )
 
 

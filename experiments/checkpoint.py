@@ -5,8 +5,9 @@ import pathlib
 from typing import Any
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
+
+from dcjax import sharding
 
 
 class CheckpointError(ValueError):
@@ -46,6 +47,8 @@ class Checkpoints:
       )
       self._manager.wait_until_finished()
     except Exception as error:
+      if sharding.is_peer_lost(error):
+        raise
       raise OSError(
         f'checkpoint {step} could not be written to {self._folder}: '
         f'{_first_line(error)}; earlier checkpoints are untouched'
@@ -94,10 +97,9 @@ class Checkpoints:
 
 
 def digest(state: Any) -> str:
-  """SHA-256 over the bytes of all leaves, in order."""
+  """SHA-256 over the bytes of all leaves, in order, on whatever devices."""
   total = hashlib.sha256()
-  for leaf in jax.tree.leaves(state):
-    array = np.asarray(leaf)
+  for array in jax.tree.leaves(sharding.to_host(state)):
     total.update(f'{array.dtype}{array.shape}'.encode())
     total.update(array.tobytes())
   return total.hexdigest()

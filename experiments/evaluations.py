@@ -27,7 +27,7 @@ def evaluate_all(parts, folder, keys, params, stop) -> None:
       continue
     batch = training_images(parts, keys, params, name)
     folder.add_evaluation(name, shared.run(name, batch, keys['evaluate']))
-    if stop.asked:
+    if stop.agreed():
       raise Interrupted(
         f'stopped after evaluating {name}; the same command goes on from here'
       )
@@ -63,7 +63,7 @@ def select(parts, keys, name: str) -> jax.Array:
   ipc, key = parts.config.ipc, keys['herding']
   if name == 'random':
     return coresets.random(keys['random'], parts.dataset.counts, ipc)
-  labels = np.asarray(parts.inner_data.real.labels)
+  labels = np.asarray(builder.local_data(parts).real.labels)
   if name == 'forgetting':
     return coresets.forgetting(forgetting_events(parts, key), labels, ipc)
   features = trained_features(parts, key)
@@ -78,7 +78,7 @@ def forgetting_events(parts, key, batch_size: int = 64) -> jax.Array:
   per_epoch = max(1, len(parts.dataset.labels) // batch_size)
   return coresets.forgetting_events(
     parts.network,
-    parts.inner_data.real,
+    builder.local_data(parts).real,
     key,
     optimizer=_baseline_optimizer(),
     # One epoch alone holds no event.
@@ -109,7 +109,7 @@ def trained_features(parts, key) -> jax.Array:
       parts.network, state.variables, data.real, parts.normalise
     )
 
-  return train(key, parts.inner_data)
+  return train(key, builder.local_data(parts))
 
 
 def _baseline_optimizer():
@@ -140,7 +140,7 @@ class Evaluations:
 
     def report(done):
       progress.update(round(done * epochs))
-      if self._stop is not None and self._stop.asked and done < 1:
+      if self._stop is not None and self._stop.agreed() and done < 1:
         raise Interrupted(
           f'stopped while evaluating {name}; the same command goes on from here'
         )

@@ -1,30 +1,40 @@
 """A run from data to report: condense, save, evaluate, show."""
 
 import pathlib
-import time
 from typing import Any
 
 import builder
 import evaluations
 import jax
-import numpy as np
+import outer_loop
 import stages
-from checkpoint import Checkpoints
 from ml_collections import ConfigDict
 from plan import describe
-from progress import Progress, duration, say
+from progress import say
 from workdir import Interrupted, Workdir
 
-from dcjax import artefact, networks
+from dcjax import artefact, networks, sharding
 
 
-def run(config: ConfigDict, workdir: str, command: list[str]) -> dict[str, Any]:
+def run(
+  config: ConfigDict,
+  workdir: str,
+  command: list[str],
+  *,
+  devices_per_class: int = 0,
+  profile: bool = False,
+) -> dict[str, Any]:
   """Runs an experiment, or goes on with it, or says that it is finished.
+
+  On several devices or processes it is the same run: all processes call this,
+  the first one writes.
 
   Args:
     config: the settings; see `experiments/configs`.
     workdir: the run's folder.
     command: how the program was started, for the messages.
+    devices_per_class: devices that share the images of a class; 0 decides.
+    profile: whether to trace an outer iteration into the folder.
 
   Returns:
     The contents of `results.json`.
@@ -40,7 +50,7 @@ def run(config: ConfigDict, workdir: str, command: list[str]) -> dict[str, Any]:
     say(f'finished already: see {folder.path / "report.html"}')
     return folder.results()
   use_compilation_cache()
-  parts = builder.build(config)
+  parts = builder.build(config, devices_per_class)
   folder.claim()
   keys = run_keys(config.seed)
   say(describe(parts, folder.path))
@@ -49,15 +59,19 @@ def run(config: ConfigDict, workdir: str, command: list[str]) -> dict[str, Any]:
     say(f'warning: {doubt}')
   with folder.graceful_stop() as stop:
     try:
-      state, seconds = _condense(parts, folder, keys, stop)
+      params, seconds = outer_loop.condense(
+        parts, folder, _everywhere(parts, keys), stop, profile
+      )
     except Exception:
       folder.release()
       raise
-    condensed = stages.make_artefact(parts, state.params)
-    artefact.save(folder.path / 'condensed.npz', condensed)
-    evaluations.evaluate_all(parts, folder, keys, state.params, stop)
+    condensed = stages.make_artefact(parts, params)
+    if sharding.is_main():
+      artefact.save(folder.path / 'condensed.npz', condensed)
+    evaluations.evaluate_all(parts, folder, keys, params, stop)
     results = stages.summarise(parts, folder, condensed, seconds)
-    stages.show(parts, folder, keys, condensed, results)
+    if sharding.is_main():
+      stages.show(parts, folder, keys, condensed, results)
   folder.write_json('results.json', results)
   _say_end(results, folder.path)
   return results
@@ -69,119 +83,20 @@ def run_keys(seed: int) -> dict[str, jax.Array]:
   return {n: jax.random.fold_in(key, i) for i, n in enumerate(names)}
 
 
+def _everywhere(parts, keys):
+  """The condensation's key on all devices; the rest is used by each alone."""
+  if parts.mesh is None:
+    return keys
+  everywhere = sharding.replicated(parts.mesh)
+  return keys | {'condense': sharding.place(keys['condense'], everywhere)}
+
+
 def use_compilation_cache():
   """Keeps compiled programs, so that resuming starts in seconds."""
   if jax.config.jax_compilation_cache_dir is None:
     cache = pathlib.Path.home() / '.cache' / 'dcjax' / 'compiled'
     jax.config.update('jax_compilation_cache_dir', str(cache))
     jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
-
-
-def _condense(parts, folder, keys, stop):
-  """Runs the outer iterations that are left."""
-  total = parts.config.schedule.outer
-  checkpoints = Checkpoints(folder.path / 'checkpoints')
-  state, done, seconds = _start(parts, folder, keys, checkpoints)
-  if done == total:
-    checkpoints.close()
-    return state, seconds
-  due = _evaluation_points(parts.config)
-  if done in due:  # A kill may have come between checkpoint and evaluation.
-    evaluations.evaluate_checkpoint(
-      parts, folder, keys, state.params, done, seconds, stop
-    )
-  compiled, compile_seconds = _compile(parts, keys, state)
-  say(f'compiled in {duration(compile_seconds)}')
-  progress = Progress('condensing', total, done, 'outer')
-  for outer in range(done, total):
-    began = time.monotonic()
-    state, metrics = compiled(keys['condense'], state, parts.inner_data)
-    stop.wait_for(metrics['loss'])
-    seconds += time.monotonic() - began
-    record = _record(outer, state, metrics, seconds, parts.config)
-    _check_finite(record, state, metrics, parts, checkpoints.latest())
-    folder.append_metrics(record)
-    progress.update(outer + 1, f'loss {record["loss"]:.4g}')
-    if stop.asked or _save_due(outer + 1, total, due, checkpoints, folder):
-      checkpoints.save(outer + 1, state, {'seconds': seconds})
-      folder.mark_saved()
-    if stop.asked:
-      progress.close()
-      raise Interrupted(
-        f'stopped after outer iteration {outer + 1} of {total}; everything is '
-        'saved, the same command goes on from here'
-      )
-    if outer + 1 in due and outer + 1 < total:
-      with progress.aside():
-        evaluations.evaluate_checkpoint(
-          parts, folder, keys, state.params, outer + 1, seconds, stop
-        )
-  progress.close()
-  checkpoints.close()
-  return state, seconds
-
-
-def _start(parts, folder, keys, checkpoints):
-  """Restores the newest checkpoint, or draws a new state."""
-
-  params = builder.initial_params(parts, keys['init'])
-  init = jax.jit(parts.condenser.init)
-  step = checkpoints.latest()
-  if step is None:
-    folder.keep_metrics(0)
-    return init(keys['condense'], params, parts.inner_data), 0, 0.0
-  like = jax.eval_shape(init, keys['condense'], params, parts.inner_data)
-  state, progress = checkpoints.restore(step, like)
-  folder.keep_metrics(step)
-  say(f'resuming after outer iteration {step} of {parts.config.schedule.outer}')
-  return state, step, progress['seconds']
-
-
-def _compile(parts, keys, state):
-  began = time.monotonic()
-  compiled = (
-    jax.jit(parts.condenser.period, donate_argnums=1)
-    .lower(keys['condense'], state, parts.inner_data)
-    .compile()
-  )
-  return compiled, time.monotonic() - began
-
-
-def _evaluation_points(config):
-  total = config.schedule.outer
-  return {max(1, round(f * total)) for f in config.evaluation.at}
-
-
-def _save_due(done, total, due, checkpoints, folder):
-  return done == total or done in due or folder.seconds_since_save() > 20
-
-
-def _record(outer, state, metrics, seconds, config):
-  means = {k: float(np.mean(v)) for k, v in metrics.items()}
-  steps = (outer + 1) * config.schedule.inner
-  return {
-    'outer': outer + 1,
-    'step': steps,
-    **means,
-    'seconds': round(seconds, 3),
-    'steps_per_second': round(steps / seconds, 4),
-  }
-
-
-def _check_finite(record, state, metrics, parts, saved):
-  finite = np.isfinite(np.asarray(metrics['loss']))
-  stored = jax.tree.leaves(state.params)
-  if finite.all() and all(np.isfinite(leaf).all() for leaf in stored):
-    return
-  # A last step can break the stored numbers before any loss sees them.
-  what = 'condensed set is' if finite.all() else 'loss is'
-  step = len(finite) if finite.all() else int(np.argmin(finite)) + 1
-  raise ValueError(
-    f'the {what} not finite at outer iteration {record["outer"]}, step '
-    f'{step} of it: images.learning_rate {parts.learning_rate:.4g} (after '
-    'scaling) is probably too large; nothing of this iteration was saved; try '
-    'a smaller one' + ('' if saved is None else ' in another --workdir')
-  )
 
 
 def _say_end(results, path):

@@ -6,9 +6,10 @@ import time
 import builder
 import jax
 import jax.numpy as jnp
+import recipes
 from progress import duration
 
-from dcjax import formations
+from dcjax import data, formations
 from dcjax.base import Batch, Variables
 from dcjax.objectives import cross_entropy
 
@@ -46,9 +47,22 @@ def describe(parts: builder.Run, path: pathlib.Path) -> str:
     + ', '.join(('condensed', 'initial', *config.evaluation.baselines)),
     f'  {_time(seconds)} on {jax.devices()[0].device_kind} (rough; without '
     f'compilation), about {memory / 2**30:.1f} GiB of memory',
+    *_particulars(parts),
     f'  in {path}',
   ]
   return '\n'.join(lines)
+
+
+def _particulars(parts):
+  """Lines that only some runs have: several devices, a stream of data."""
+  if parts.mesh is not None:
+    shape = ' x '.join(f'{n} {name}' for name, n in parts.mesh.shape.items())
+    yield (
+      f'  on {parts.mesh.size} devices ({shape}) of {jax.process_count()} '
+      'process(es)'
+    )
+  if parts.dataset.stream is not None:
+    yield f'  {data.describe_memory(parts.dataset)}'
 
 
 def _time(seconds):
@@ -75,11 +89,13 @@ def estimate(parts: builder.Run) -> tuple[float | None, float]:
   compared = min(_decoded(parts), config.matching.most_synthetic)
   flops, activations = _cost_of_one_image(parts)
   images = images_processed(parts)
-  seconds = flops and images * flops / (_EFFICIENCY * _matmul_speed())
+  speed = _EFFICIENCY * matmul_speed() * jax.device_count()
+  seconds = flops and images * flops / speed
   at_once = config.matching.batch_real + 4 * compared
   if jax.default_backend() != 'cpu':
     at_once *= parts.dataset.num_classes
-  return seconds, parts.inner_data.real.images.nbytes + at_once * activations
+  real = parts.inner_data.real.images.nbytes
+  return seconds, (real + at_once * activations) / jax.device_count()
 
 
 def images_processed(parts: builder.Run) -> float:
@@ -88,18 +104,56 @@ def images_processed(parts: builder.Run) -> float:
   A synthetic image in matching counts three times, for the second derivative;
   an image that is only embedded counts a third.
   """
+  outer = parts.config.schedule.outer * _outer_images(parts)
+  return outer + _images_after(parts)
+
+
+def _outer_images(parts):
+  """Images of one outer iteration."""
   config = parts.config
   classes, decoded = parts.dataset.num_classes, _decoded(parts)
   compared = min(decoded, config.matching.most_synthetic)
   per_step = classes * (config.matching.batch_real + 3 * compared)
   per_step += _network_images(config, classes * decoded)
-  per_outer = config.schedule.inner * per_step
-  early = config.inner.get('early_batches', 0)
-  per_outer += early * config.inner.get('batch_size', 0)
+  early = 0
+  if 'early_batches' in config.inner:
+    early = recipes.early_batches(config, parts.dataset)
+  return config.schedule.inner * per_step + early * config.inner.get(
+    'batch_size', 0
+  )
+
+
+def _images_after(parts):
+  """Images of the evaluations and the selection of baselines."""
+  config = parts.config.evaluation
+  return _evaluation_images(parts) + sum(
+    _selection_images(parts, b) for b in config.baselines
+  )
+
+
+def outer_operations(parts: builder.Run) -> float | None:
+  """Returns the floating-point operations of one outer iteration, counted.
+
+  None where JAX cannot count them.
+  """
+  flops, _ = _cost_of_one_image(parts)
+  return flops and _outer_images(parts) * flops
+
+
+def whole_run(parts: builder.Run, seconds: float, done: int) -> str:
+  """Says how long a run takes in all, from its first outer iterations.
+
+  Args:
+    parts: the run.
+    seconds: of the iterations so far.
+    done: how many these were.
+  """
+  per_outer = seconds / done
+  condensing = (parts.config.schedule.outer - done) * per_outer
+  after = per_outer * _images_after(parts) / _outer_images(parts)
   return (
-    config.schedule.outer * per_outer
-    + _evaluation_images(parts)
-    + sum(_selection_images(parts, b) for b in config.evaluation.baselines)
+    f'measured: {duration(condensing)} of condensation and about '
+    f'{duration(after)} of evaluation to go'
   )
 
 
@@ -161,7 +215,7 @@ def _cost_of_one_image(parts):
   return flops / size if flops > 0 else None, activations
 
 
-def _matmul_speed():
+def matmul_speed():
   """Floating-point operations a second of a matrix product on this device."""
   n = 1024
   product = jax.jit(lambda a: a @ a)

@@ -1,15 +1,22 @@
 """Trains a pool of networks on real data, for `--config.inner.pool`.
 
   python experiments/pretrain.py
-    --config=experiments/configs/idc.py:cifar10 --networks=10 --steps=4000
-    --config.data.dir=DATA --pool=runs/pool.npz
+    --config=experiments/configs/idc.py:imagenet100 --config.data.dir=DATA
 
 IDC draws its networks from such a pool where training them anew would take too
-long (ImageNet-100: ten networks, trained for five to ten epochs).
+long (ImageNet-100: ten networks, trained for five epochs). The pool is written
+to where the config looks for it, or to `--pool`. The same command goes on with
+an interrupted training after the last epoch, or window of a streamed set, that
+was finished.
 """
 
+import hashlib
+import importlib
+import json
 import os
 import pathlib
+import shlex
+import shutil
 import sys
 import zipfile
 
@@ -17,28 +24,81 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 from dcjax import artefact, inner, optimizers
 from dcjax.base import Network, Variables
 
+# What decides the networks of a pool, beside data set, network, ipc and factor.
+_FIELDS = (
+  'seed',
+  'data.dir',
+  'data.zca',
+  'inner.batch_size',
+  'inner.learning_rate',
+  'inner.weight_decay',
+  'augment.family',
+  'augment.train',
+  'augment.cutmix',
+)
 
-def train(parts, networks: int, steps: int, key: jax.Array) -> Variables:
+
+def train(
+  parts,
+  networks: int,
+  epochs: int,
+  key: jax.Array,
+  folder: str | os.PathLike[str] | None = None,
+) -> Variables:
   """Trains networks on the real set with IDC's augmentation and CutMix.
 
   Args:
     parts: a `builder.Run`.
     networks: `E`.
-    steps: updates of each network.
+    epochs: of each network; where a window of the set is in memory, as many
+      windows as show every image that often.
     key: network `i` uses `fold_in(key, i)`.
+    folder: keeps the state after every epoch or window; a training that finds
+      one there goes on with it, bit for bit. None keeps nothing.
 
   Returns:
     `Variables` with leaves `[E, ...]`.
+
+  Raises:
+    ValueError: `folder` holds the state of a training with other settings.
   """
+  import builder
+  from checkpoint import Checkpoints
+  from progress import Progress
+
+  stream = parts.dataset.stream
+  total = epochs * (1 if stream is None else stream.windows_per_pass)
+  keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(networks))
+  begin, train_once = _programs(parts)
+  kept = None if folder is None else Checkpoints(pathlib.Path(folder).resolve())
+  settings = _digest(parts.config, networks)
+  states, done = _saved(kept, jax.eval_shape(begin, keys), settings, folder)
+  states = begin(keys) if states is None else states
+  progress = Progress('training the pool', total, done, 'epoch')
+  for number in range(done, total):
+    data = builder.data_at(parts, number)._replace(pool=None)
+    states, losses = train_once(keys, states, data)
+    if kept is not None:
+      kept.save(number + 1, states, {'settings': settings})
+    progress.update(number + 1, f'loss {float(jnp.mean(losses)):.4g}')
+  progress.close()
+  if kept is not None:
+    kept.close()
+  return states.variables
+
+
+def _programs(parts):
+  """Compiled: `keys -> states`, and `(keys, states, data) -> (..., losses)`."""
   import builder
   import recipes
 
   config, counts = parts.config, parts.dataset.counts
+  size = config.inner.batch_size
   loop = inner.train_on_real(
     parts.network,
     optimizers.sgd(
@@ -48,22 +108,105 @@ def train(parts, networks: int, steps: int, key: jax.Array) -> Variables:
     ),
     num_images=int(counts.sum()),
     num_classes=len(counts),
-    batch_size=config.inner.batch_size,
-    num_batches=steps,
+    batch_size=size,
+    num_batches=max(1, int(counts.sum()) // size),
     augment=builder.treatment(parts, 'train', 'sample'),
     mix=recipes.cutmix(parts.strategies['train_cutmix_probability']),
   )
 
-  @jax.jit
-  def run(keys, data):
-    def one(key):
-      state, _ = loop.update(key, loop.init(key, data), data, None)
-      return state.variables
+  def begin(keys):
+    return jax.lax.map(lambda key: loop.init(key, None), keys)
 
-    return jax.lax.map(one, keys)
+  def train_once(keys, states, data):
+    def one(pair):
+      state, metrics = loop.update(*pair, data, None)
+      return state, metrics['loss']
 
-  keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(networks))
-  return run(keys, parts.inner_data._replace(pool=None))
+    return jax.lax.map(one, (keys, states))
+
+  return jax.jit(begin), jax.jit(train_once, donate_argnums=1)
+
+
+def _saved(kept, like, settings, folder):
+  """Returns the saved states and how many rounds they have seen, or none."""
+  step = None if kept is None else kept.latest()
+  if step is None:
+    return None, 0
+  states, note = kept.restore(step, like)
+  if note['settings'] != settings:
+    kept.close()
+    raise ValueError(
+      f'{folder}: holds an unfinished pool of other settings; delete the '
+      'folder, or name another --pool'
+    )
+  return states, step
+
+
+def _digest(config, networks):
+  """Tells the settings of one pool from those of another."""
+  flat = _flat(config)
+  chosen = {
+    field: value
+    for field, value in flat.items()
+    if (field in _FIELDS and field != 'data.dir')
+    or field.startswith(('data.name', 'data.options.', 'network.'))
+  }
+  text = json.dumps([networks, sorted(chosen.items())], default=str)
+  return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _flat(config):
+  """The settings that have a value, by dotted field."""
+  found = {}
+  for name, value in config.items():
+    if isinstance(value, ConfigDict):
+      found |= {f'{name}.{n}': v for n, v in _flat(value).items()}
+    elif value is not None:
+      found[name] = value
+  return found
+
+
+def command(config: ConfigDict) -> str:
+  """Returns the command that trains the pool that a config asks for.
+
+  Args:
+    config: of `run.py`; `inner.pool` names the file.
+  """
+  arguments = [config.data.name, f'ipc={config.ipc}']
+  if 'factor' in config.formation:
+    arguments.append(f'factor={config.formation.factor}')
+  recipe = importlib.import_module(f'configs.{config.method}')
+  base = recipe.get_config(','.join(arguments))
+  if base.network.to_dict() != config.network.to_dict():
+    options = _flat(config.network)
+    name = options.pop('name')
+    words = [name, *(f'{n}={value}' for n, value in options.items())]
+    arguments.append('network=' + ':'.join(words))
+  file = f'experiments/configs/{config.method}.py:{",".join(arguments)}'
+  usual, wanted = _flat(base), _flat(config)
+  changes = [
+    f'--config.{field}={value}'
+    for field, value in wanted.items()
+    if (field in _FIELDS or field.startswith('data.options.'))
+    and usual.get(field) != value
+  ]
+  words = ['python', 'experiments/pretrain.py', f'--config={file}', *changes]
+  return shlex.join([*words, f'--pool={config.inner.pool}'])
+
+
+def require(config: ConfigDict) -> None:
+  """Raises an error unless the pool that a config asks for is there.
+
+  To be called before the data are loaded, which may take minutes.
+
+  Raises:
+    ValueError: it is not there; names the command that makes it.
+  """
+  path = config.inner.get('pool', '')
+  if path and not pathlib.Path(path).is_file():
+    raise ValueError(
+      f'inner.pool {path}: no such file; make it with {command(config)}'
+    )
 
 
 def save(path: str | os.PathLike[str], pool: Variables) -> None:
@@ -80,7 +223,7 @@ def save(path: str | os.PathLike[str], pool: Variables) -> None:
 
 
 def load(path: str | os.PathLike[str], network: Network) -> Variables:
-  """Reads a pool and checks that its networks fit.
+  """Reads a pool and checks that its networks fit; see also `require`.
 
   Args:
     path: a file that `save` wrote.
@@ -90,8 +233,7 @@ def load(path: str | os.PathLike[str], network: Network) -> Variables:
     `Variables` with leaves `[E, ...]`.
 
   Raises:
-    ValueError: if the file is missing (names the command that makes it),
-      damaged, or of another network.
+    ValueError: if the file is missing, damaged, or of another network.
   """
   if not pathlib.Path(path).is_file():
     raise ValueError(
@@ -129,26 +271,65 @@ def _flatten(variables):
   return names, [leaf for _, leaf in pairs]
 
 
+def make(
+  config: ConfigDict, networks: int, epochs: int, pool: str = ''
+) -> pathlib.Path:
+  """Trains the pool that a config asks for, or goes on with it.
+
+  Args:
+    config: of `run.py`.
+    networks: how many.
+    epochs: of each.
+    pool: the file; by default where the config looks for it.
+
+  Returns:
+    The file; one that is there already is left as it is.
+
+  Raises:
+    ValueError: no file is named; or as `builder.build`.
+    FileNotFoundError: as `builder.build`.
+  """
+  import builder
+
+  if not pool and not config.inner.get('pool', ''):
+    raise ValueError('--pool: must name a file, as the config asks for no pool')
+  path = pathlib.Path(pool or config.inner.pool)
+  if path.is_file():
+    print(f'finished already: {path}')
+    return path
+  config = config.copy_and_resolve_references()
+  config.inner.pool = ''
+  parts = builder.build(config)
+  key = jax.random.fold_in(jax.random.key(config.seed), 77)
+  print(f'training {networks} x {parts.network.name}', flush=True)
+  unfinished = path.with_name(f'{path.name}.unfinished')
+  save(path, train(parts, networks, epochs, key, unfinished))
+  shutil.rmtree(unfinished)
+  if parts.dataset.stream is not None:
+    parts.dataset.stream.close()
+  return path
+
+
 def main(argv):
   """Trains and stores the pool that the flags describe."""
   del argv
-  import builder
+  from experiment import use_compilation_cache
 
   values = flags.FLAGS
+  use_compilation_cache()
   try:
-    parts = builder.build(values.config)
-    key = jax.random.fold_in(jax.random.key(values.config.seed), 77)
-    print(f'training {values.networks} x {parts.network.name}', flush=True)
-    save(values.pool, train(parts, values.networks, values.steps, key))
-  except (ValueError, OSError) as error:
+    path = make(values.config, values.networks, values.epochs, values.pool)
+  except (ImportError, ValueError, OSError) as error:
     sys.exit(f'error: {error}')
-  print(f'pool: {values.pool}; use it with --config.inner.pool={values.pool}')
+  except KeyboardInterrupt:
+    sys.exit('stopped; the same command goes on from the last epoch')
+  print(f'pool: {path}; use it with --config.inner.pool={path}')
 
 
 if __name__ == '__main__':
   config_flags.DEFINE_config_file('config', None, 'As for run.py.')
-  flags.DEFINE_string('pool', None, 'File to write.')
+  flags.DEFINE_string('pool', '', "File to write; the config's by default.")
   flags.DEFINE_integer('networks', 10, 'Networks to train.', lower_bound=1)
-  flags.DEFINE_integer('steps', 4000, 'Updates of each.', lower_bound=1)
-  flags.mark_flags_as_required(['config', 'pool'])
+  flags.DEFINE_integer('epochs', 5, 'Epochs of each.', lower_bound=1)
+  flags.mark_flags_as_required(['config'])
   app.run(main)

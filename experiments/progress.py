@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 from tqdm import tqdm
 
+from dcjax import sharding
+
 
 def duration(seconds: float) -> str:
   """Returns seconds as `45 s`, `3 min 20 s` or `2 h 05 min`."""
@@ -19,7 +21,9 @@ def duration(seconds: float) -> str:
 
 
 def say(text: str) -> None:
-  """Prints one line without disturbing a bar."""
+  """Prints one line without disturbing a bar; only one process speaks."""
+  if not sharding.is_main():
+    return
   tqdm.write(text, file=sys.stdout)
   sys.stdout.flush()
 
@@ -32,7 +36,7 @@ class Progress:
     self._title, self._total, self._done = title, total, done
     self._first, self._unit = done, unit
     self._start = self._spoken = time.monotonic()
-    self._terminal = sys.stdout.isatty()
+    self._terminal = sys.stdout.isatty() and sharding.is_main()
     self._bar = tqdm(
       total=total,
       initial=done,

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 import optax
+from ml_collections import ConfigDict
 
-from dcjax import augment, methods, optimizers
+from dcjax import augment, data, methods, optimizers, sharding
 from dcjax.condensing import Condenser
 
 
@@ -17,7 +18,12 @@ def treatment_of(
   `evaluate` may come from another family than the rest, see `builder`, and
   from `augment.dc_evaluation`, which knows other operations.
   """
-  normalise = augment.normalise(dataset.mean, dataset.std)
+  normalise = augment.chain(
+    *_placement(strategies['mesh'], name),
+    augment.normalise(dataset.mean, dataset.std),
+  )
+  if name == 'evaluate' and strategies[name] == 'imagenet':
+    return augment.chain(_imagenet_evaluation(dataset), normalise)
   if name == 'evaluate' and strategies['evaluate_per_image']:
     return augment.chain(normalise, augment.dc_evaluation(strategies[name]))
   sequence = augment.sequence(
@@ -26,6 +32,26 @@ def treatment_of(
     single=strategies['evaluate_single' if name == 'evaluate' else 'single'],
   )
   return augment.chain(normalise, sequence)
+
+
+def _imagenet_evaluation(dataset):
+  """Crops, flips and colours of IDC's evaluation on ImageNet."""
+  height, width, channels = dataset.image_shape
+  if height != width or channels != 3:
+    raise ValueError(
+      f"augment.evaluate 'imagenet': images of {dataset.name} are {height}x"
+      f'{width}x{channels}; must be square and of 3 channels'
+    )
+  return augment.imagenet_evaluation(height)
+
+
+def _placement(mesh, name):
+  """Where on a mesh the images are treated; nothing on one device."""
+  if mesh is None or name == 'evaluate':  # there, networks are spread
+    return ()
+  return (
+    (sharding.spread_class if name == 'match' else sharding.spread)(mesh),
+  )
 
 
 def cutmix(probability: float):
@@ -58,10 +84,24 @@ def _idc(config, dataset, network, formation, rate, strategies):
     network_batch_size=config.inner.batch_size,
     network_learning_rate=config.inner.learning_rate,
     network_weight_decay=config.inner.weight_decay,
-    early_batches=config.inner.early_batches,
+    early_batches=early_batches(config, dataset),
     inner_steps=config.schedule.inner,
     **_common(config, dataset, strategies),
   )
+
+
+def early_batches(config: ConfigDict, dataset: data.Dataset) -> int:
+  """Network updates before a network's first image step.
+
+  Args:
+    config: `inner.early_batches`, plus `inner.early_epochs` over all images,
+      also where only a window of them is in memory.
+    dataset: the real data.
+  """
+  counts = dataset.counts if dataset.stream is None else dataset.stream.counts
+  per_epoch = max(1, int(counts.sum()) // config.inner.batch_size)
+  epochs = config.inner.get('early_epochs') or 0
+  return config.inner.early_batches + epochs * per_epoch
 
 
 def _at_once(config, rate):
@@ -160,12 +200,15 @@ def _on_synthetic(config, dataset, strategies):
 
 
 def _common(config, dataset, strategies):
-  classes = str(config.matching.classes)
+  mesh, classes = strategies['mesh'], str(config.matching.classes)
+  classes = int(classes) if classes.isdigit() else classes
+  if mesh is not None:
+    classes = sharding.class_strategy(mesh, classes)
   return {
     'match_augment': treatment_of(dataset, strategies, 'match', 'batch'),
     'batch_real': config.matching.batch_real,
     'most_synthetic': config.matching.most_synthetic,
-    'classes': int(classes) if classes.isdigit() else classes,
+    'classes': classes,
   }
 
 

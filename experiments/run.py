@@ -7,6 +7,7 @@ The same command resumes an interrupted run. Any setting can be changed with
 `--config.<field>=<value>`; `--config.data.dir` says where data lie.
 """
 
+import os
 import pathlib
 import re
 import sys
@@ -20,6 +21,29 @@ _CONFIG = config_flags.DEFINE_config_file(
 )
 _WORKDIR = flags.DEFINE_string(
   'workdir', None, 'Folder of the run; the same folder resumes it.'
+)
+_PROFILE = flags.DEFINE_bool(
+  'profile', False, 'Trace an outer iteration into WORKDIR/profile.'
+)
+_DEVICES_PER_CLASS = flags.DEFINE_integer(
+  'devices_per_class',
+  0,
+  'Devices that share the images of one class; 0 decides by their number.',
+  lower_bound=0,
+)
+_DISTRIBUTED = flags.DEFINE_bool(
+  'distributed',
+  False,
+  'One of several processes on a pod or cluster that tells them apart.',
+)
+_COORDINATOR = flags.DEFINE_string(
+  'coordinator', None, 'HOST:PORT of process 0, where no cluster tells it.'
+)
+_PROCESSES = flags.DEFINE_integer(
+  'processes', None, 'Processes of the run, with --coordinator.'
+)
+_PROCESS = flags.DEFINE_integer(
+  'process', None, 'Number of this process from 0, with --coordinator.'
 )
 flags.mark_flags_as_required(['config', 'workdir'])
 # What a field takes, by the type of its default.
@@ -110,8 +134,25 @@ def _unknown_field(argv):
 
 def _fail(error):
   text = ' '.join(str(error).split()).removeprefix('ValueError: ')
-  sys.stderr.write(f'error: {text or type(error).__name__}\n')
-  sys.exit(2)
+  _end(f'error: {text or type(error).__name__}', 2)
+
+
+def _end(text, code):
+  """Ends the program; one of several processes waits for no other."""
+  sys.stderr.write(f'{text}\n')
+  if _is_one_of_several():
+    sys.stderr.flush()
+    sys.stdout.flush()
+    os._exit(code)
+  sys.exit(code)
+
+
+def _is_one_of_several():
+  if 'jax' not in sys.modules:
+    return False
+  import jax
+
+  return jax.distributed.is_initialized() and jax.process_count() > 1
 
 
 def main(argv):
@@ -122,7 +163,14 @@ def main(argv):
   import experiment
 
   try:
-    experiment.run(_CONFIG.value, _WORKDIR.value, command=sys.argv)
+    _join_processes()
+    experiment.run(
+      _CONFIG.value,
+      _WORKDIR.value,
+      command=sys.argv,
+      devices_per_class=_DEVICES_PER_CLASS.value,
+      profile=_PROFILE.value,
+    )
   except experiment.Interrupted as stop:
     sys.stderr.write(f'{stop}\n')
     sys.exit(130)
@@ -131,6 +179,29 @@ def main(argv):
     sys.exit(130)
   except (ValueError, OSError, ImportError) as error:
     _fail(error)
+  except RuntimeError as error:
+    if not _is_one_of_several():
+      raise
+    _end(_lost(error), 1)
+
+
+def _join_processes():
+  from dcjax import sharding
+
+  place = (_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+  if _DISTRIBUTED.value or any(value is not None for value in place):
+    sharding.start_processes(*place)
+
+
+def _lost(error):
+  import jax
+
+  text = ' '.join(str(error).split())[:300]
+  return (
+    f'error: process {jax.process_index()} of {jax.process_count()} lost the '
+    f'others ({text}); start the same command in all processes again: the run '
+    'goes on from its last checkpoint'
+  )
 
 
 if __name__ == '__main__':

@@ -13,6 +13,8 @@ import jax
 from ml_collections import ConfigDict
 from progress import say
 
+from dcjax import sharding
+
 # What a run writes. Where one of these lies without `config.json`, it is
 # somebody's, and nobody can tell whose.
 _FILES = (
@@ -41,6 +43,11 @@ class Stop:
   def __init__(self):
     """Starts unasked."""
     self.asked = False
+
+  def agreed(self) -> bool:
+    """Whether any process was asked; all must call this at the same point."""
+    self.asked = sharding.agree(self.asked)
+    return self.asked
 
   def wait_for(self, array: jax.Array) -> None:
     """Waits for a result; signals are heard meanwhile."""
@@ -111,14 +118,18 @@ class Workdir:
   def claim(self) -> None:
     """Makes the folder and records the settings in it."""
     self.path.mkdir(parents=True, exist_ok=True)
-    if self.read_json('config.json') is None:
-      self.write_json('config.json', self._config)
+    sharding.barrier('claim')  # All have looked; now the first one writes.
+    if sharding.is_main() and self.read_json('config.json') is None:
+      self._write_json(self.path / 'config.json', self._config)
+    sharding.barrier('claimed')
 
   def release(self) -> None:
     """Gives the folder back if nothing was saved: other settings may follow.
 
     Records of iterations without a checkpoint go, as on resuming.
     """
+    if not sharding.is_main():
+      return
     if any((self.path / n).exists() for n in _FILES if n not in _UNSAVED):
       return
     # The folder of checkpoints goes only if it is empty. What led here matters
@@ -167,13 +178,17 @@ class Workdir:
       raise ValueError(f'{file}: is damaged ({error})') from error
 
   def write_json(self, name: str, value: Any) -> None:
-    """Writes a JSON file whole or not at all.
+    """Writes a JSON file whole or not at all; all processes wait for it.
 
     Raises:
       OSError: if it cannot be written; names the file.
     """
-    file = self.path / name
-    temporary = file.with_name(f'.{name}.tmp')
+    if sharding.is_main():
+      self._write_json(self.path / name, value)
+    sharding.barrier(name)
+
+  def _write_json(self, file, value):
+    temporary = file.with_name(f'.{file.name}.tmp')
     try:
       with open(temporary, 'w', encoding='utf-8') as stream:
         json.dump(value, stream, indent=2)
@@ -200,6 +215,8 @@ class Workdir:
 
   def append_metrics(self, record: dict[str, Any]) -> None:
     """Adds one line to `metrics.jsonl`."""
+    if not sharding.is_main():
+      return
     try:
       with open(self.path / 'metrics.jsonl', 'a', encoding='utf-8') as stream:
         stream.write(json.dumps(record) + '\n')
@@ -210,6 +227,8 @@ class Workdir:
 
   def keep_metrics(self, outer: int) -> None:
     """Drops the records of iterations that no checkpoint holds."""
+    if not sharding.is_main():
+      return
     kept = [r for r in self.metrics() if r['outer'] <= outer]
     file = self.path / 'metrics.jsonl'
     temporary = file.with_name('.metrics.tmp')

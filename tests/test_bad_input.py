@@ -28,13 +28,12 @@ _SHORT = dict(
 @pytest.fixture
 def refused(monkeypatch, tmp_path):
   """Returns a function that runs and checks that nothing long has started."""
-  experiment = runner.module('experiment')
   workdir = tmp_path / 'run'
 
   def fail(*arguments):
     raise AssertionError('long work has started')
 
-  monkeypatch.setattr(experiment, '_condense', fail)
+  monkeypatch.setattr(runner.module('outer_loop'), 'condense', fail)
 
   def check(message, arguments='digits,smoke', error=ValueError, **changes):
     before = _contents(workdir)

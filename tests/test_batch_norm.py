@@ -323,7 +323,7 @@ def test_the_warning_comes_before_the_work(norm, tmp_path, capsys, monkeypatch):
   def stop(*args):
     raise ValueError('far enough')
 
-  monkeypatch.setattr(runner.module('experiment'), '_condense', stop)
+  monkeypatch.setattr(runner.module('outer_loop'), 'condense', stop)
   with pytest.raises(ValueError, match='far enough'):
     runner.run(tmp_path / 'run', network__norm=norm, **_SMALLEST)
   assert len(_warnings(capsys)) == (norm == 'batch')

@@ -19,6 +19,7 @@ _MODULES = [
   *(
     f'dcjax.{name}'
     for name in (
+      'applications',
       'artefact',
       'augment',
       'base',
@@ -30,12 +31,15 @@ _MODULES = [
       'formations',
       'initialisation',
       'inner',
+      'labelling',
       'matching',
       'methods',
       'networks',
       'objectives',
       'optimizers',
       'protocols',
+      'sharding',
+      'statistics',
       'training',
       'utils',
       'whitening',

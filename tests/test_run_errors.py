@@ -101,9 +101,9 @@ def test_a_smaller_rate_may_follow_one_that_explodes(tmp_path):
   ],
 )
 def test_an_explosion_after_a_checkpoint(loss, stored, what):
-  experiment = runner.module('experiment')
+  outer_loop = runner.module('outer_loop')
   state = types.SimpleNamespace(params={'images': np.array([stored])})
   parts = types.SimpleNamespace(learning_rate=1.0)
   message = f'{what} .*a smaller one in another --workdir'
   with pytest.raises(ValueError, match=message):
-    experiment._check_finite({'outer': 3}, state, {'loss': loss}, parts, 2)
+    outer_loop._check_finite({'outer': 3}, state, {'loss': loss}, parts, 2)

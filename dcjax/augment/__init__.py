@@ -31,6 +31,8 @@ from dcjax.augment._operations import (
 )
 from dcjax.augment._plain import (
   color_jitter,
+  crop_boxes,
+  draw_boxes,
   imagenet_evaluation,
   pca_lighting,
   random_crop,
@@ -67,11 +69,13 @@ __all__ = [
   'color_jitter',
   'contrast',
   'crop',
+  'crop_boxes',
   'cutmix',
   'cutmix_apply',
   'cutout',
   'dc_evaluation',
   'dc_strategies',
+  'draw_boxes',
   'dsa_strategies',
   'flip',
   'idc_strategies',

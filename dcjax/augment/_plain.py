@@ -99,27 +99,63 @@ def random_resized_crop(
         f'{name} ({low}, {high}): must be positive and ascending'
       )
 
+  def apply(key: Key, images: Array) -> Array:
+    ops.check_images(images)
+    boxes = draw_boxes(key, images.shape[0], images.shape[1:3], scale, ratio)
+    return crop_boxes(images, boxes, (rows, columns))
+
+  return apply
+
+
+def draw_boxes(
+  key: Key,
+  count: int,
+  image_size: tuple[int, int],
+  scale: tuple[float | Array, float | Array] = (0.5, 1.0),
+  ratio: tuple[float, float] = (3 / 4, 4 / 3),
+) -> Array:
+  """Draws the boxes of `random_resized_crop`, for `crop_boxes`.
+
+  Args:
+    key: decides the boxes.
+    count: number of boxes; box i does not depend on it.
+    image_size: rows and columns of the images.
+    scale: smallest and largest share of the image's area; may be traced.
+    ratio: smallest and largest aspect ratio.
+
+  Returns:
+    `[count, 4]` whole numbers as floats: first row, first column, rows,
+    columns.
+  """
+
+  def draw(key: Key) -> Array:
+    return jnp.stack(_draw_box(key, *image_size, scale, ratio))
+
+  return jax.vmap(draw)(sample_keys(key, count))
+
+
+def crop_boxes(images: Array, boxes: Array, size: tuple[int, int]) -> Array:
+  """Cuts boxes out and resizes them, as `random_resized_crop` does.
+
+  Args:
+    images: `[N, H, W, D]`.
+    boxes: `[N, 4]`, or `[4]` for all images; see `draw_boxes`.
+    size: rows and columns of the result.
+
+  Returns:
+    `[N, *size, D]`.
+  """
+
   def positions(start: Array, extent: Array, length: int) -> Array:
+    start, extent = start[..., None], extent[..., None]
     grid = (jnp.arange(length) + 0.5) * (extent / length) - 0.5
     # Neighbours come from within the box only, as if it were cut out first.
     return start + jnp.clip(grid, 0, extent - 1)
 
-  def apply(key: Key, images: Array) -> Array:
-    ops.check_images(images)
-    count, height, width, _ = images.shape
-
-    def draw(key: Key) -> tuple[Array, Array]:
-      top, left, box_rows, box_columns = _draw_box(
-        key, height, width, scale, ratio
-      )
-      return (
-        positions(top, box_rows, rows),
-        positions(left, box_columns, columns),
-      )
-
-    return ops.resample(images, *jax.vmap(draw)(sample_keys(key, count)))
-
-  return apply
+  top, left, rows, columns = jnp.moveaxis(boxes, -1, 0)
+  return ops.resample(
+    images, positions(top, rows, size[0]), positions(left, columns, size[1])
+  )
 
 
 def _draw_box(

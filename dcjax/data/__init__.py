@@ -24,6 +24,12 @@ from dcjax.data._speech import (
   magnitude_spectrogram,
   read_wav,
 )
+from dcjax.data._stream import (
+  ImageMemory,
+  Windows,
+  describe_memory,
+  image_memory,
+)
 from dcjax.data._tfds import load_tfds
 
 __all__ = [
@@ -34,11 +40,15 @@ __all__ = [
   'SPEECH_COMMANDS',
   'Dataset',
   'DeviceData',
+  'ImageMemory',
   'Normalization',
+  'Windows',
   'channel_statistics',
   'check_dataset',
+  'describe_memory',
   'fetch',
   'from_arrays',
+  'image_memory',
   'list_sources',
   'load',
   'load_digits',

@@ -39,6 +39,8 @@ def _tfds_name(name: str) -> str:
   """
   if name in _raw.PUBLISHED_SETS:
     tfds_name = _raw.PUBLISHED_SETS[name].tfds_name
+  elif name in _sources.IMAGENETS:
+    tfds_name = _sources.IMAGENET_TFDS
   else:
     tfds_name = None if name in _sources.list_sources() else name
   if tfds_name is None:

@@ -16,7 +16,8 @@ def check_dataset(dataset: Dataset) -> None:
   Raises:
     ValueError: wrong rank, dtype, length or shape; NaN, infinite or
       out-of-range values; labels outside 0..C-1; classes without a training
-      image; mean or std of wrong length; std not above 0.
+      image; mean or std of wrong length; std not above 0; windows of other
+      labels.
   """
   _check_range_field(dataset.value_range)
   for part in ('', 'test_'):
@@ -31,6 +32,12 @@ def check_dataset(dataset: Dataset) -> None:
   _check_parts_agree(dataset.images, dataset.test_images)
   _check_no_empty_class(dataset)
   _check_statistics(dataset)
+  stream = dataset.stream
+  if stream is not None and not np.array_equal(stream.labels, dataset.labels):
+    raise ValueError(
+      f'stream has windows of {len(stream.labels)} labels; allowed are those '
+      f'of the {len(dataset.labels)} images, the first window.'
+    )
 
 
 def scale_of(images: np.ndarray) -> float:

@@ -11,6 +11,7 @@ from dcjax.data._checks import check_dataset
 from dcjax.utils import check_choice
 
 if TYPE_CHECKING:
+  from dcjax.data._stream import Windows
   from dcjax.whitening import Zca
 
 # Images per step when statistics are summed: bounds the float64 copy.
@@ -39,6 +40,8 @@ class Dataset:
       synthetic images are clamped; None leaves that side unbounded.
     extra: JSON-able facts about the features, recorded in artefacts.
     zca: how the images were whitened, None if they were not; see `whitened`.
+    stream: where `images` are a window onto a larger training set, the windows
+      that follow; None if `images` are all. Their `labels` are the same.
 
   Raises:
     ValueError: a field contradicts the above; see `check_dataset`.
@@ -56,6 +59,7 @@ class Dataset:
   value_range: tuple[float | None, float | None] = (0.0, 1.0)
   extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   zca: 'Zca | None' = None
+  stream: 'Windows | None' = None
 
   def __post_init__(self):
     check_dataset(self)
@@ -117,12 +121,18 @@ class Dataset:
         eigenvalue); see `whitening.FORMS`.
 
     Raises:
-      ValueError: `form` is unknown, or the images are not in [0, 1] (such as
-        spectrograms and images that are whitened already).
+      ValueError: `form` is unknown, the images are not in [0, 1] (such as
+        spectrograms and images that are whitened already), or only a window of
+        them is in memory.
     """
     from dcjax import whitening
 
     check_choice('zca', form, whitening.FORMS)
+    if self.stream is not None:
+      raise ValueError(
+        f'zca {form!r}: needs all training images of {self.name} in memory; '
+        'allowed is window None.'
+      )
     if tuple(self.value_range) != (0.0, 1.0):
       raise ValueError(
         f'zca {form!r}: {self.name} has value_range {self.value_range}; '

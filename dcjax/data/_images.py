@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dcjax.data import _dataset, _files, _specs
+from dcjax.data import _dataset, _files, _records, _specs
 
 if TYPE_CHECKING:
   from PIL import Image
@@ -34,13 +34,31 @@ def resize_and_crop(image: Image.Image, size: int) -> Image.Image:
   return image.crop((left, top, left + size, top + size))
 
 
-def resize_array(image: np.ndarray, size: int) -> np.ndarray:
-  """`resize_and_crop` of `[H, W, D]` uint8, D 1 or 3, to `[size, size, D]`."""
+def pixels_of(
+  image: Image.Image, size: int | None, grayscale: bool
+) -> np.ndarray:
+  """Returns `[H, W, D]` uint8 of a picture, D 3, or 1 for grayscale.
+
+  Args:
+    image: of any mode.
+    size: see `resize_and_crop`; None leaves the size.
+    grayscale: whether colours are averaged, before resizing.
+  """
+  image = image.convert('L' if grayscale else 'RGB')
+  image = image if size is None else resize_and_crop(image, size)
+  pixels = np.asarray(image)
+  return pixels[..., None] if grayscale else pixels
+
+
+def resize_array(
+  image: np.ndarray, size: int | None, grayscale: bool = False
+) -> np.ndarray:
+  """`pixels_of` an array `[H, W, D]` uint8; one channel stays one."""
   from PIL import Image
 
-  squeezed = image[..., 0] if image.shape[-1] == 1 else image
-  resized = np.asarray(resize_and_crop(Image.fromarray(squeezed), size))
-  return resized.reshape(size, size, image.shape[-1])
+  one = image.shape[-1] == 1
+  picture = Image.fromarray(image[..., 0] if one else image)
+  return pixels_of(picture, size, one or grayscale)
 
 
 def check_size(size: int | None) -> None:
@@ -92,6 +110,7 @@ def load_image_folder(
   grayscale: bool = False,
   test_fraction: float = 0.2,
   seed: int = 0,
+  window: int | None = None,
   name: str = 'image_folder',
 ) -> _dataset.Dataset:
   """Returns the images of one folder per class.
@@ -107,7 +126,9 @@ def load_image_folder(
     classes: class folders to use, in label order; all, sorted, by default.
     grayscale: one channel instead of three.
     test_fraction: held-out part where there is no test folder.
-    seed: of the held-out draw.
+    seed: of the held-out draw and of the windows.
+    window: training images of each class in memory at once, the others follow
+      in `Dataset.stream`; None: all. Test images are all in memory.
     name: of the data set.
 
   Raises:
@@ -116,25 +137,21 @@ def load_image_folder(
       differ and no `size`.
   """
   check_size(size)
+  _records.check_window(window)
   root = _files.require_folder(data_dir, name)
   train = root / 'train'
   split = train.is_dir() and bool(_files.subfolders(train))
   train = train if split else root
   classes = _files.choose_classes(train, classes)
-  images, labels = _read_classes(train, classes, size, grayscale)
   test = _test_folder(root, classes) if split else None
-  test_images, test_labels = (
-    _read_classes(test, classes, size, grayscale) if test else (None, None)
-  )
-  return _dataset.from_arrays(
-    images,
-    labels,
-    test_images,
-    test_labels,
-    name=name,
+  return _records.make_dataset(
+    _class_records(train, classes, size, grayscale),
+    _class_records(test, classes, size, grayscale) if test else None,
     class_names=classes,
-    test_fraction=test_fraction,
+    window=window,
     seed=seed,
+    test_fraction=test_fraction,
+    name=name,
   )
 
 
@@ -150,26 +167,20 @@ def _test_folder(
   return None
 
 
-def _read_classes(
+def _class_records(
   folder: pathlib.Path,
   classes: Sequence[str],
   size: int | None,
   grayscale: bool,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> _records.Records:
+  """Returns the files of all classes, class after class, sorted in each."""
   paths = [_files.files_of(folder / c, _SUFFIXES) for c in classes]
-  labels = np.repeat(np.arange(len(classes)), [len(p) for p in paths])
   flat = [path for of_class in paths for path in of_class]
-  first = _read_image(flat[0], size, grayscale)
-  images = np.empty((len(flat), *first.shape), np.uint8)
-  for i, path in enumerate(flat):
-    image = _read_image(path, size, grayscale)
-    if image.shape != first.shape:
-      raise ValueError(
-        f'{path} is {image.shape[0]}x{image.shape[1]} and {flat[0]} '
-        f'{first.shape[0]}x{first.shape[1]}; give size to make them equal.'
-      )
-    images[i] = image
-  return images, labels
+  return _records.Records(
+    np.repeat(np.arange(len(classes)), [len(p) for p in paths]),
+    lambda i: _read_image(flat[i], size, grayscale),
+    lambda i: str(flat[i]),
+  )
 
 
 def _read_image(
@@ -178,7 +189,4 @@ def _read_image(
   from PIL import Image
 
   with _files.reading(path, 'image'), Image.open(path) as file:
-    image = file.convert('L' if grayscale else 'RGB')
-    image = image if size is None else resize_and_crop(image, size)
-    pixels = np.asarray(image)
-  return pixels[..., None] if grayscale else pixels
+    return pixels_of(file, size, grayscale)

@@ -7,14 +7,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dcjax.base import Array, Batch, Key
+from dcjax.base import Array, Batch, Key, PyTree
 
 
 class DeviceData(NamedTuple):
   """A labelled set on the device, grouped by class.
 
   Attributes:
-    images: `[M, H, W, D]`, uint8 or float32, class after class.
+    images: `[M, H, W, D]`, uint8 or float32, class after class; on several
+      devices `[C', L, H, W, D]`, every class padded to the longest and more
+      empty classes than there are (see `dcjax.sharding`).
     labels: `[M]` int32, ascending.
     starts: `[C]` index of each class's first image.
     counts: `[C]` images of each class.
@@ -52,7 +54,50 @@ def to_device(
 
 def fetch(data: DeviceData, indices: Array) -> Array:
   """Returns images `[..., H, W, D]` float32 at `indices [...]`, scaled."""
-  return data.images[indices].astype(jnp.float32) / data.scale
+  if data.images.ndim == 5:
+    c = data.labels[indices]
+    images = data.images[c, indices - data.starts[c]]
+  else:
+    images = data.images[indices]
+  return images.astype(jnp.float32) / data.scale
+
+
+class Drawn(NamedTuple):
+  """A batch of every class that is drawn, but not gathered yet.
+
+  On several devices each gathers the images of its own classes only.
+
+  Attributes:
+    images: `[C, L, H, W, D]`, all images of each class.
+    positions: `[C, N]` within each class.
+    labels: `[C, N, K]` one-hot.
+    weights: `[C, N]` or None.
+    scale: `[C]`, the same number for every class.
+  """
+
+  images: Array
+  positions: Array
+  labels: Array
+  weights: Array | None
+  scale: Array
+
+  def batch(self) -> Batch:
+    """Gathers the images `[C, N, H, W, D]`, float32 and scaled."""
+    num_classes = self.positions.shape[0]
+    images = jax.vmap(lambda of_class, at: of_class[at])(
+      self.images[:num_classes], self.positions
+    )
+    images = images.astype(jnp.float32) / self.scale[:, None, None, None, None]
+    return Batch(images, self.labels, self.weights)
+
+
+def gathered(tree: PyTree) -> PyTree:
+  """Replaces every `Drawn` in a pytree by its batch."""
+  return jax.tree.map(
+    lambda leaf: leaf.batch() if isinstance(leaf, Drawn) else leaf,
+    tree,
+    is_leaf=lambda leaf: isinstance(leaf, Drawn),
+  )
 
 
 class ShuffleState(NamedTuple):
@@ -133,8 +178,8 @@ def shuffler(
 
 def class_batch(
   data: DeviceData, positions: Array, weights: Array | None, num_classes: int
-) -> Batch:
-  """Gathers a batch of every class.
+) -> Batch | Drawn:
+  """Gathers a batch of every class; on several devices, `match` will do it.
 
   Args:
     data: the set.
@@ -145,11 +190,14 @@ def class_batch(
   Returns:
     Images `[C, N, H, W, D]`, one-hot labels `[C, N, K]`.
   """
-  images = fetch(data, data.starts[:, None] + positions)
-  labels = jnp.eye(num_classes)[:, None, :]
-  return Batch(
-    images, jnp.broadcast_to(labels, (*positions.shape, num_classes)), weights
+  labels = jnp.broadcast_to(
+    jnp.eye(num_classes)[:, None, :], (*positions.shape, num_classes)
   )
+  if data.images.ndim == 5:
+    scale = jnp.broadcast_to(data.scale, positions.shape[:1])
+    return Drawn(data.images, positions, labels, weights, scale)
+  images = fetch(data, data.starts[:, None] + positions)
+  return Batch(images, labels, weights)
 
 
 def mixed_batch(

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import inspect
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,12 @@ from dcjax.data import (
 Loader = Callable[..., _dataset.Dataset]
 
 _TFDS_PREFIX = 'tfds:'
+IMAGENETS = {
+  'imagenet10': _specs.IMAGENET_10,
+  'imagenet100': _specs.IMAGENET_100,
+}
+_IMAGENET_FILES = 'the ImageNet folders train/<synset> and val/<synset>'
+IMAGENET_TFDS = 'imagenet2012'
 _NPZ_KEYS = {
   'images': ('images', 'x_train'),
   'labels': ('labels', 'y_train'),
@@ -52,14 +58,19 @@ def load(
   - cifar10, cifar100, fashion_mnist, mnist, svhn, usps: `data_dir` or its
     subfolder of that name holds the published files (idx raw or gzip; CIFAR
     unpacked or as the published archive).
-  - imagenet10, imagenet100: ImageNet's root, with `train/<synset>` and
-    `val/<synset>`; options `size` (224) and `grayscale`.
+  - imagenet10, imagenet100: `data_dir` or its subfolder `imagenet` holds
+    `train/<synset>` and `val/<synset>`, for which TFDS's `imagenet2012` can
+    stand in; options `size` (224), `grayscale`, `window`, `seed`.
   - image_folder: as `load_image_folder`; options `size`, `classes`,
-    `grayscale`, `test_fraction`, `seed`.
+    `grayscale`, `test_fraction`, `seed`, `window`.
   - wav_folder, or speech: as `load_wav_folder`; options `classes`, `pad`.
   - npz: the file, as `load_npz`; options `test_fraction`, `seed`.
-  - tfds:NAME: TFDS's data_dir, as `load_tfds`; options `size`, `image_key`,
-    `label_key`, `train_split`, `test_split`, `test_fraction`, `seed`.
+  - tfds:NAME: TFDS's data_dir, as `load_tfds`; options `size`, `classes`,
+    `grayscale`, `image_key`, `label_key`, `train_split`, `test_split`,
+    `test_fraction`, `seed`, `window`.
+
+  Sets with the option `window` need not fit into memory: only that many
+  training images of each class are held, see `Dataset.stream`.
 
   Where the published files are missing, the set of that name is read from a
   prepared TFDS folder in `data_dir` (or TFDS's default folder).
@@ -104,8 +115,7 @@ def list_sources() -> dict[str, str]:
     'digits': 'nothing: 1,797 digits of 8x8 in scikit-learn',
     **published,
     'image_folder': 'a folder of images per class, with or without train/test',
-    'imagenet10': 'the ImageNet folder with train/<synset> and val/<synset>',
-    'imagenet100': 'the ImageNet folder with train/<synset> and val/<synset>',
+    **dict.fromkeys(IMAGENETS, _IMAGENET_FILES),
     'npz': 'an .npz file with images, labels and perhaps test_images, ...',
     'speech': 'mini_speech_commands, unpacked',
     'tfds:NAME': 'a TFDS set prepared as array_record',
@@ -190,7 +200,9 @@ def _load_published(
       raise FileNotFoundError('data_dir is None, so no folder was searched')
     arrays = published.read(data_dir)
   except FileNotFoundError as error:
-    return _load_from_tfds(name, published, data_dir, error)
+    return _load_from_tfds(
+      name, published.files, published.tfds_name, data_dir, error
+    )
   return _dataset.from_arrays(
     *arrays,
     name=name,
@@ -201,20 +213,25 @@ def _load_published(
 
 def _load_from_tfds(
   name: str,
-  published: _raw.PublishedSet,
+  files: str,
+  tfds_name: str | None,
   data_dir: pathlib.Path | None,
   missing: FileNotFoundError,
+  **options: Any,
 ) -> _dataset.Dataset:
   """Returns the set as TFDS prepared it, or raises an error of both ways."""
-  advice = f'{name}: {missing}. Put into data_dir {published.files}'
-  if published.tfds_name is None:
+  advice = f'{name}: {missing}. Put into data_dir {files}'
+  if tfds_name is None:
     raise FileNotFoundError(f'{advice}.') from missing
   try:
-    dataset = _tfds.load_tfds(published.tfds_name, data_dir)
-  except (_tfds.NotPreparedError, ImportError):
+    dataset = _tfds.load_tfds(tfds_name, data_dir, **options)
+  except (_tfds.NotPreparedError, ImportError) as error:
+    # Where TFDS is there, what is missing is another library.
+    if isinstance(error, ImportError) and _tfds.installed():
+      raise
     command = _tfds.prepare_command(name, data_dir)
     raise FileNotFoundError(
-      f'{advice}; or prepare the TFDS set {published.tfds_name} once: '
+      f'{advice}; or prepare the TFDS set {tfds_name} once: '
       f"pip install 'dcjax[prepare]', then {command}."
     ) from missing
   return dataclasses.replace(dataset, name=name)
@@ -226,15 +243,43 @@ def _load_imagenet(
   *,
   size: int = 224,
   grayscale: bool = False,
+  seed: int = 0,
+  window: int | None = None,
 ) -> _dataset.Dataset:
-  classes = {
-    'imagenet10': _specs.IMAGENET_10,
-    'imagenet100': _specs.IMAGENET_100,
-  }[name]
-  dataset = _images.load_image_folder(
-    data_dir, size=size, classes=classes, grayscale=grayscale, name=name
+  options = dict(
+    size=size,
+    grayscale=grayscale,
+    classes=IMAGENETS[name],
+    seed=seed,
+    window=window,
   )
+  try:
+    root = _imagenet_root(data_dir, IMAGENETS[name])
+  except FileNotFoundError as error:
+    dataset = _load_from_tfds(
+      name, _IMAGENET_FILES, IMAGENET_TFDS, data_dir, error, **options
+    )
+  else:
+    dataset = _images.load_image_folder(root, name=name, **options)
   return _with_statistics(dataset, None if grayscale else 'imagenet')
+
+
+def _imagenet_root(
+  data_dir: pathlib.Path | None, classes: Sequence[str]
+) -> pathlib.Path:
+  """Returns the folder that holds `train`, with at least one of the classes.
+
+  Raises:
+    FileNotFoundError: there is none.
+  """
+  if data_dir is None:
+    raise FileNotFoundError('data_dir is None, so no folder was searched')
+  for root in (data_dir, data_dir / 'imagenet'):
+    if any((root / 'train' / c).is_dir() for c in classes):
+      return root
+  raise FileNotFoundError(
+    f'no folder train/{classes[0]} or the like in {data_dir}'
+  )
 
 
 def _load_digits(

@@ -9,7 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from dcjax.data import _dataset, _files, _images, _specs
+from dcjax.data import (
+  _dataset,
+  _files,
+  _images,
+  _records,
+  _specs,
+  _tfds_records,
+)
 
 _TEST_SPLITS = ('test', 'validation')
 # TFDS names whose published constants go by another name here.
@@ -36,20 +43,28 @@ def load_tfds(
   data_dir: _files.AnyPath | None,
   *,
   size: int | None = None,
+  classes: Sequence[str] | None = None,
+  grayscale: bool = False,
   image_key: str | None = None,
   label_key: str | None = None,
   train_split: str = 'train',
   test_split: str | None = None,
   test_fraction: float = 0.2,
   seed: int = 0,
+  window: int | None = None,
 ) -> _dataset.Dataset:
   """Returns a prepared TFDS image-classification set.
+
+  With `classes` or `window`, labels are read first and then only the images
+  that are wanted.
 
   Args:
     name: TFDS name, with `/config` and `:version` if wanted.
     data_dir: where it is prepared (array_record); None: TFDS's default.
     size: shorter side resized, centre cropped to `size` x `size`; None if all
       images have one shape.
+    classes: names of the classes to use, in label order; all by default.
+    grayscale: one channel instead of three.
     image_key: feature of the images; by default the only image feature, or
       the one that TFDS gives for supervised learning.
     label_key: as `image_key`, of the class labels.
@@ -57,37 +72,46 @@ def load_tfds(
     test_split: TFDS split; by default 'test', else 'validation', the first
       that exists and has labels, else `test_fraction` is held out.
     test_fraction: held-out part of every class.
-    seed: of the held-out draw.
+    seed: of the held-out draw and of the windows.
+    window: training images of each class in memory at once, the others follow
+      in `Dataset.stream`; None: all. Test images are all in memory.
 
   Raises:
     ImportError: tensorflow_datasets is missing.
     FileNotFoundError: not prepared; names the command that does it.
-    ValueError: unknown set, split or feature; images of differing shape and
-      no `size`; damaged records.
+    ValueError: unknown set, split, class or feature; images of differing shape
+      and no `size`; damaged records.
   """
   _images.check_size(size)
+  _records.check_window(window)
   builder = _builder(name, data_dir)
   keys = _feature_keys(builder, image_key, label_key)
   train = _source(builder, train_split, name, data_dir)
-  place = _place(builder, name)
-  images, labels = _read(train, keys, size, place)
-  test_images, test_labels = None, None
   test = _test_source(builder, test_split, name, data_dir, keys[1])
-  if test is not None:
-    test_images, test_labels = _read(test, keys, size, place)
   spec_name = _SPEC_NAMES.get(builder.name, builder.name)
+  names = _class_names(builder, keys[1], spec_name)
   stats = _specs.NORMALIZATIONS.get(spec_name, (None, None))
-  return _dataset.from_arrays(
-    images,
-    labels,
-    test_images,
-    test_labels,
+  fields = dict(
     name=name,
-    class_names=_class_names(builder, keys[1], spec_name),
-    mean=stats[0],
-    std=stats[1],
+    class_names=names,
+    mean=None if grayscale else stats[0],
+    std=None if grayscale else stats[1],
     test_fraction=test_fraction,
     seed=seed,
+  )
+  reader = _tfds_records.Reader(keys, size, grayscale, _place(builder, name))
+  if window is None and classes is None:
+    read = _tfds_records.read_all
+    tested = (None, None) if test is None else read(test, reader)
+    return _dataset.from_arrays(*read(train, reader), *tested, **fields)
+  chosen = _tfds_records.choose_classes(name, names, classes)
+  fields['class_names'] = chosen
+  select = _tfds_records.class_records
+  return _records.make_dataset(
+    select(train, reader, names, chosen),
+    None if test is None else select(test, reader, names, chosen),
+    window=window,
+    **fields,
   )
 
 
@@ -103,7 +127,7 @@ def prepare(name: str, data_dir: _files.AnyPath | None) -> str:
 
   Raises:
     ImportError: tensorflow_datasets or TensorFlow is missing.
-    ValueError: unknown set.
+    ValueError: unknown set, or one whose files must be fetched by hand first.
   """
   if importlib.util.find_spec('tensorflow') is None or not installed():
     raise ImportError(
@@ -111,7 +135,10 @@ def prepare(name: str, data_dir: _files.AnyPath | None) -> str:
       "pip install 'dcjax[prepare]'."
     )
   builder = _builder(name.removeprefix('tfds:'), data_dir, 'array_record')
-  builder.download_and_prepare()
+  try:
+    builder.download_and_prepare()
+  except AssertionError as error:  # TFDS says so where and which files.
+    raise ValueError(f'TFDS set {name!r}: {error}') from error
   return str(builder.data_path)
 
 
@@ -195,7 +222,9 @@ def _test_source(
     # Sets with secret test labels write -1.
     if not len(source):
       continue
-    if np.all(_record(source, 0, _place(builder, name))[label_key] >= 0):
+    if np.all(
+      _tfds_records.record(source, 0, _place(builder, name))[label_key] >= 0
+    ):
       return source
   return None
 
@@ -233,61 +262,8 @@ def _feature_keys(
   return tuple(found)
 
 
-def _read(
-  source: Sequence[dict],
-  keys: tuple[str, str],
-  size: int | None,
-  place: str,
-) -> tuple[np.ndarray, np.ndarray]:
-  image_key, label_key = keys
-  images, labels = None, np.empty(len(source), np.int64)
-  for i in range(len(source)):
-    example = _record(source, i, place)
-    image = np.asarray(example[image_key])
-    _check_label(label_key, example[label_key])
-    image = image[..., None] if image.ndim == 2 else image
-    image = image if size is None else _resized(image, size)
-    if images is None:
-      images = np.empty((len(source), *image.shape), image.dtype)
-    if image.shape != images.shape[1:]:
-      raise ValueError(
-        f'TFDS images have shapes {images.shape[1:]} and {image.shape}; give '
-        'size to make them equal.'
-      )
-    images[i], labels[i] = image, example[label_key]
-  if images is None:
-    raise ValueError('a TFDS split is empty; at least one image is needed.')
-  return images, labels
-
-
 def _place(builder: Any, name: str) -> str:
   return f'{builder.data_path} (TFDS set {name!r})'
-
-
-def _record(source: Sequence[dict], position: int, place: str) -> dict:
-  """Returns a record; one that cannot be decoded is said in one sentence."""
-  with _files.reading(place, 'array_record'):
-    return source[position]
-
-
-def _check_label(key: str, label: Any) -> None:
-  label = np.asarray(label)
-  if label.shape or not np.issubdtype(label.dtype, np.integer):
-    raise ValueError(
-      f'label_key {key!r} gives {label.dtype} {label.shape}; allowed is one '
-      'integer per image.'
-    )
-
-
-def _resized(image: np.ndarray, size: int) -> np.ndarray:
-  if (
-    image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] not in (1, 3)
-  ):
-    raise ValueError(
-      f'size: TFDS images are {image.dtype} {image.shape}; only uint8 images '
-      'of 1 or 3 channels are resized.'
-    )
-  return _images.resize_array(image, size)
 
 
 def _class_names(

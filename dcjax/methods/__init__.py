@@ -4,15 +4,57 @@ from dcjax.methods._cafe import cafe, cafe_learning_rate
 from dcjax.methods._dc import dc, dc_loops
 from dcjax.methods._dm import dm
 from dcjax.methods._idc import idc, learning_rate_multiplier
+from dcjax.methods._image_batches import (
+  cut_batch,
+  image_batches,
+  put_batch,
+)
 from dcjax.methods._label_distillation import label_distillation
+from dcjax.methods._rded import rded, shuffle_cells, stitch
+from dcjax.methods._statistics import (
+  EdcConfiguration,
+  cda,
+  curriculum,
+  edc,
+  edc_configuration,
+  gvbsm,
+  sre2l,
+)
+from dcjax.methods._synthesis import (
+  ObserverData,
+  ObserverState,
+  next_batch,
+  synthesis,
+  synthesise,
+  view,
+)
 
 __all__ = [
+  'EdcConfiguration',
+  'ObserverData',
+  'ObserverState',
   'cafe',
   'cafe_learning_rate',
+  'cda',
+  'curriculum',
+  'cut_batch',
   'dc',
   'dc_loops',
   'dm',
+  'edc',
+  'edc_configuration',
+  'gvbsm',
   'idc',
+  'image_batches',
   'label_distillation',
   'learning_rate_multiplier',
+  'next_batch',
+  'put_batch',
+  'rded',
+  'shuffle_cells',
+  'sre2l',
+  'stitch',
+  'synthesis',
+  'synthesise',
+  'view',
 ]

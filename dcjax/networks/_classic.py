@@ -8,12 +8,22 @@ import flax.linen as nn
 from dcjax.base import Array, Network, Outputs
 from dcjax.networks._adapters import from_linen
 from dcjax.networks._conv import resolve_form
+from dcjax.networks._large_classic import (
+  LargeAlexNet,
+  LargeVgg11,
+  last_alexnet_size,
+)
 from dcjax.networks._layers import Conv, activation, make_norm, pool
-from dcjax.networks._zoo_checks import check_last_size, check_options
-from dcjax.utils import check_at_least
+from dcjax.networks._zoo_checks import (
+  check_last_size,
+  check_options,
+  check_rate,
+)
+from dcjax.utils import check_at_least, check_choice
 
 # Channels of VGG-11 in multiples of the first; each stage ends in a pooling.
 _VGG11_STAGES = ((1,), (2,), (4, 4), (8, 8), (8, 8))
+_FORMS = ('dc', 'imagenet')
 _relu = activation('relu')
 
 
@@ -201,24 +211,47 @@ def alexnet(
   image_shape: tuple[int, int, int],
   num_classes: int,
   *,
+  form: str = 'dc',
   norm: str = 'none',
+  dropout: float = 0.0,
   conv_form: str = 'auto',
 ) -> Network:
-  """Returns the small AlexNet of DC; `norm='batch'` is its AlexNetBN.
+  """Returns the small AlexNet of DC, or torchvision's for ImageNet.
 
-  The first convolution pads by 4 if the images have one channel, else by 2.
-  `embedding` is the flattened last tap; the taps are the 3 pooled maps.
+  Form `'dc'`: the first convolution pads by 4 if the images have one channel,
+  else by 2. `embedding` is the flattened last tap; the taps are the 3 pooled
+  maps. `norm='batch'` makes its AlexNetBN.
+
+  Form `'imagenet'`: conv11x11 with stride 4, overlapping max pooling, average
+  pooling to 6x6 (the last tap), two hidden layers of 4096 units, the second
+  being `embedding`; 61,100,840 parameters for 1000 classes. It has no norm.
 
   Args:
-    image_shape: `(H, W, D)`, at least 8x8 (4x4 with one channel).
+    image_shape: `(H, W, D)`, at least 8x8 (4x4 with one channel), or 63x63.
     num_classes: `K`.
+    form: `'dc'` or `'imagenet'`.
     norm: `'instance'`, `'batch'`, `'layer'`, `'group'` or `'none'`, after each
       convolution.
+    dropout: rate before the hidden layers of `'imagenet'`, in [0, 1).
+      torchvision trains with 0.5; the default is 0 because observers are
+      frozen.
     conv_form: see `convolve`.
 
   Raises:
-    ValueError: if an option is unknown or the images are too small.
+    ValueError: if an option is unknown, one that the form does not have, or
+      the images are too small.
   """
+  check_choice('form', form, _FORMS)
+  _check_dropout(form, dropout)
+  if form == 'imagenet':
+    check_choice("norm of form 'imagenet'", norm, ('none',))
+    resolve_form(conv_form)
+    last = last_alexnet_size(min(image_shape[:2]))
+    check_last_size('alexnet', image_shape, last)
+    large = LargeAlexNet(num_classes, dropout, conv_form)
+    return from_linen(
+      large, image_shape, init='torch', name='alexnet', dropout=dropout > 0
+    )
   check_options(norm, (128, 192, 256), conv_form)
   border = 4 if image_shape[2] == 1 else 0
   last = (min(image_shape[:2]) + border) // 4
@@ -231,29 +264,65 @@ def vgg11(
   image_shape: tuple[int, int, int],
   num_classes: int,
   *,
+  form: str = 'dc',
   width: int = 64,
   norm: str = 'instance',
+  dropout: float = 0.0,
   conv_form: str = 'auto',
 ) -> Network:
-  """Returns the VGG-11 of DC; `norm='batch'` is its VGG11BN.
+  """Returns the VGG-11 of DC, or torchvision's for ImageNet.
 
-  The first convolution pads by 3 if the images have one channel, else by 1.
-  `embedding` is the flattened last tap; the taps are the 5 stages, pooled.
+  Form `'dc'`: the first convolution pads by 3 if the images have one channel,
+  else by 1. `embedding` is the flattened last tap; the taps are the 5 stages,
+  pooled. `norm='batch'` makes its VGG11BN.
+
+  Form `'imagenet'`: average pooling to 7x7 (the last tap) and two hidden layers
+  of 4096 units, the second being `embedding`. With `norm='batch'` it is
+  torchvision's VGG-11-BN: 132,868,840 parameters for 1000 classes. Its kernels
+  start as He's, fan-out, the rest as PyTorch's layers.
 
   Args:
-    image_shape: `(H, W, D)`, at least 32x32 (28x28 with one channel).
+    image_shape: `(H, W, D)`, at least 32x32 (28x28 with one channel and form
+      `'dc'`).
     num_classes: `K`.
+    form: `'dc'` or `'imagenet'`.
     width: channels of the first stage; the later ones have 2, 4, 8, 8 times
       as many.
     norm: `'instance'`, `'batch'`, `'layer'`, `'group'` or `'none'`.
+    dropout: rate after the hidden layers of `'imagenet'`, in [0, 1).
+      torchvision trains with 0.5; the default is 0 because observers are
+      frozen.
     conv_form: see `convolve`.
 
   Raises:
-    ValueError: if an option is unknown or the images are too small.
+    ValueError: if an option is unknown, one that the form does not have, or
+      the images are too small.
   """
+  check_choice('form', form, _FORMS)
+  _check_dropout(form, dropout)
   check_options(norm, (width,), conv_form)
+  if form == 'imagenet':
+    return _large_vgg11(
+      image_shape, num_classes, width, norm, dropout, conv_form
+    )
   border = 4 if image_shape[2] == 1 else 0
   last = (min(image_shape[:2]) + border) // 16
   check_last_size('vgg11', image_shape, last if last > 1 else 0, norm)
   module = Vgg11(num_classes, width, norm, conv_form)
   return from_linen(module, image_shape, init='torch', name='vgg11')
+
+
+def _large_vgg11(image_shape, num_classes, width, norm, dropout, conv_form):
+  last = min(image_shape[:2]) // 16
+  check_last_size('vgg11', image_shape, last if last > 1 else 0, norm)
+  stages = tuple(tuple(m * width for m in stage) for stage in _VGG11_STAGES)
+  module = LargeVgg11(num_classes, stages, norm, dropout, conv_form)
+  return from_linen(
+    module, image_shape, init='he_fan_out', name='vgg11', dropout=dropout > 0
+  )
+
+
+def _check_dropout(form, dropout):
+  check_rate('dropout', dropout)
+  if dropout and form == 'dc':
+    raise ValueError(f"dropout {dropout!r}: form 'dc' has none; leave it 0")

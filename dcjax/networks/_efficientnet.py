@@ -6,8 +6,14 @@ import jax.numpy as jnp
 
 from dcjax.base import Array, Network, Outputs, Variables
 from dcjax.networks._adapters import from_linen
+from dcjax.networks._depthwise import DepthwiseConv
 from dcjax.networks._layers import Conv, make_norm
-from dcjax.networks._zoo_checks import check_last_size, check_options
+from dcjax.networks._zoo_checks import (
+  check_last_size,
+  check_options,
+  check_rate,
+)
+from dcjax.utils import check_choice
 
 # (blocks, kernel size, stride of the first, expansion, channels) of the stages
 _STAGES = (
@@ -24,6 +30,7 @@ _STEM_WIDTH = 32
 _HEAD_WIDTH = 1280
 _SQUEEZE = 4
 _REDUCTIONS = 5
+_FORMS = ('tensorflow', 'torchvision')
 # Drop masks use one generator everywhere, so that a saved key means the same.
 _GENERATOR = 'threefry2x32'
 
@@ -37,6 +44,7 @@ class InvertedBottleneck(nn.Module):
   expansion: int
   norm: str
   conv_form: str
+  form: str = 'tensorflow'
 
   @nn.compact
   def __call__(
@@ -54,23 +62,24 @@ class InvertedBottleneck(nn.Module):
     y = x
     if self.expansion > 1:
       y = _pointwise(inner, self.conv_form, 'expand_conv')(y)
-      y = jax.nn.silu(_norm(self.norm, 'expand_norm', train)(y))
-    y = nn.Conv(
-      inner,
-      (self.size, self.size),
+      y = jax.nn.silu(self._norm('expand_norm', train)(y))
+    y = DepthwiseConv(
+      self.size,
       self.stride,
-      padding='SAME',
-      feature_group_count=inner,
-      use_bias=False,
+      'SAME' if self.form == 'tensorflow' else 'EVEN',
+      form=self.conv_form,
       name='depthwise_conv',
     )(y)
-    y = jax.nn.silu(_norm(self.norm, 'depthwise_norm', train)(y))
+    y = jax.nn.silu(self._norm('depthwise_norm', train)(y))
     y = self._excited(y, max(1, x.shape[-1] // _SQUEEZE))
     y = _pointwise(self.width, self.conv_form, 'project_conv')(y)
-    y = _norm(self.norm, 'project_norm', train)(y)
+    y = self._norm('project_norm', train)(y)
     if self.stride > 1 or x.shape[-1] != self.width:
       return y
     return x + drop(drop_key, y, drop_rate, (y.shape[0], 1, 1, 1))
+
+  def _norm(self, name, train):
+    return _norm(self.norm, self.form, name, train)
 
   def _excited(self, x, squeezed):
     """Weighs channels by what their means say."""
@@ -90,15 +99,21 @@ class EfficientNet(nn.Module):
   dropout: float = 0.2
   drop_connect: float = 0.2
   conv_form: str = 'auto'
+  form: str = 'tensorflow'
 
   @nn.compact
   def __call__(self, images: Array, train: bool = False) -> Outputs:
     """Returns logits, embedding and 8 taps of `images [B, H, W, D]`."""
     key = self._drop_key(train)
     x = nn.Conv(
-      _STEM_WIDTH, (3, 3), 2, padding='SAME', use_bias=False, name='stem_conv'
+      _STEM_WIDTH,
+      (3, 3),
+      2,
+      padding='SAME' if self.form == 'tensorflow' else 1,
+      use_bias=False,
+      name='stem_conv',
     )(images)
-    x = jax.nn.silu(_norm(self.norm, 'stem_norm', train)(x))
+    x = jax.nn.silu(_norm(self.norm, self.form, 'stem_norm', train)(x))
     taps = [x]
     index = 0
     for stage, (blocks, size, stride, expansion, width) in enumerate(_STAGES):
@@ -110,12 +125,13 @@ class EfficientNet(nn.Module):
           expansion,
           self.norm,
           self.conv_form,
+          self.form,
           name=f'stage{stage + 1}_block{block}',
         )(x, train, self.drop_connect * index / _NUM_BLOCKS, _fold(key, index))
         index += 1
       taps.append(x)
     x = _pointwise(_HEAD_WIDTH, self.conv_form, 'head_conv')(x)
-    x = jax.nn.silu(_norm(self.norm, 'head_norm', train)(x))
+    x = jax.nn.silu(_norm(self.norm, self.form, 'head_norm', train)(x))
     embedding = jnp.mean(x, axis=(1, 2))
     x = drop(_fold(key, index), embedding, self.dropout, embedding.shape)
     logits = nn.Dense(self.num_classes, name='classifier')(x)
@@ -155,8 +171,8 @@ def _fold(key, index):
   return None if key is None else jax.random.fold_in(key, index)
 
 
-def _norm(kind, name, train):
-  if kind != 'batch':
+def _norm(kind, form, name, train):
+  if kind != 'batch' or form == 'torchvision':
     return make_norm(kind, name, train)
   return nn.BatchNorm(
     use_running_average=not train,
@@ -175,6 +191,7 @@ def efficientnet_b0(
   image_shape: tuple[int, int, int],
   num_classes: int,
   *,
+  form: str = 'tensorflow',
   norm: str = 'batch',
   dropout: float = 0.2,
   drop_connect: float = 0.2,
@@ -182,7 +199,11 @@ def efficientnet_b0(
 ) -> Network:
   """Returns an EfficientNet-B0, Tan & Le (2019), PyTorch's initialisation.
 
-  BatchNorm has eps 1e-3 and keeps 0.99 of its running statistics a step.
+  Form `'tensorflow'` is the original that IDC evaluates: strides pad as
+  TensorFlow's `SAME`, BatchNorm has eps 1e-3 and keeps 0.99 of its running
+  statistics a step. Form `'torchvision'`, which torchvision's weights need,
+  pads both sides alike and has PyTorch's BatchNorm (eps 1e-5, 0.9). The
+  parameters are the same: 5,288,548 for 1000 classes.
 
   Randomness: `Network.apply` takes no key, so the state carries one, in
   `state['dropout']['key']` (`[2]` uint32, drawn by `init`). A training step
@@ -196,22 +217,25 @@ def efficientnet_b0(
   Args:
     image_shape: `(H, W, D)`; made for 224x224. Five halvings round up.
     num_classes: `K`.
+    form: `'tensorflow'` or `'torchvision'`.
     norm: `'instance'`, `'batch'`, `'layer'`, `'group'` or `'none'`.
     dropout: rate before the classifier, in [0, 1).
     drop_connect: rate of the last block's branch, in [0, 1); earlier blocks
       have proportionally lower ones.
-    conv_form: of the 1x1 convolutions; see `convolve`.
+    conv_form: of all convolutions but the first; see `convolve`.
 
   Raises:
     ValueError: if an option is unknown or a rate is outside [0, 1).
   """
+  check_choice('form', form, _FORMS)
   check_options(norm, (_STEM_WIDTH,), conv_form)
-  for field, rate in (('dropout', dropout), ('drop_connect', drop_connect)):
-    if not 0 <= rate < 1:
-      raise ValueError(f'{field} {rate!r}: must be in [0, 1)')
+  check_rate('dropout', dropout)
+  check_rate('drop_connect', drop_connect)
   last = -(-min(image_shape[:2]) // 2**_REDUCTIONS)
   check_last_size('efficientnet_b0', image_shape, last, norm)
-  module = EfficientNet(num_classes, norm, dropout, drop_connect, conv_form)
+  module = EfficientNet(
+    num_classes, norm, dropout, drop_connect, conv_form, form
+  )
   network = from_linen(
     module, image_shape, init='torch', name='efficientnet_b0'
   )

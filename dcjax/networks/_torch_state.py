@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -63,7 +63,8 @@ def from_torch_state(
     >>> variables = from_torch_state(network, stored, 'convnet')
   """
   arrays = _normalised(state_dict)
-  expected = dict(_shapes(network))
+  variables = jax.eval_shape(network.init, jax.random.key(0))
+  expected = {path: leaf.shape for path, leaf in paths(variables)}
   layers = list(dict.fromkeys(name.rpartition('/')[0] for name in arrays))
   path_of = _rule(names, arrays, layers)
   flattened = _flattened(arrays, feature_shape)
@@ -78,8 +79,8 @@ def from_torch_state(
         f'{names if isinstance(names, str) else "custom"}'
       )
     features = flattened[1] if flattened and name == flattened[0] else None
-    found[path] = _fitted(name, _transposed(array, features), expected[path])
-  return _assembled(network, found)
+    found[path] = _fitted(name, transposed(array, features), expected[path])
+  return assembled(network, variables, found)
 
 
 def _normalised(state_dict):
@@ -91,12 +92,11 @@ def _normalised(state_dict):
   return arrays
 
 
-def _shapes(network):
-  """Pairs of path and shape; a path starts with 'params' or 'batch_stats'."""
-  variables = jax.eval_shape(network.init, jax.random.key(0))
+def paths(variables: Variables) -> Iterator[tuple[tuple[str, ...], Any]]:
+  """Yields path and leaf; a path starts with 'params' or 'batch_stats'."""
   tree = {'params': variables.params, **variables.state}
   for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-    yield tuple(entry.key for entry in path), leaf.shape
+    yield tuple(entry.key for entry in path), leaf
 
 
 def _rule(names, arrays, layers) -> Callable[[str], str]:
@@ -181,7 +181,16 @@ def _flattened(arrays, feature_shape):
   return name, feature_shape
 
 
-def _transposed(array, feature_shape):
+def transposed(
+  array: np.ndarray, feature_shape: tuple[int, int, int] | None
+) -> np.ndarray:
+  """Turns an array of PyTorch into this package's order of axes.
+
+  Args:
+    array: kernel, linear weight, layer norm's affine, or a vector.
+    feature_shape: `(h, w, channels)` of the map that a linear weight sees
+      flattened, in the order channels, h, w there; None keeps its inputs.
+  """
   if array.ndim == 4:
     return array.transpose(2, 3, 1, 0)
   if array.ndim == 3:
@@ -204,9 +213,20 @@ def _fitted(name, array, shape):
   return jnp.asarray(array, jnp.float32)
 
 
-def _assembled(network: Network, found: Mapping[tuple, Any]) -> Variables:
-  variables = jax.eval_shape(network.init, jax.random.key(0))
-  tree = {'params': variables.params, **variables.state}
+def assembled(
+  network: Network, shapes: Variables, found: Mapping[tuple, Any]
+) -> Variables:
+  """Puts arrays into the places of a network's variables.
+
+  Args:
+    network: for messages.
+    shapes: what its `init` would return.
+    found: arrays by path; a path starts with `'params'` or `'batch_stats'`.
+
+  Raises:
+    ValueError: if arrays are missing; other state than statistics is 0.
+  """
+  tree = {'params': shapes.params, **shapes.state}
   missing = []
 
   def fill(path, leaf):

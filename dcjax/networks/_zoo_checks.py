@@ -49,3 +49,25 @@ def check_last_size(
     f'image_shape {h}x{w}: too small for {name}, whose last feature map would '
     f'be {max(last, 0)} wide; norm {norm!r} needs at least {least}'
   )
+
+
+def check_rate(field: str, rate: float) -> None:
+  """Raises a ValueError unless `rate` is a drop probability, in [0, 1)."""
+  if not 0 <= rate < 1:
+    raise ValueError(f'{field} {rate!r}: must be in [0, 1)')
+
+
+def resolve_size_form(form: str, image_shape: tuple[int, int, int]) -> str:
+  """Returns the form of a network that is meant for images of a size.
+
+  Args:
+    form: `'cifar'`, `'imagenet'`, or `'auto'`: `'cifar'` up to 64 pixels.
+    image_shape: `(H, W, D)`.
+
+  Raises:
+    ValueError: if the form is unknown.
+  """
+  check_choice('form', form, ('auto', 'cifar', 'imagenet'))
+  if form != 'auto':
+    return form
+  return 'cifar' if max(image_shape[:2]) <= 64 else 'imagenet'

@@ -28,27 +28,50 @@ from dcjax.objectives._gradient import (
   gradient_matching,
   network_gradient,
 )
+from dcjax.objectives._regularisation import densification, flatness
+from dcjax.objectives._statistics import (
+  RunningStatistics,
+  StatisticsTarget,
+  layer_distance,
+  start_running,
+  statistics_loss,
+  statistics_matching,
+)
+from dcjax.objectives._statistics_terms import (
+  StatisticsTerms,
+  statistics_terms,
+)
 from dcjax.utils import call_by_name
 
 __all__ = [
   'TENSORS',
+  'RunningStatistics',
+  'StatisticsTarget',
+  'StatisticsTerms',
   'build',
   'cafe_matching',
   'calibrating_scale',
   'cosine',
   'cross_entropy',
+  'densification',
   'discrimination_loss',
   'distribution_matching',
   'feature_matching',
+  'flatness',
   'gradient_distance',
   'gradient_matching',
   'l1',
   'l1_mean',
+  'layer_distance',
   'mean_feature',
   'network_gradient',
   'ridge',
   'ridge_classifier',
   'squared',
+  'start_running',
+  'statistics_loss',
+  'statistics_matching',
+  'statistics_terms',
   'unrolled_step',
   'whole_cosine',
   'whole_squared',

@@ -21,7 +21,16 @@ IDC_SETTINGS = {
   'cifar100': dict(distance='squared', learning_rate=5e-3, network_batches=32),
   'speech': dict(distance='l1', learning_rate=3e-3, network_batches=8),
   'wav_folder': dict(distance='l1', learning_rate=3e-3, network_batches=8),
+  'imagenet10': dict(
+    distance='l1', learning_rate=3e-3, network_batches=8, num_classes=10
+  ),
+  'imagenet100': dict(
+    distance='l1', learning_rate=1e-3, network_batches=4, num_classes=100
+  ),
 }
+
+# Arguments that are usual for ImageNet subsets, in place of others.
+IMAGENET_ARGUMENTS = dict(factor=3, network='resnetap10')
 
 # Network -> sizes of the short schedule, and option -> size of smoke runs.
 SHORT_SIZES = {
@@ -115,7 +124,8 @@ def network_config(
 def data_config(name: str) -> ml_collections.ConfigDict:
   """Returns the `data` section of a config.
 
-  `zca` is 'none', or the form of ZCA whitening (`dcjax.whitening.FORMS`).
+  `zca` is 'none', or the form of ZCA whitening (`dcjax.whitening.FORMS`);
+  `options.window` is how many images of each class are in memory at once.
   """
   # None leaves an option to the source; one it does not have is an error there.
   kinds = dict(
@@ -126,6 +136,7 @@ def data_config(name: str) -> ml_collections.ConfigDict:
     pad=str,
     test_fraction=float,
     seed=int,
+    window=int,
     image_key=str,
     label_key=str,
     train_split=str,
@@ -198,6 +209,7 @@ def matching_config(
     dict(
       method=method,
       seed=0,
+      precision='auto',
       ipc=ipc,
       data=data_config(name),
       network=network,
@@ -282,6 +294,10 @@ def smoke(config: ml_collections.ConfigDict) -> None:
   for field, value in (('batches', 1), ('epochs', 1), ('batch_size', 8)):
     if field in config.inner:
       config.inner[field] = value
+  if config.inner.get('early_epochs'):
+    config.inner.early_epochs = 1
+  if 'pool' in config.inner:
+    config.inner.pool = ''
   config.evaluation.epochs = 4
   config.evaluation.seeds = 2
   config.evaluation.at = (0.5,)

@@ -1,0 +1,77 @@
+"""How a protocol's words become an optimiser and what is tested."""
+
+import jax.numpy as jnp
+import optax
+
+from dcjax import optimizers
+from dcjax.base import Array, Variables
+from dcjax.protocols import Protocol
+from dcjax.training import TrainState
+from dcjax.utils import check_choice
+
+_SCHEDULES = {
+  'smoothing': optimizers.smoothing_schedule,
+  'ssrs': optimizers.ssrs_schedule,
+}
+
+
+def check_protocol(protocol: Protocol) -> None:
+  """Raises a ValueError unless a protocol's fields are known words."""
+  if not protocol.test_points or protocol.test_points[-1] != 1:
+    raise ValueError(
+      f'test_points {protocol.test_points}: must end with 1, the result'
+    )
+  check_choice('optimizer', protocol.optimizer, ('sgd', 'adamw'))
+  check_choice('schedule', protocol.schedule, ('drops', *_SCHEDULES))
+
+
+def optimizer_of(
+  protocol: Protocol, steps_per_epoch: int | Array
+) -> optax.GradientTransformation:
+  """Returns a protocol's optimiser, whose rate changes from epoch to epoch.
+
+  Args:
+    protocol: how a network is trained.
+    steps_per_epoch: may be traced.
+  """
+  drops = [int(d * protocol.epochs + 1e-9) for d in protocol.drops]
+  by_epoch = _rate(protocol, drops)
+
+  def rate(step):
+    return by_epoch(step // steps_per_epoch)
+
+  clear_at = drops[0] * steps_per_epoch if protocol.clear_momentum else None
+  if protocol.optimizer == 'adamw':
+    optimizer = optimizers.adamw(rate, weight_decay=protocol.weight_decay)
+  else:
+    optimizer = optimizers.sgd(
+      rate,
+      momentum=protocol.momentum,
+      weight_decay=protocol.weight_decay,
+      clear_at=clear_at,
+    )
+  if protocol.average_rate is None:
+    return optimizer
+  return optimizers.with_average(optimizer, protocol.average_rate)
+
+
+def _rate(protocol, drops):
+  """The learning rate by epoch."""
+  if protocol.schedule != 'drops':
+    return _SCHEDULES[protocol.schedule](
+      protocol.learning_rate, protocol.epochs, protocol.zeta
+    )
+
+  def rate(epoch):
+    passed = sum(jnp.where(epoch >= drop, 1, 0) for drop in drops)
+    return protocol.learning_rate * protocol.drop_factor**passed
+
+  return rate
+
+
+def tested_variables(protocol: Protocol, train_state: TrainState) -> Variables:
+  """What is tested: averaged parameters keep the live running statistics."""
+  if protocol.average_rate is None:
+    return train_state.variables
+  params = optimizers.averaged_params(train_state.opt_state)
+  return train_state.variables._replace(params=params)

@@ -1,0 +1,286 @@
+"""Labels stored beside the views they belong to (FKD)."""
+
+import json
+import pathlib
+import zipfile
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dcjax import augment
+from dcjax.artefact import replacing
+from dcjax.base import Array, Augment, Key, Network, PyTree, Variables
+from dcjax.data import _sampling as sampling
+from dcjax.labelling._ensemble import StudentLoss, ensemble_logits
+from dcjax.utils import check_at_least
+
+_FORMAT = 'dcjax stored labels'
+_MOST_PIXELS = 2**16
+
+
+class StoredLabels(NamedTuple):
+  """Views of a condensed set, step by step, and their logits.
+
+  Attributes:
+    images: `[T, B]` int32, which image of the set.
+    weights: `[T, B]` uint8, 0 marks padding of the last batch of an epoch.
+    boxes: `[T, B, 4]` uint16 pixels: first row, first column, rows, columns.
+    flips: `[T, B]` bool, whether the view is mirrored.
+    partners: `[T, B]` int32, the place in the batch that CutMix takes from.
+    cuts: `[T, 4]` uint16 pixels: first and last rows and columns of CutMix.
+    logits: `[T, B, K]` float16, the teachers' mean.
+  """
+
+  images: Array
+  weights: Array
+  boxes: Array
+  flips: Array
+  partners: Array
+  cuts: Array
+  logits: Array
+
+  @property
+  def batch_size(self) -> int:
+    """`B`: CutMix pairs belong to a batch, so students must use the same."""
+    return self.images.shape[1]
+
+  @property
+  def nbytes(self) -> int:
+    """Bytes of all arrays."""
+    return sum(np.asarray(array).nbytes for array in self)
+
+
+class LabelledBatch(NamedTuple):
+  """A `Batch` with the teachers' logits.
+
+  Attributes:
+    images: `[B, H, W, D]`, normalised and augmented.
+    labels: `[B, K]` of the images before mixing.
+    weights: `[B]`.
+    logits: `[B, K]`.
+  """
+
+  images: Array
+  labels: Array
+  weights: Array
+  logits: Array
+
+
+def store(
+  networks: Sequence[Network],
+  variables: Sequence[Variables],
+  images: Array,
+  key: Key,
+  *,
+  epochs: int,
+  batch_size: int,
+  normalise: Augment,
+  scale: tuple[float, float] = (0.5, 1.0),
+) -> StoredLabels:
+  """Draws the views of every epoch and stores the teachers' logits.
+
+  Each epoch is a new random order of the images. Every image is cropped and
+  mirrored on its own, then the batch is cut-mixed once with Beta(1, 1), always.
+  The labels are raw logits, without temperature (Shen & Xing, "A Fast Knowledge
+  Distillation Framework", ECCV 2022, as SRe2L and EDC use it).
+
+  Args:
+    networks: the teachers.
+    variables: of each network.
+    images: `[M, H, W, D]` in [0, 1].
+    key: decides every draw.
+    epochs: of the student's training.
+    batch_size: `B`, of the student's training; at most M are used.
+    normalise: applied to the images.
+    scale: smallest and largest share of the area that a crop keeps.
+
+  Returns:
+    `epochs * ceil(M / B)` steps, on the host.
+
+  Raises:
+    ValueError: if a number is below 1, or an image too large.
+  """
+  for name, value in (('epochs', epochs), ('batch_size', batch_size)):
+    check_at_least(name, value, 1)
+  count, height, width, _ = images.shape
+  if max(height, width) >= _MOST_PIXELS:
+    raise ValueError(
+      f'images of {height}x{width}: sides must be below {_MOST_PIXELS}'
+    )
+  walk = sampling.shuffler(count, batch_size, keep_last=True)
+  whole = jnp.asarray([count], jnp.int32)
+  steps = -(-count // min(batch_size, count))
+
+  @jax.jit
+  def epoch(variables, images, key):
+    def step(source, step_key):
+      source, positions, weights = walk.next(step_key, whole, source)
+      views = _draw_views(
+        step_key, positions[0], weights[0], (height, width), scale
+      )
+      seen = _make_views(views, images, normalise)
+      logits = ensemble_logits(networks, variables, seen)
+      return source, views._replace(logits=logits.astype(jnp.float16))
+
+    keys = jax.random.split(jax.random.fold_in(key, 1), steps)
+    return jax.lax.scan(step, walk.init(key, whole), keys)[1]
+
+  parts = [
+    jax.device_get(
+      epoch(tuple(variables), images, jax.random.fold_in(key, number))
+    )
+    for number in range(epochs)
+  ]
+  return StoredLabels(
+    *(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+  )
+
+
+def _draw_views(key, positions, weights, image_size, scale):
+  """The views of one step, without logits."""
+  box_key, flip_key, pair_key, share_key, centre_key = jax.random.split(key, 5)
+  count = positions.shape[0]
+  boxes = augment.draw_boxes(box_key, count, image_size, scale)
+  centre = jax.random.randint(centre_key, (2,), 0, jnp.array(image_size))
+  cut = augment.box_from(jax.random.uniform(share_key), centre, *image_size)
+  return StoredLabels(
+    positions,
+    weights.astype(jnp.uint8),
+    boxes.astype(jnp.uint16),
+    jax.random.bernoulli(flip_key, shape=(count,)),
+    augment.permute_valid(pair_key, count, weights),
+    cut.astype(jnp.uint16),
+    jnp.zeros((count, 0)),
+  )
+
+
+def _make_views(views, images, normalise):
+  """The images `[B, H, W, D]` of one step, as the teachers saw them."""
+  chosen = normalise(jax.random.key(0), images[views.images])
+  chosen = augment.crop_boxes(
+    chosen, views.boxes.astype(jnp.float32), images.shape[1:3]
+  )
+  chosen = augment.flip(chosen, jnp.where(views.flips, 0.0, 1.0))
+  nothing = jnp.zeros((chosen.shape[0], 1))
+  mixed, _ = augment.cutmix_apply(
+    chosen, nothing, views.partners, views.cuts.astype(jnp.int32)
+  )
+  return mixed
+
+
+def replay(
+  stored: StoredLabels,
+  images: Array,
+  labels: Array,
+  step: Array | int,
+  normalise: Augment,
+) -> LabelledBatch:
+  """Makes the batch of one step again.
+
+  Args:
+    stored: see `store`.
+    images: `[M, H, W, D]`, those that were labelled.
+    labels: `[M, K]` of the images.
+    step: may be traced; beyond the last step it starts again.
+    normalise: the one that was stored with.
+  """
+  step = step % stored.images.shape[0]
+  views = jax.tree.map(lambda array: jnp.asarray(array)[step], stored)
+  return LabelledBatch(
+    _make_views(views, images, normalise),
+    labels[views.images],
+    views.weights.astype(jnp.float32),
+    views.logits.astype(jnp.float32),
+  )
+
+
+def check_stored(
+  stored: StoredLabels, *, batch_size: int, num_images: int, num_classes: int
+) -> None:
+  """Raises a ValueError unless labels belong to a set and its training.
+
+  Args:
+    stored: see `store`.
+    batch_size: of the student's training.
+    num_images: M of the set.
+    num_classes: K of the set.
+  """
+  wanted = min(batch_size, num_images)
+  if stored.batch_size != wanted:
+    raise ValueError(
+      f'stored labels: made for batches of {stored.batch_size}; training has '
+      f'batches of {wanted}, and CutMix pairs belong to a batch'
+    )
+  named = 1 + int(np.max(stored.images))
+  if named != num_images:
+    raise ValueError(
+      f'stored labels: made for {named} images; the set has {num_images}'
+    )
+  if stored.logits.shape[-1] != num_classes:
+    raise ValueError(
+      f'stored labels: made for {stored.logits.shape[-1]} classes; the set has '
+      f'{num_classes}'
+    )
+
+
+def stored_source(
+  loss: StudentLoss, normalise: Augment
+) -> tuple[Callable[..., LabelledBatch], Callable[..., Array]]:
+  """Makes a student learn from stored labels.
+
+  Args:
+    loss: see `student_loss`.
+    normalise: the one that was stored with.
+
+  Returns:
+    `draw` and `loss` of `evaluation.evaluator`, whose set then holds the
+    `StoredLabels` as `teacher`.
+  """
+
+  def draw(stored, images, labels, step):
+    return replay(stored, images, labels, step, normalise)
+
+  def learn(stored: PyTree, logits, batch, labels):
+    del stored
+    return loss(logits, batch.logits, labels, batch.weights)
+
+  return draw, learn
+
+
+def save_labels(path: str | pathlib.Path, stored: StoredLabels) -> None:
+  """Writes stored labels into an `.npz` file, whole or not at all.
+
+  NumPy alone opens it: the arrays are those of `StoredLabels`, uncompressed.
+
+  Args:
+    path: of the file.
+    stored: see `store`.
+  """
+  header = {'format': _FORMAT, 'batch_size': stored.batch_size}
+  arrays = {n: np.asarray(a) for n, a in stored._asdict().items()}
+  with replacing(path) as file:
+    np.savez(file, header=np.array(json.dumps(header)), **arrays)
+
+
+def load_labels(path: str | pathlib.Path) -> StoredLabels:
+  """Reads what `save_labels` wrote.
+
+  Args:
+    path: of the file.
+
+  Raises:
+    FileNotFoundError: if there is no such file.
+    ValueError: if it holds no stored labels, or not all of them.
+  """
+  try:
+    with np.load(path, allow_pickle=False) as file:
+      header = json.loads(str(file['header']))
+      stored = StoredLabels(*(file[name] for name in StoredLabels._fields))
+  except (KeyError, ValueError, zipfile.BadZipFile, EOFError) as error:
+    raise ValueError(f'{path}: holds no stored labels ({error})') from error
+  if header.get('format') != _FORMAT:
+    raise ValueError(f'{path}: format must be {_FORMAT!r}')
+  return stored

@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Runs one command on all GPUs of a host; again, it resumes.
+#
+#   experiments/launch/gpu_host.sh WORKDIR CONFIG [FLAGS...]
+#
+# One process drives all GPUs it sees, so nothing needs to be told. Under SLURM
+# with one task per GPU (srun experiments/launch/gpu_host.sh ...) the processes
+# find each other.
+#
+# WORKDIR  the run's folder, on a file system that all tasks see.
+# CONFIG   such as idc.py:imagenet10,ipc=10
+set -euo pipefail
+
+if [ $# -lt 2 ]; then
+  sed -n '2,12p' "$0" >&2
+  exit 2
+fi
+workdir=$1 config=$2
+shift 2
+cd "$(dirname "$0")/../.."
+python=${DCJAX_PYTHON:-python}
+processes=()
+if [ "${SLURM_NTASKS:-1}" -gt 1 ]; then
+  processes=(--distributed)
+fi
+# Half of the memory by default would waste the rest.
+export XLA_PYTHON_CLIENT_MEM_FRACTION=${XLA_PYTHON_CLIENT_MEM_FRACTION:-0.9}
+exec "$python" experiments/run.py "${processes[@]}" \
+  --config="experiments/configs/$config" --workdir="$workdir" "$@"

@@ -1,0 +1,275 @@
+"""Soft labels: online, stored and per image, and students that learn them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import tiny
+
+from dcjax import augment, evaluation, labelling, training
+from dcjax.base import Batch, Variables
+
+_NORMALISE = augment.normalise(0.4, 0.5)
+_NETWORKS = (tiny.LINEAR, tiny.LINEAR)
+_MSE = labelling.student_loss('mse')
+
+
+@pytest.fixture(scope='module')
+def teachers():
+  keys = jax.random.split(jax.random.key(5))
+  return tuple(tiny.LINEAR.init(key) for key in keys)
+
+
+@pytest.fixture(scope='module')
+def condensed():
+  images, labels = tiny.images_and_labels((4, 3, 3))
+  return jnp.asarray(images), jnp.eye(3)[labels]
+
+
+@pytest.fixture(scope='module')
+def stored(teachers, condensed):
+  return labelling.store(
+    _NETWORKS,
+    teachers,
+    condensed[0],
+    tiny.KEY,
+    epochs=2,
+    batch_size=4,
+    normalise=_NORMALISE,
+  )
+
+
+def _logits(teachers, images):
+  flat = np.asarray(images).reshape(len(images), -1)
+  answers = [
+    flat @ np.asarray(v.params['weight']) + np.asarray(v.params['bias'])
+    for v in teachers
+  ]
+  return np.mean(answers, axis=0)
+
+
+def test_labels_of_images_are_the_ensembles(teachers):
+  images = tiny.stored(2)
+  labels = labelling.soft_labels(
+    _NETWORKS,
+    teachers,
+    images,
+    normalise=_NORMALISE,
+    temperature=2.0,
+    batch_size=4,
+  )
+  flat = (np.asarray(images).reshape(6, *tiny.SHAPE) - 0.4) / 0.5
+  expected = jax.nn.softmax(_logits(teachers, flat) / 2)
+  np.testing.assert_allclose(labels.reshape(6, 3), expected, rtol=1e-4)
+  assert labelling.teacher_bytes(teachers) == 2 * 4 * (16 * 3 + 3)
+  with pytest.raises(ValueError, match='temperature 0: must be positive'):
+    labelling.soft_labels(
+      _NETWORKS, teachers, images, normalise=_NORMALISE, temperature=0
+    )
+  with pytest.raises(ValueError, match='2 networks and 1 weights'):
+    labelling.ensemble_logits(_NETWORKS, teachers[:1], images[0])
+
+
+def test_student_losses_equal_numpy():
+  rng = np.random.default_rng(0)
+  student, teacher = rng.normal(size=(2, 4, 3)).astype(np.float32)
+  labels, weights = np.eye(3)[[0, 1, 2, 0]], np.array([1.0, 1, 0, 1])
+  own = np.asarray(jax.nn.log_softmax(student))
+  hard = -np.sum(own * labels, -1) @ weights / 3
+  squares = np.mean((student - teacher) ** 2, -1)
+  loss = labelling.student_loss('mse', hard_weight=0.1)
+  np.testing.assert_allclose(
+    loss(student, teacher, labels, weights),
+    squares @ weights / 3 + 0.1 * hard,
+    rtol=1e-5,
+  )
+  soft = labelling.student_loss('kl', hard_weight=0, temperature=20.0)
+  wanted = np.asarray(jax.nn.log_softmax(teacher / 20))
+  given = np.asarray(jax.nn.log_softmax(student / 20))
+  expected = np.mean(np.sum(np.exp(wanted) * (wanted - given), -1))
+  np.testing.assert_allclose(
+    soft(student, teacher, labels), expected, rtol=1e-2
+  )
+  with pytest.raises(ValueError, match="loss 'l1': must be one of"):
+    labelling.student_loss('l1')
+  with pytest.raises(ValueError, match='hard_weight -1'):
+    labelling.student_loss(hard_weight=-1)
+
+
+def test_stored_labels_are_those_of_the_views_they_make(
+  teachers, condensed, stored, tmp_path
+):
+  images, labels = condensed
+  labelling.save_labels(tmp_path / 'labels.npz', stored)
+  loaded = labelling.load_labels(tmp_path / 'labels.npz')
+  tiny.assert_trees_equal(loaded, stored)
+  assert loaded.logits.dtype == np.float16
+  assert loaded.logits.shape == (6, 4, 3)
+  replay = jax.jit(
+    lambda step: labelling.replay(loaded, images, labels, step, _NORMALISE)
+  )
+  views = [replay(step) for step in range(6)]
+  for view in views:
+    np.testing.assert_allclose(
+      view.logits, _logits(teachers, view.images), rtol=2e-3, atol=2e-3
+    )
+  # Every epoch shows every image once, in an order and a view of its own.
+  for epoch in (0, 3):
+    shown = np.asarray(loaded.images[epoch : epoch + 3])
+    counted = shown[np.asarray(loaded.weights[epoch : epoch + 3]) == 1]
+    assert sorted(counted) == list(range(10))
+  assert not np.array_equal(loaded.boxes[:3], loaded.boxes[3:])
+  assert (loaded.partners != np.arange(4)).any()
+  assert loaded.flips.any()
+  assert not loaded.flips.all()
+  per_image = 4 + 1 + 8 + 1 + 4 + 2 * 3
+  assert loaded.nbytes == 6 * (4 * per_image + 8)
+  np.testing.assert_array_equal(replay(7).images, views[1].images)
+
+
+def test_labels_of_other_training_are_errors(stored, tmp_path):
+  fits = {'batch_size': 4, 'num_images': 10, 'num_classes': 3}
+  labelling.check_stored(stored, **fits)
+  for field, message in (
+    ('batch_size', 'made for batches of 4; training has batches of 5'),
+    ('num_images', 'made for 10 images; the set has 11'),
+    ('num_classes', 'made for 3 classes; the set has 4'),
+  ):
+    with pytest.raises(ValueError, match=message):
+      labelling.check_stored(stored, **{**fits, field: fits[field] + 1})
+  with pytest.raises(FileNotFoundError):
+    labelling.load_labels(tmp_path / 'absent.npz')
+  np.savez(tmp_path / 'other.npz', header=np.array('{}'))
+  with pytest.raises(ValueError, match='holds no stored labels'):
+    labelling.load_labels(tmp_path / 'other.npz')
+  (tmp_path / 'broken.npz').write_bytes(b'no zip file')
+  with pytest.raises(ValueError, match='holds no stored labels'):
+    labelling.load_labels(tmp_path / 'broken.npz')
+
+
+def test_storing_checks_its_numbers(teachers, condensed):
+  with pytest.raises(ValueError, match='batch_size 0'):
+    labelling.store(
+      _NETWORKS,
+      teachers,
+      condensed[0],
+      tiny.KEY,
+      epochs=1,
+      batch_size=0,
+      normalise=_NORMALISE,
+    )
+
+
+def _good_teacher():
+  """Tells the classes of `tiny.images_and_labels` apart by their rows."""
+  weight = np.repeat(np.eye(4)[:, None], 4, 1).reshape(16, 4)[:, :3]
+  params = {'bias': jnp.zeros(3), 'weight': jnp.asarray(weight, jnp.float32)}
+  return Variables(params, {})
+
+
+def _protocol(**changes):
+  return evaluation.Protocol(
+    epochs=60,
+    batch_size=4,
+    learning_rate=0.05,
+    optimizer='adamw',
+    schedule='smoothing',
+    zeta=2.0,
+    test_points=(1.0,),
+  )._replace(**changes)
+
+
+def _evaluate(data, protocol, **options):
+  evaluator = evaluation.evaluator(
+    tiny.LINEAR,
+    *tiny.images_and_labels((9, 8, 7), seed=9),
+    protocol=protocol,
+    normalise=_NORMALISE,
+    **options,
+  )
+  return evaluation.evaluate(evaluator, data, tiny.KEY, protocol=protocol)
+
+
+def test_a_student_learns_from_teachers_alone(condensed):
+  images, labels = condensed
+  # Labels that say nothing: what the student knows it has from the teacher.
+  data = evaluation.training_set(images, jnp.ones_like(labels) / 3, 3)
+  data = data._replace(teacher=(_good_teacher(),))
+  loss = labelling.online(
+    (tiny.LINEAR,), labelling.student_loss('mse', hard_weight=0)
+  )
+  result = _evaluate(
+    data,
+    _protocol(average_rate=0.9),
+    augment=_NORMALISE,
+    mix=lambda key, images, labels, weights: augment.cutmix(
+      key, images, labels, probability=1.0, weights=weights
+    ),
+    loss=loss,
+  )
+  assert result.last[0] > 0.9
+
+
+def test_a_student_learns_from_stored_labels(condensed):
+  images, labels = condensed
+  teacher = (_good_teacher(),)
+  stored = labelling.store(
+    (tiny.LINEAR,),
+    teacher,
+    images,
+    tiny.KEY,
+    epochs=60,
+    batch_size=4,
+    normalise=_NORMALISE,
+  )
+  data = evaluation.training_set(images, jnp.ones_like(labels) / 3, 3)
+  data = data._replace(teacher=jax.tree.map(jnp.asarray, stored))
+  draw, loss = labelling.stored_source(
+    labelling.student_loss('mse', hard_weight=0), _NORMALISE
+  )
+  assert _evaluate(data, _protocol(), loss=loss, draw=draw).last[0] > 0.9
+  with pytest.raises(ValueError, match='augment and mix must be None'):
+    _evaluate(data, _protocol(), loss=loss, draw=draw, augment=_NORMALISE)
+
+
+def test_averaged_weights_are_what_is_tested(condensed):
+  images, labels = condensed
+  data = evaluation.training_set(images, labels, 3)
+  live = _evaluate(data, _protocol(), augment=_NORMALISE).last[0]
+  # Nearly the first weights, which have learnt nothing.
+  first = _evaluate(
+    data, _protocol(average_rate=0.999999), augment=_NORMALISE
+  ).last[0]
+  assert first < 0.8 < live
+
+
+def test_a_loss_sees_the_batch_as_the_network_does_and_the_own_labels():
+  seen = {}
+
+  def loss(logits, batch, labels):
+    seen.update(images=batch.images, mixed=batch.labels, own=labels)
+    return jnp.mean(logits)
+
+  state = training.start(tiny.LINEAR, optax.sgd(0.1), tiny.KEY)
+  with jax.disable_jit():
+    training.train_step(
+      tiny.LINEAR,
+      optax.sgd(0.1),
+      state,
+      Batch(jnp.ones((2, *tiny.SHAPE)), jnp.eye(3)[:2]),
+      tiny.KEY,
+      augment=lambda key, images: images + 1,
+      mix=lambda key, images, labels, weights: (images * 3, labels * 0),
+      loss=loss,
+    )
+  np.testing.assert_array_equal(seen['own'], np.eye(3)[:2])
+  assert float(jnp.max(jnp.abs(seen['images'] - 6))) == 0
+  assert float(jnp.max(seen['mixed'])) == 0
+
+
+@pytest.mark.parametrize('field', ['optimizer', 'schedule'])
+def test_protocols_name_what_exists(condensed, field):
+  data = evaluation.training_set(*condensed, 3)
+  with pytest.raises(ValueError, match=f"{field} 'x': must be one of"):
+    _evaluate(data, _protocol(**{field: 'x'}))

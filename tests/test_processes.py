@@ -1,0 +1,167 @@
+"""Two processes of four devices: end to end, one killed, both resumed."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+import runner
+from PIL import Image
+
+_OUTER = 3
+_CHANGES = (
+  f'--config.schedule.outer={_OUTER}',
+  '--config.evaluation.at=(0.34,)',  # a checkpoint after the first
+  "--config.evaluation.baselines=('random',)",
+  '--config.evaluation.epochs=2',
+)
+
+
+@pytest.fixture(scope='module')
+def pictures(tmp_path_factory):
+  """Eight classes of ten pictures of about 64 pixels."""
+  folder = tmp_path_factory.mktemp('pictures')
+  rng = np.random.default_rng(0)
+  for name in 'abcdefgh':
+    (folder / name).mkdir()
+    for number in range(10):
+      pixels = rng.integers(0, 256, (64, 70, 3)).astype(np.uint8)
+      Image.fromarray(pixels).save(folder / name / f'{number}.png')
+  return folder
+
+
+def _free_port():
+  with socket.socket() as probe:
+    probe.bind(('127.0.0.1', 0))
+    return probe.getsockname()[1]
+
+
+def _start(pictures, workdir):
+  """Starts both processes; their output goes into files beside `workdir`."""
+  environment = {
+    **os.environ,
+    'JAX_PLATFORMS': 'cpu',
+    'JAX_NUM_CPU_DEVICES': '4',
+  }
+  if jax.config.jax_compilation_cache_dir:
+    environment['JAX_COMPILATION_CACHE_DIR'] = (
+      jax.config.jax_compilation_cache_dir
+    )
+  command = [
+    sys.executable,
+    str(runner.RUN),
+    f'--config={runner.CONFIG}:image_folder,size=64,smoke',
+    f'--config.data.dir={pictures}',
+    f'--workdir={workdir}',
+    f'--coordinator=127.0.0.1:{_free_port()}',
+    '--processes=2',
+    *_CHANGES,
+  ]
+  processes = []
+  for number in range(2):
+    with open(f'{workdir}.{number}.log', 'w') as log:
+      processes.append(
+        subprocess.Popen(
+          [*command, f'--process={number}'],
+          env=environment,
+          stdout=log,
+          stderr=subprocess.STDOUT,
+        )
+      )
+  return processes
+
+
+def _log(workdir, number):
+  with open(f'{workdir}.{number}.log') as file:
+    return file.read()
+
+
+def _finish(processes, workdir, seconds=300):
+  try:
+    codes = [p.wait(timeout=seconds) for p in processes]
+  finally:
+    for process in processes:
+      process.kill()
+  assert codes == [0, 0], _log(workdir, 0)[-2000:] + _log(workdir, 1)[-2000:]
+
+
+def _wait_for(path, processes, seconds=300):
+  end = time.monotonic() + seconds
+  while not path.exists() and time.monotonic() < end:
+    assert all(p.poll() is None for p in processes)
+    time.sleep(0.05)
+  assert path.exists()
+
+
+@pytest.fixture(scope='module')
+def finished(pictures, tmp_path_factory):
+  """A run of two processes that nothing disturbed."""
+  workdir = tmp_path_factory.mktemp('runs') / 'whole'
+  _finish(_start(pictures, workdir), workdir)
+  return workdir
+
+
+def test_two_processes_condense_a_folder_of_pictures(finished):
+  results = runner.outcome(finished)
+  assert set(results[1]) == {'outer_1', 'condensed', 'initial', 'random'}
+  assert [outer for outer, _ in results[2]] == [1, 2, 3]
+  for name in ('results.json', 'report.html', 'images.png'):
+    assert (finished / name).stat().st_size > 0
+  # One process speaks.
+  assert 'condensed set:' in _log(finished, 0)
+  assert 'condensed set:' not in _log(finished, 1)
+
+
+def test_kill_one_and_resume_both(pictures, finished, tmp_path):
+  """The other ends within a minute and says why; then, the same bytes."""
+  workdir = tmp_path / 'killed'
+  processes = _start(pictures, workdir)
+  # Written after the first checkpoint.
+  _wait_for(workdir / 'evaluations.json', processes)
+  processes[1].send_signal(signal.SIGKILL)
+  began = time.monotonic()
+  assert processes[0].wait(timeout=60) != 0
+  assert time.monotonic() - began < 60
+  # Ours if a collective notices it, else that of JAX's coordination service.
+  said = _log(workdir, 0)
+  assert 'lost the others' in said or 'another task died' in said
+  assert not (workdir / 'results.json').exists()
+  _finish(_start(pictures, workdir), workdir)
+  assert 'resuming after outer iteration' in _log(workdir, 0)
+  assert runner.outcome(workdir) == runner.outcome(finished)
+
+
+def test_one_process_goes_on_with_what_two_began(pictures, finished, tmp_path):
+  """Another number of devices reads the sharded checkpoint."""
+  from shutil import copytree, rmtree
+
+  workdir = tmp_path / 'moved'
+  copytree(finished, workdir)
+  # As if it had been stopped after the first outer iteration.
+  (workdir / 'results.json').unlink()
+  (workdir / 'evaluations.json').unlink()
+  steps = sorted(int(p.name) for p in (workdir / 'checkpoints').iterdir())
+  for step in steps[1:]:
+    rmtree(workdir / 'checkpoints' / str(step))
+  command = [
+    sys.executable,
+    str(runner.RUN),
+    f'--config={runner.CONFIG}:image_folder,size=64,smoke',
+    f'--config.data.dir={pictures}',
+    f'--workdir={workdir}',
+    *_CHANGES,
+  ]
+  environment = {**os.environ, 'JAX_PLATFORMS': 'cpu'}
+  done = subprocess.run(
+    command, env=environment, capture_output=True, text=True, check=False
+  )
+  assert done.returncode == 0, done.stderr[-2000:]
+  assert f'resuming after outer iteration {steps[0]}' in done.stdout
+  losses = [loss for _, loss in runner.outcome(workdir)[2]]
+  expected = [loss for _, loss in runner.outcome(finished)[2]]
+  np.testing.assert_allclose(losses, expected, rtol=1e-3)

@@ -1,0 +1,168 @@
+"""Several devices: equal results, few collectives, data in place."""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from dcjax import sharding
+
+_CASES = (
+  'idc',
+  'idc uneven',
+  'idc few classes',
+  'dc',
+  'dm',
+  'dm uneven',
+  'dm batch norm',
+  'cafe',
+  'second_order',
+  'ridge',
+)
+
+
+@pytest.fixture(scope='module')
+def results(tmp_path_factory):
+  """What `sharded_cases.py` records, run on eight virtual devices."""
+  here = pathlib.Path(__file__).parent
+  file = tmp_path_factory.mktemp('sharding') / 'results.npz'
+  environment = {**os.environ, 'JAX_PLATFORMS': 'cpu'}
+  cache = jax.config.jax_compilation_cache_dir
+  if cache:
+    environment['JAX_COMPILATION_CACHE_DIR'] = cache
+  done = subprocess.run(
+    [sys.executable, here / 'sharded_cases.py', file],
+    env=environment,
+    cwd=here,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.returncode == 0, done.stderr[-3000:]
+  with np.load(file) as stored:
+    return dict(stored)
+
+
+def _sides(results, name):
+  prefix = f'{name}/alone/'
+  alone = {
+    k.removeprefix(prefix): v
+    for k, v in results.items()
+    if k.startswith(prefix)
+  }
+  return alone, {k: results[f'{name}/shared/{k}'] for k in alone}
+
+
+@pytest.mark.parametrize('name', _CASES)
+def test_sharded_equals_unsharded(results, name):
+  """Stored numbers and every metric, after two periods."""
+  alone, shared = _sides(results, name)
+  assert any('loss' in k for k in alone)
+  assert any('images' in k for k in alone)
+  for key, expected in alone.items():
+    np.testing.assert_allclose(
+      shared[key], expected, rtol=2e-5, atol=2e-4, err_msg=key
+    )
+
+
+def test_evaluation_spread_over_devices_is_the_same(results):
+  alone, shared = _sides(results, 'evaluation')
+  assert alone['accuracy'].shape == (3, 3)
+  np.testing.assert_array_equal(shared['accuracy'], alone['accuracy'])
+  np.testing.assert_allclose(shared['loss'], alone['loss'], rtol=1e-5)
+
+
+def _collectives(results, name):
+  """Kinds of collectives of a step, without draws of a batch's positions.
+
+  Those are a few integers, which the partitioner spreads and gathers again.
+  """
+  return sorted(
+    str(c).split()[0]
+    for c in results[f'{name}/collectives']
+    if not re.fullmatch(r'all-gather s32\[\d+,2\]\S*', str(c))
+  )
+
+
+@pytest.mark.parametrize(
+  ('name', 'expected'),
+  [
+    # The loss, for the metrics: the images stay where their class is.
+    ('dm', ['all-reduce']),
+    # A batch of real images, the network's gradient, the loss.
+    ('idc', ['all-reduce'] * 3),
+    # Classes that do not divide evenly: everybody needs all gradients.
+    ('dm uneven', ['all-gather', 'all-gather']),
+    ('idc uneven', ['all-gather', 'all-gather', 'all-reduce', 'all-reduce']),
+  ],
+)
+def test_devices_speak_only_where_they_must(results, name, expected):
+  assert _collectives(results, name) == expected
+
+
+def test_a_batch_travels_as_bytes_and_gradients_in_one_piece(results):
+  found = [str(c) for c in results['idc/collectives']]
+  assert sum(c.startswith('all-reduce u8[16,8,8,1]') for c in found) == 1
+  assert sum(c.startswith('all-reduce (f32[8]') for c in found) == 1
+
+
+class _Fake:
+  """As much of a device as `make_mesh` looks at before it makes a mesh."""
+
+
+@pytest.mark.parametrize(
+  ('devices', 'num_classes', 'data', 'expected'),
+  [
+    (8, 10, 0, (8, 1)),
+    (8, 3, 0, (2, 4)),
+    (8, 1, 0, (1, 8)),
+    (6, 4, 0, (3, 2)),
+    (8, 10, 2, (4, 2)),
+    (1, 10, 0, (1, 1)),
+  ],
+)
+def test_mesh_shape(monkeypatch, devices, num_classes, data, expected):
+  made = []
+  monkeypatch.setattr(
+    jax, 'make_mesh', lambda shape, names, **options: made.append(shape)
+  )
+  fakes = [_Fake() for _ in range(devices)]
+  sharding.make_mesh(num_classes, data, fakes)
+  assert made == [expected]
+
+
+@pytest.mark.parametrize('data', [3, -1, 16])
+def test_devices_that_do_not_divide(data):
+  with pytest.raises(ValueError, match=rf'{data}: must be a divisor of 8'):
+    sharding.make_mesh(10, data, [_Fake() for _ in range(8)])
+
+
+@pytest.mark.parametrize(
+  ('place', 'message'),
+  [
+    (('127.0.0.1:1', None, 0), "coordinator '127.0.0.1:1', processes None"),
+    ((None, 2, None), 'give all three, or none'),
+    (('127.0.0.1:1', 2, 2), r'process 2: must be in 0\.\.1'),
+  ],
+)
+def test_bad_process_numbers(place, message):
+  with pytest.raises(ValueError, match=message):
+    sharding.start_processes(*place)
+
+
+def test_one_process_agrees_with_itself():
+  assert sharding.is_main()
+  assert sharding.agree(True) and not sharding.agree(False)
+  sharding.barrier('alone')
+
+
+def test_reading_back_needs_no_mesh():
+  tree = {'a': jax.numpy.arange(3), 'b': np.ones(2)}
+  read = sharding.to_host(tree)
+  assert all(isinstance(leaf, np.ndarray) for leaf in read.values())
+  np.testing.assert_array_equal(read['a'], [0, 1, 2])
