@@ -11,6 +11,7 @@ from typing import Any
 import builder
 import evaluations
 import experiment
+import whole_set
 from ml_collections import ConfigDict
 from workdir import Interrupted, Stop, Workdir
 
@@ -18,7 +19,7 @@ from dcjax import artefact
 from dcjax.base import Batch
 from dcjax.utils import check_at_least, check_choice
 
-SETS = ('condensed', 'initial', *builder.BASELINES)
+SETS = ('condensed', 'initial', 'whole', *builder.BASELINES)
 
 
 class FinishedRun:
@@ -103,8 +104,9 @@ class FinishedRun:
     """A set: images `[C, M, H, W, D]` in [0, 1], labels `[C, M, K]`.
 
     Args:
-      name: one of `SETS`; the condensed one comes from the artefact, the
-        others are drawn as the run drew them.
+      name: one of `SETS`; the condensed one comes from the artefact, `'whole'`
+        is the real set (see `whole_set.images`), the others are drawn as the
+        run drew them.
 
     Raises:
       ValueError: if the name is unknown.
@@ -112,11 +114,23 @@ class FinishedRun:
     check_choice('sets', name, SETS)
     if name == 'condensed':
       return self.artefact.batch()
+    if name == 'whole':
+      return whole_set.images(self.parts.dataset)
     if name not in self._selected:
       self._selected[name] = evaluations.training_images(
         self.parts, self.keys, None, name
       )
     return self._selected[name]
+
+  def default_whole_epochs(self) -> int:
+    """Passes over the whole set; see `whole_set.default_epochs`."""
+    classes, images = self.images('condensed').images.shape[:2]
+    return whole_set.default_epochs(
+      classes * images,
+      len(self.parts.dataset.labels),
+      epochs=self.epochs,
+      batch_size=self.parts.protocol.batch_size,
+    )
 
   def own_evaluation(self, name: str) -> dict[str, Any] | None:
     """The run's own evaluation of a set if it is under the same settings."""
@@ -165,7 +179,7 @@ class Cells:
     """
     if cell not in self:
       self.add(cell, make())
-      if self._stop is not None and self._stop.asked:
+      if self._stop is not None and self._stop.agreed():
         raise Interrupted(
           f'stopped after {cell}; the same command goes on from here'
         )

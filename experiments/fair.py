@@ -14,7 +14,8 @@ the set costs to store. `fair.json` records each measurement once it is finished
 (the same command goes on after a stop); `fair.md` is the table.
 
 The random selection keeps hard labels: artefacts store soft labels, not the
-teachers that made them. Where labels were learned, its gain is theirs too.
+teachers that made them. Where labels were learned, IOR is partly their gain;
+`fair.md` then says so.
 """
 
 import functools
@@ -22,16 +23,14 @@ from typing import Any
 
 import cells
 import numpy as np
+import whole_set
 from absl import app, flags
 from evaluations import Evaluations
 from progress import say
 
-from dcjax import artefact, evaluation, fairness, formations
-from dcjax.base import Batch
+from dcjax import artefact, fairness
 from dcjax.utils import check_at_least
 
-# Fewer passes leave a network on the whole set far from trained.
-_LEAST_PASSES = 20
 _TITLES = {
   'whole': 'whole real set',
   'condensed': 'condensed',
@@ -40,26 +39,6 @@ _TITLES = {
   'condensed_plain': 'condensed, no augmentation',
   'random_plain': 'random, no augmentation',
 }
-
-
-def default_whole_epochs(run: cells.FinishedRun) -> int:
-  """Passes over the whole set that make as many updates as the condensed one.
-
-  But at least 20, as a few images make few updates, and never more passes than
-  the condensed set gets.
-
-  Args:
-    run: whose condensed set and protocol count.
-  """
-  protocol = run.parts.protocol
-  images = run.images('condensed').images
-  updates = run.epochs * _updates(images.shape[0] * images.shape[1], protocol)
-  alike = round(updates / _updates(len(run.parts.dataset.labels), protocol))
-  return min(run.epochs, max(_LEAST_PASSES, alike))
-
-
-def _updates(images, protocol):
-  return -(-images // min(images, protocol.batch_size))
 
 
 def measure(
@@ -87,7 +66,7 @@ def measure(
     'condensed_hard': ('augmented', lambda: hard),
     'condensed_plain': ('plain', lambda: run.images('condensed')),
     'random_plain': ('plain', lambda: run.images('random')),
-    'whole': ('whole', lambda: _whole_set(run.parts.dataset)),
+    'whole': ('whole', lambda: run.images('whole')),
   }
   # With hard labels the set is its own hard-labelled form.
   if np.array_equal(hard.labels, run.images('condensed').labels):
@@ -111,19 +90,11 @@ def measure(
 def _programs(run, whole_epochs, stop):
   """Compiled evaluations by name, made when they are needed."""
   parts = run.parts
-  config = parts.config.copy_and_resolve_references()
-  config.ipc = int(parts.dataset.counts.max())
   none = {'evaluate': 'none', 'cutmix_probability': 0.0}
-  protocol = evaluation.PROTOCOLS[config.evaluation.protocol]
   variants = {
     'augmented': parts,
     'plain': parts._replace(strategies={**parts.strategies, **none}),
-    # The whole set is a selection that keeps whole classes.
-    'whole': parts._replace(
-      config=config,
-      formation=formations.identity(),
-      protocol=protocol(whole_epochs),
-    ),
+    'whole': whole_set.prepared(parts, whole_epochs),
   }
   return functools.cache(lambda name: Evaluations(variants[name], stop))
 
@@ -134,13 +105,6 @@ def _hard(batch):
   return batch._replace(
     labels=np.broadcast_to(labels, (classes, images, classes))
   )
-
-
-def _whole_set(dataset):
-  """All real images as one class axis of length 1: classes differ in size."""
-  images = dataset.images.astype(np.float32) / dataset.scale
-  labels = np.eye(dataset.num_classes, dtype=np.float32)[dataset.labels]
-  return Batch(images[None], labels[None])
 
 
 def scores(
@@ -227,7 +191,20 @@ def report(
     'IOR: won over random images; LRS, ARS: robust scores of 0 to 100, where '
     '26.9 means that gains and losses cancel out. Bytes count every number as '
     'float32.\n\n'
-    f'{top}\n\n## Accuracies\n\n{accuracies}\n'
+    f'{_labels_note(found)}{top}\n\n## Accuracies\n\n{accuracies}\n'
+  )
+
+
+def _labels_note(found):
+  """What the gain over random images is worth if labels differ."""
+  ours, theirs = (found[n]['label_regime'] for n in ('condensed', 'random'))
+  if ours == theirs:
+    return ''
+  return (
+    f'**Labels differ**: condensed set, {ours}; random selection, {theirs}, as '
+    'nothing is stored that could label other images. IOR and the robust '
+    'scores are the gain of images and labels together; "condensed, hard '
+    'labels" less "random" is the gain of the images alone.\n\n'
   )
 
 
@@ -243,7 +220,7 @@ def fair(
 
   Args:
     run_dir: the folder of a finished run.
-    whole_epochs: passes over the whole set; None: `default_whole_epochs`.
+    whole_epochs: passes over the whole set; None: see `whole_set`.
     label_weight: see `scores`.
     augmentation_weight: see `scores`.
     **options: `seeds`, `epochs`, `data_dir`: see `cells.FinishedRun`.
@@ -265,7 +242,7 @@ def fair(
   with run.folder.graceful_stop() as stop:
     record = cells.Cells(run, 'fair.json', stop)
     if whole_epochs is None:
-      whole_epochs = default_whole_epochs(run)
+      whole_epochs = run.default_whole_epochs()
       say(f'whole set: {whole_epochs} epochs (change with --whole_epochs)')
     found = measure(run, record, whole_epochs, stop)
   results = scores(

@@ -82,18 +82,30 @@ def _main():
   for name in ('table', 'workdir'):
     if not values[name].value:
       raise ValueError(f'--{name}: must be given; --list lists the tables')
-  from tables import _making
-
   _, overrides = read_overrides(sys.argv)
   if values.data_dir:
     overrides['data.dir'] = values.data_dir
-  _making.make(
+  make(
     values.table,
     values.workdir,
     overrides=overrides,
     only=values.only,
     command=shlex.join(['python', *sys.argv]),
   )
+
+
+def make(text: str, workdir: str, **options: Any) -> None:
+  """Makes a table; see `tables._making.make` for the arguments.
+
+  Raises:
+    FileNotFoundError: if no run of the table finds its data; the pages, which
+      say so, are written.
+  """
+  from tables import _making
+
+  page = _making.make(text, workdir, **options)
+  if page.said and not page.measured:
+    raise FileNotFoundError(next(iter(page.said.values())))
 
 
 def _parse(argv):

@@ -11,9 +11,11 @@ CIFAR form, and DenseNet, both with batch norm; Table 1); DC's tables use mlp,
 lenet, alexnet, vgg11 and a ResNet-18.
 
 The images come from `condensed.npz`; random, herding and the like are selected
-with the run's own network and keys. Every network trains under the run's
-protocol. `transfer.json` records each evaluation once it is finished, so that
-the same command goes on after a stop; `transfer.md` is the table.
+with the run's own network and keys, and `whole` is the whole real set. Every
+network trains under the run's protocol, but with the augmentation and the
+epochs that the papers give it (see `published_epochs`). `transfer.json` records
+each evaluation once it is finished, so that the same command goes on after a
+stop; `transfer.md` is the table.
 """
 
 import functools
@@ -21,17 +23,62 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import builder
 import cells
+import whole_set
 from absl import app, flags
 from evaluations import Evaluations
+from ml_collections import ConfigDict
 from network_specs import parse_networks, resolve
 from progress import say
 from workdir import Stop
 
-from dcjax import networks
-from dcjax.utils import check_choice
+from dcjax import augment, evaluation, networks
+from dcjax.utils import check_at_least, check_choice
 
 _DEFAULT = 'own,mlp,lenet,alexnet,resnet10:norm=batch,densenet121'
+# DC's epochs, by whether the evaluation augments.
+_DC_EPOCHS = {False: 300, True: 1000}
+
+
+def published_epochs(config: ConfigDict, spec: Mapping[str, Any]) -> int:
+  """Epochs that the papers' code gives a test network of a run.
+
+  Those of the run, but where the published code tells networks apart:
+
+  * IDC: 400, not 1000, for DenseNet on at least 50 images a class that
+    multi-formation multiplies;
+  * DC: 1000 for a network that is tested with augmentation, such as a ConvNet
+    with BatchNorm, and 300 for one that is not.
+
+  Where the run has other epochs than its own published ones (the short
+  schedule, `--epochs`), they stay.
+
+  Args:
+    config: of the run.
+    spec: the test network with all options (see `network_specs.resolve`).
+  """
+  protocol, epochs = config.evaluation.protocol, config.evaluation.epochs
+  if protocol == 'idc' and spec['name'] == 'densenet121':
+    factor = config.formation.to_dict().get('factor', 1)
+    many = config.ipc >= 50 and factor > 1
+    return 400 if many and epochs == 1000 else epochs
+  if protocol == 'dc' and config.augment.evaluate == 'auto':
+    own, other = _augments(config, config.network), _augments(config, spec)
+    if own != other and epochs == _DC_EPOCHS[own]:
+      return _DC_EPOCHS[other]
+  return epochs
+
+
+def _augments(config, network):
+  """Whether a network is tested with augmentation under DC's strategies."""
+  family = config.evaluation.family
+  if family == 'auto':
+    family = config.augment.family
+  strategies = augment.STRATEGIES[family](
+    config.data.name, batch_norm=augment.is_batch_norm_convnet(network)
+  )
+  return strategies['evaluate'] != 'none'
 
 
 def evaluate_networks(
@@ -41,21 +88,23 @@ def evaluate_networks(
   sets: Sequence[str] = ('condensed',),
   seeds: int | None = None,
   epochs: int | None = None,
+  whole_epochs: int | None = None,
   stop: Stop | None = None,
   data_dir: str | None = None,
 ) -> dict[str, dict[str, dict[str, Any]]]:
   """Trains networks on the images of a finished run and tests them.
 
-  What `transfer.json` in the run's folder records is read, not repeated; where
-  network, seeds and epochs are the run's own, its evaluations are taken. Data
-  are loaded only if something is left to do.
+  What `transfer.json` or, under the same settings, the run itself records is
+  read, not repeated. Data are loaded only if something is left to do.
 
   Args:
     run_dir: the folder of a finished run.
     networks: label -> what `networks.build` takes, or `{'name': 'own'}`.
-    sets: of `cells.SETS`: `'condensed'`, `'random'`, `'herding'`, ...
+    sets: of `cells.SETS`: `'condensed'`, `'random'`, `'whole'`, ...
     seeds: networks for each evaluation; None: as the run.
-    epochs: of the run's protocol; None: as the run.
+    epochs: of the run's protocol, for all networks; None: as the run, other
+      networks see `published_epochs`.
+    whole_epochs: passes over the whole set; None: see `whole_set`.
     stop: a request to stop, heard during and between evaluations.
     data_dir: where the data lie now; None: where the run found them.
 
@@ -64,8 +113,8 @@ def evaluate_networks(
 
   Raises:
     FileNotFoundError: if the folder holds no finished run.
-    ValueError: if a set, network or option is unknown, or a network does not
-      fit the images; nothing is trained then.
+    ValueError: before anything is trained, if a set, network or option is
+      unknown, or a network does not fit the images.
     Interrupted: if a stop was asked for.
 
   Example:
@@ -74,73 +123,111 @@ def evaluate_networks(
   """
   for name in sets:
     check_choice('sets', name, cells.SETS)
+  if whole_epochs is not None:
+    check_at_least('whole_epochs', whole_epochs, 1)
   run = cells.FinishedRun(
     run_dir, seeds=seeds, epochs=epochs, data_dir=data_dir
   )
-  own = resolve(run.config.network.to_dict())
-  specs = {label: resolve(spec) for label, spec in networks.items()}
-  specs = {
-    label: own if spec['name'] == 'own' else spec
-    for label, spec in specs.items()
-  }
+  tests = _tests(run, networks, epochs, whole_epochs)
   record = cells.Cells(run, 'transfer.json', stop)
-  if own in specs.values():
-    _take_over(run, record, own, sets)
-  _check_fit(run, record, specs, sets)
+  _take_over(run, record, tests, sets)
+  _check_fit(record, tests, sets)
   found = {name: {} for name in sets}
-  for label, spec in specs.items():
+  for label, test in tests.items():
     # One compiled evaluation serves all sets; none is made if all are known.
-    shared = functools.cache(lambda s=spec: _evaluations(run, s, stop))
+    train = _training(run, test, stop)
     for name in sets:
       found[name][label] = record.measure(
-        _cell(run, name, spec),
-        lambda n=name, s=shared: s().run(
-          n, run.images(n), run.keys['evaluate']
-        ),
+        test.cell(name), functools.partial(train, name)
       )
   return found
 
 
-def _take_over(run, record, own, sets):
-  for name in sets:
-    cell, entry = _cell(run, name, own), run.own_evaluation(name)
-    if entry is not None and cell not in record:
-      record.add(cell, entry)
+def _training(run, test, stop):
+  programs = functools.cache(lambda whole: Evaluations(test.parts(whole), stop))
+  return lambda name: programs(name == 'whole').run(
+    name, run.images(name), run.keys['evaluate']
+  )
 
 
-def _check_fit(run, record, specs, sets):
+class _Test:
+  """A network to be trained on sets of a run."""
+
+  def __init__(self, run, spec, own, epochs, whole_epochs):
+    self._run, self._spec, self.own = run, spec, own
+    self._epochs, self._whole_epochs = epochs, whole_epochs
+
+  def cell(self, name):
+    """What decides an evaluation, as a line."""
+    run, spec, epochs = self._run, self._spec, self._epochs
+    if name == 'whole':
+      epochs = self._whole_epochs or f'default of {run.epochs}'
+    settings = ' '.join(
+      f'{option}={json.dumps(value)}'
+      for option, value in sorted(spec.items())
+      if option != 'name'
+    )
+    return f'{name}, {run.seeds} seeds, {epochs} epochs, {spec["name"]} ' + (
+      settings
+    )
+
+  def network(self):
+    data = self._run.parts.dataset
+    return networks.build(self._spec, data.image_shape, data.num_classes)
+
+  def parts(self, whole):
+    """The run's parts with this network, tested as the papers test it."""
+    parts = self._run.parts
+    if not self.own:
+      config = parts.config.copy_and_resolve_references()
+      config.network = ConfigDict(self._spec)
+      config.evaluation.epochs = self._epochs
+      protocol = evaluation.PROTOCOLS[config.evaluation.protocol]
+      parts = parts._replace(
+        config=config,
+        network=self.network(),
+        strategies=builder.choose_strategies(config, parts.dataset),
+        protocol=protocol(self._epochs),
+      )
+    if not whole:
+      return parts
+    epochs = self._whole_epochs or self._run.default_whole_epochs()
+    return whole_set.prepared(parts, epochs)
+
+
+def _tests(run, networks, epochs, whole_epochs):
+  own, tests = resolve(run.config.network.to_dict()), {}
+  for label, spec in networks.items():
+    spec = resolve(spec)
+    spec = own if spec['name'] == 'own' else spec
+    passes = run.epochs
+    if epochs is None and spec != own:
+      passes = published_epochs(run.config, spec)
+    tests[label] = _Test(run, spec, spec == own, passes, whole_epochs)
+  return tests
+
+
+def _take_over(run, record, tests, sets):
+  """Records what the run itself has measured."""
+  for test in tests.values():
+    for name in sets:
+      entry = run.own_evaluation(name) if test.own else None
+      if entry is not None and test.cell(name) not in record:
+        record.add(test.cell(name), entry)
+
+
+def _check_fit(record, tests, sets):
   """Builds every network that is needed, before anything is trained."""
   missing = [
-    (label, name)
-    for label, spec in specs.items()
+    label
+    for label, test in tests.items()
     for name in sets
-    if _cell(run, name, spec) not in record
+    if test.cell(name) not in record
   ]
-  for label in dict(missing):
-    say(f'network {label}: {_build(run, specs[label]).name}')
+  for label in dict.fromkeys(missing):
+    say(f'network {label}: {tests[label].network().name}')
   if missing:
-    say(f'{len(missing)} of {len(specs) * len(sets)} evaluations to make')
-
-
-def _build(run, spec):
-  data = run.parts.dataset
-  return networks.build(spec, data.image_shape, data.num_classes)
-
-
-def _evaluations(run, spec, stop):
-  return Evaluations(run.parts._replace(network=_build(run, spec)), stop)
-
-
-def _cell(run, name, spec):
-  """What decides an evaluation, as a line."""
-  settings = ' '.join(
-    f'{option}={json.dumps(value)}'
-    for option, value in sorted(spec.items())
-    if option != 'name'
-  )
-  return (
-    f'{name}, {run.seeds} seeds, {run.epochs} epochs, {spec["name"]} {settings}'
-  )
+    say(f'{len(missing)} of {len(tests) * len(sets)} evaluations to make')
 
 
 def report(
@@ -186,14 +273,17 @@ def transfer(
     run_dir: the folder of a finished run.
     words: see `network_specs.parse_networks`.
     sets: see `evaluate_networks`, as for the options and errors.
-    **options: `seeds`, `epochs`, `data_dir`.
+    **options: `seeds`, `epochs`, `whole_epochs`, `data_dir`.
   """
   if not sets:
     raise ValueError(f'sets: must name at least one of {cells.SETS}')
   chosen = parse_networks(words)
+  passes = options.pop('whole_epochs', None)
   run = cells.FinishedRun(run_dir, **options)
   with run.folder.graceful_stop() as stop:
-    found = evaluate_networks(run_dir, chosen, sets=sets, stop=stop, **options)
+    found = evaluate_networks(
+      run_dir, chosen, sets=sets, whole_epochs=passes, stop=stop, **options
+    )
   text = report(run, found)
   cells.write(run.folder.path / 'transfer.md', text)
   return text
@@ -211,6 +301,7 @@ def main(argv: list[str]) -> None:
         values.sets,
         seeds=values.seeds,
         epochs=values.epochs,
+        whole_epochs=values.whole_epochs,
         data_dir=values.data_dir,
       )
     )
@@ -222,6 +313,7 @@ if __name__ == '__main__':
   flags.DEFINE_list('networks', _DEFAULT, 'name[:option=value...], ...')
   flags.DEFINE_list('sets', ['condensed', 'random'], 'Of ' + str(cells.SETS))
   flags.DEFINE_integer('seeds', None, 'Networks each; as the run if left out.')
-  flags.DEFINE_integer('epochs', None, 'Of the protocol; as the run.')
+  flags.DEFINE_integer('epochs', None, 'Of the protocol; as the papers.')
+  flags.DEFINE_integer('whole_epochs', None, 'Passes over the whole real set.')
   flags.DEFINE_string('data_dir', None, 'Where the data lie now.')
   app.run(main)

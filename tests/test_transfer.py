@@ -1,5 +1,6 @@
 """Measurements of a finished run: other networks, fair scores, resumption."""
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ cells = runner.module('cells')
 evaluations = runner.module('evaluations')
 fair = runner.module('fair')
 transfer = runner.module('transfer')
+whole_set = runner.module('whole_set')
 workdir = runner.module('workdir')
 
 _NETWORKS = [
@@ -115,6 +117,93 @@ def test_networks_are_trained_once_and_reported(run, trained):
   assert f'| mlp:width=8 | {cells.accuracy(entry)} |' in text
   last, best = text.split('## Best')
   assert last.count('| resnet8:') == best.count('| resnet8:') == 1
+
+
+def test_the_whole_set_is_that_of_the_fair_scores(run, trained):
+  networks = {'own': {'name': 'own'}}
+  found = transfer.evaluate_networks(
+    str(run), networks, sets=('whole',), whole_epochs=1
+  )
+  entry = found['whole']['own']
+  assert (entry['images'], entry['epochs']) == (1433, 1)
+  again = transfer.evaluate_networks(
+    str(run), networks, sets=('whole',), whole_epochs=1
+  )
+  assert again == found
+  assert trained == ['whole']
+  opened = cells.FinishedRun(run)
+  programs = fair._programs(opened, 1, None)
+  same = programs('whole').run(
+    'whole', opened.images('whole'), opened.keys['evaluate']
+  )
+  assert _untimed(same) == _untimed(entry)
+  with pytest.raises(ValueError, match='whole_epochs 0: must be at least 1'):
+    transfer.evaluate_networks(
+      str(run), networks, sets=('whole',), whole_epochs=0
+    )
+
+
+def test_a_window_is_not_the_whole_set(run):
+  dataset = cells.FinishedRun(run).parts.dataset
+  # Anything but None: the set goes on where its images end.
+  windowed = dataclasses.replace(dataset)
+  object.__setattr__(windowed, 'stream', 'windows')
+  with pytest.raises(ValueError, match='only a window of digits is in memory'):
+    whole_set.images(windowed)
+
+
+def _epochs(arguments, word, recipe='idc', **changes):
+  config = runner.config(arguments, recipe, **changes)
+  (spec,) = transfer.parse_networks([word]).values()
+  return transfer.published_epochs(config, spec)
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'word', 'epochs'),
+  [
+    ('cifar10,ipc=50,factor=2', 'densenet121:norm=batch', 400),
+    ('cifar10,ipc=50,factor=2', 'resnet10:norm=batch', 1000),
+    ('cifar10,ipc=10,factor=2', 'densenet121', 1000),
+    ('cifar10,ipc=50,factor=1', 'densenet121', 1000),
+    ('cifar10,ipc=50,factor=2,schedule=short', 'densenet121', 300),
+  ],
+)
+def test_densenet_trains_less_on_many_images(arguments, word, epochs):
+  assert _epochs(arguments, word) == epochs
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'word', 'epochs'),
+  [
+    ('cifar10', 'convnet:norm=batch', 1000),
+    ('cifar10', 'vgg11:norm=batch', 300),
+    ('cifar10,network=convnet:norm=batch', 'mlp', 300),
+    ('cifar10,network=convnet:norm=batch', 'convnet:norm=batch', 1000),
+    ('mnist', 'convnet:norm=batch', 1000),
+    ('mnist', 'mlp', 1000),
+  ],
+)
+def test_dc_trains_longer_where_it_augments(arguments, word, epochs):
+  assert _epochs(arguments, word, 'dc') == epochs
+  assert _epochs(arguments, word, 'dc', evaluation__epochs=7) == 7
+
+
+def test_each_network_has_its_own_augmentation(run):
+  opened = cells.FinishedRun(run, epochs=300)
+  opened.config.evaluation.protocol = 'dc'
+  opened.config.evaluation.family = 'dc'
+  chosen = transfer.parse_networks(['own', 'convnet:norm=batch', 'mlp'])
+  tests = list(transfer._tests(opened, chosen, None, None).values())
+  found = [
+    (parts.strategies['evaluate'], parts.protocol.epochs)
+    for parts in (test.parts(whole=False) for test in tests)
+  ]
+  # DC makes one pass more than it is told.
+  assert found == [('none', 301), ('crop_noise', 1001), ('none', 301)]
+  assert tests[1].parts(whole=False).config.network.norm == 'batch'
+  assert '1000 epochs, convnet' in tests[1].cell('random')
+  told = transfer._tests(opened, chosen, 300, None)['convnet:norm=batch']
+  assert told.parts(whole=False).protocol.epochs == 301
 
 
 def test_images_selections_and_keys_are_those_of_the_run(run, trained):
@@ -229,8 +318,18 @@ def test_fair_scores_of_a_run(run, trained):
   assert (run / 'fair.md').read_text() == text
   assert '| HLR | IOR | LRS | ARS | images, bytes | labels, bytes |' in text
   assert '| 2,560 | 0 |' in text  # 10 images of 64 numbers, 4 bytes each
+  assert 'Labels differ' not in text
   assert fair.fair(str(run), whole_epochs=1) == text
   assert len(trained) == 3
+
+
+def test_soft_labels_against_hard_ones_are_pointed_out():
+  regimes = {'condensed': 'one soft label per image', 'random': 'hard'}
+  found = {name: {'label_regime': regimes[name]} for name in regimes}
+  note = fair._labels_note(found)
+  assert 'condensed set, one soft label per image; random selection, hard' in (
+    note
+  )
 
 
 def test_sets_without_augmentation_are_trained_without(run):
@@ -281,6 +380,7 @@ def test_bad_options_of_the_fair_scores(run, option, message):
 def test_whole_set_gets_as_many_updates_but_not_too_few_passes(run):
   opened = cells.FinishedRun(run, epochs=1000)
   # 40 images: one update a pass; the whole set makes 23 of 64 images each.
-  assert fair.default_whole_epochs(opened) == round(1000 / 23)
-  assert fair.default_whole_epochs(cells.FinishedRun(run, epochs=100)) == 20
-  assert fair.default_whole_epochs(cells.FinishedRun(run)) == 4
+  assert opened.default_whole_epochs() == round(1000 / 23)
+  for epochs, expected in ((100, 20), (4, 4)):
+    found = whole_set.default_epochs(40, 1433, epochs=epochs, batch_size=64)
+    assert found == expected

@@ -1,14 +1,16 @@
 """Matching loss of a condensed set that has lost resolution (IDC, Figure 2)."""
 
 import os
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 import dcjax
-from dcjax.base import Batch
+from dcjax.base import Batch, Key, PyTree
 from dcjax.condensing import real_batches
+from dcjax.inner import InnerData
 from dcjax.objectives import gradient_matching
 from tables._variants import resized
 
@@ -84,9 +86,28 @@ def matching_loss(
       classes=config.matching.classes,
     )[0]
 
-  @jax.jit
-  def losses(keys, data):
-    return jax.lax.map(lambda key: loss(key, data), keys)
+  return over_networks(loss, config.seed, _NETWORKS, parts.inner_data)
 
-  keys = jax.random.split(jax.random.key(config.seed), _NETWORKS)
-  return np.asarray(losses(keys, parts.inner_data))
+
+def over_networks(
+  function: Callable[[Key, InnerData], PyTree],
+  seed: int,
+  count: int,
+  data: InnerData,
+) -> PyTree:
+  """Measures networks one after another, in one compiled program.
+
+  Args:
+    function: `(key, data) -> ` pytree of arrays, for one network.
+    seed: the same one gives the same networks.
+    count: `E`.
+    data: handed to `function`.
+
+  Returns:
+    The pytree as NumPy arrays with a leading axis `E`.
+  """
+  keys = jax.random.split(jax.random.key(seed), count)
+  found = jax.jit(
+    lambda keys, data: jax.lax.map(lambda key: function(key, data), keys)
+  )(keys, data)
+  return jax.tree.map(np.asarray, found)

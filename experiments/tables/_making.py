@@ -17,6 +17,8 @@ from tables._settings import arguments_of, config_of, name_of
 from tables._types import Cell, Place, Run, Table
 
 _CONFIGS = 'experiments/configs'
+# What a cell needs whose data are not there.
+_TITLES = {'imagenet10': 'ImageNet', 'imagenet100': 'ImageNet'}
 
 
 class Job(NamedTuple):
@@ -48,7 +50,8 @@ def make(
   """Makes a table, or goes on with it.
 
   Runs lie in `workdir/runs`, and tables in one folder share them. After every
-  run `table.md`, `table.html` and, for a figure, `table.png` are written.
+  run `table.md`, `table.html` and, for a figure, `table.png` are written. Runs
+  whose data are not there wait: the pages say so, and the others are made.
 
   Args:
     text: `NAME[:size=...][,dataset=...]`.
@@ -63,7 +66,6 @@ def make(
   Raises:
     ValueError: if a name, argument or field is unknown, or nothing is left by
       `only`.
-    FileNotFoundError: if data are missing.
     Interrupted: after Ctrl-C or SIGTERM; the same call goes on.
 
   Example:
@@ -76,13 +78,19 @@ def make(
   chosen = choose(everything, only)
   folder.mkdir(parents=True, exist_ok=True)
   say(f'{table.title}: {len(chosen)} runs, size {size}, in {folder}')
-  spent = []
+  spent, needs = [], {}
   for position, job in enumerate(chosen):
     left = sum(not _is_finished(later, size) for later in chosen[position:])
     _announce(f'run {position + 1} of {len(chosen)}', job, left, spent)
-    _work(job, size, spent)
-    _pages.write(folder, page_of(table, size, everything, command))
-  page = page_of(table, size, everything, command)
+    try:
+      _work(job, size, spent)
+    except FileNotFoundError as error:
+      if error.errno is not None:  # the system's: not a loader's sentence
+        raise
+      needs[job.folder.path.name] = str(error)
+      say(f'waits for its data: {error}')
+    _pages.write(folder, page_of(table, size, everything, command, needs))
+  page = page_of(table, size, everything, command, needs)
   _pages.write(folder, page)
   say(f'table: {folder / "table.html"}')
   return page
@@ -154,31 +162,49 @@ def _work(job, size, spent):
   with job.folder.graceful_stop() as stop:
     run = _measure.Finished(job.folder, job.config, size, stop)
     fresh |= _measure.measure_all(run, measures) > 0
-    if stop.asked:
+    if stop.agreed():
       raise Interrupted('stopped; the same command goes on from here')
   if fresh:
     spent.append(time.monotonic() - began)
 
 
 def page_of(
-  table: Table, size: str, jobs: Sequence[Job], command: str
+  table: Table,
+  size: str,
+  jobs: Sequence[Job],
+  command: str,
+  needs: Mapping[str, str] | None = None,
 ) -> _pages.Page:
-  """Returns what the pages show, from what the run folders hold by now."""
-  measured, lines = {}, []
+  """Returns what the pages show, from what the run folders hold by now.
+
+  Args:
+    table: the table.
+    size: its size.
+    jobs: all its runs.
+    command: how to go on.
+    needs: name of a run -> what its missing data's loader said.
+  """
+  measured, lines, missing, said = {}, [], {}, {}
+  needs = needs or {}
   for job in jobs:
     found = _measured(job, size)
     measured |= found
     keys = {p: _measure.key_of(job.cells[p].measure, size) for p in found}
+    name = job.folder.path.name
+    if name in needs:
+      title = _TITLES.get(job.run.dataset, job.run.dataset)
+      missing |= dict.fromkeys(job.cells.keys() - found.keys(), title)
+      said.setdefault(title, needs[name])
     lines.append(
       _pages.RunLine(
-        job.folder.path.name,
-        _state(job, found),
+        name,
+        'needs data' if name in needs else _state(job, found),
         json.loads(job.config.to_json_best_effort()),
         job.folder.results(),
         {key: found[place] for place, key in keys.items()},
       )
     )
-  return _pages.Page(table, size, measured, lines, command)
+  return _pages.Page(table, size, measured, lines, command, missing, said)
 
 
 def _measured(job, size):

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from configs import common
+
 from tables._types import Accuracy, Cell, Place, Run, Table, published
 
 IDC_PAPER = (
@@ -14,23 +16,26 @@ DC_PAPER = (
   '2021, arXiv 2006.05929'
 )
 CONVNET = {'name': 'convnet'}  # depth 3, width 128, instance norm
-_THIN_RESNET = {'name': 'resnet', 'depth': 10, 'form': 'cifar_thin'}
 # None is the network that condensed the images.
-NETWORKS = {
+_NETWORKS = {
   'ConvNet-3': None,
   'ConvNet-4': None,
   'ResNetAP-10': None,
-  'ResNet-10': {**_THIN_RESNET, 'norm': 'batch'},
   'DenseNet-121': {'name': 'densenet121', 'norm': 'batch'},
   'ResNet-18': {'name': 'resnet', 'depth': 18, 'norm': 'batch'},
   'EfficientNet-B0': {'name': 'efficientnet_b0'},
 }
-RESNETS = {
-  'RN': {**_THIN_RESNET, 'norm': 'instance'},
-  'RNAP': {**_THIN_RESNET, 'norm': 'instance', 'average_pooling': True},
+_RESNET_AP = {
+  'name': 'resnet',
+  'depth': 10,
+  'norm': 'instance',
+  'average_pooling': True,
 }
 # DM's images are tested as IDC's are: Kim et al. (2022), appendix C.2.
 _TESTED_AS_IDC = {'evaluation.protocol': 'idc', 'evaluation.family': 'idc'}
+# One training on the whole set serves the rows of every ipc: the run of this
+# many images a class names its network and protocol.
+_WHOLE_IPC = 10
 CORESETS = {
   'Random': 'random',
   'Herding': 'herding',
@@ -46,7 +51,7 @@ class Row(NamedTuple):
   Attributes:
     dataset: data-set name.
     ipc: stored images per class.
-    network: name in `NETWORKS` of the test network.
+    network: test network; see `test_network`.
     changes: of every run of the row.
   """
 
@@ -61,27 +66,63 @@ def few(size: str, values: Sequence[Any], count: int = 1) -> tuple[Any, ...]:
   return tuple(values[:count] if size == 'smoke' else values)
 
 
+def resnet_10(dataset: str, norm: str, **options: Any) -> dict[str, Any]:
+  """Returns IDC's ResNet-10: widths 32 to 256 on CIFAR, 64 to 512 elsewhere.
+
+  Args:
+    dataset: data-set name.
+    norm: `'batch'` where it is tested, `'instance'` where it condenses.
+    **options: further ones of `networks.resnet`.
+  """
+  spec = {'name': 'resnet', 'depth': 10, 'norm': norm, **options}
+  if common.plain_name(dataset).startswith('cifar'):
+    spec['form'] = 'cifar_thin'
+  return spec
+
+
+def test_network(name: str, dataset: str) -> dict[str, Any] | None:
+  """Returns a test network of IDC's tables; None: the one that condensed.
+
+  Args:
+    name: 'ConvNet-3', 'ResNet-10', 'DenseNet-121', ...
+    dataset: data-set name.
+  """
+  if name == 'ResNet-10':
+    return resnet_10(dataset, 'batch')
+  return _NETWORKS[name]
+
+
 def method_run(method: str, row: Row) -> Run | None:
   """Returns the run that a column of IDC's tables reads.
 
   Args:
-    method: 'DSA', 'DM', 'DM+MF', 'DC', 'IDC-I', 'IDC' or a coreset, which is
-      taken from the run of IDC-I; anything else has no run.
+    method: 'DSA', 'DM', 'DM+MF', 'DC', 'IDC-I', 'IDC', or a coreset or 'Full
+      data', which read the run of IDC-I; anything else has no run.
     row: data set, ipc and changes.
   """
   dataset, ipc, _, changes = row
   if method in ('DC', 'DSA', 'DM', 'DM+MF'):
-    changes = {**(_TESTED_AS_IDC if method[:2] == 'DM' else {}), **changes}
-    if dataset == 'speech':  # as IDC's ConvNet-4
-      changes = {'network.depth': 4, **changes}
+    changes = {**_baseline_changes(method, dataset), **changes}
     recipe, factor = method[:3].lower().rstrip('+'), 1 + ('+' in method)
     return Run(recipe, dataset, ipc, factor, changes)
   if method == 'IDC':
     factor = 3 if dataset.startswith('imagenet') else 2
     return Run('idc', dataset, ipc, factor, changes)
+  if method == 'Full data':
+    return Run('idc', dataset, _WHOLE_IPC, 1, changes)
   if method == 'IDC-I' or method in CORESETS:
     return Run('idc', dataset, ipc, 1, changes)
   return None
+
+
+def _baseline_changes(method, dataset):
+  """What the IDC paper changes in the methods that it compares with."""
+  if dataset.startswith('imagenet'):  # protocol and epochs: see `config_of`
+    return {'evaluation.family': 'idc', 'network': _RESNET_AP}
+  changes = dict(_TESTED_AS_IDC) if method.startswith('DM') else {}
+  if dataset == 'speech':  # as IDC's ConvNet-4
+    changes['network.depth'] = 4
+  return changes
 
 
 def method_cell(method: str, row: Row, **measure: Any) -> Cell | None:
@@ -89,8 +130,9 @@ def method_cell(method: str, row: Row, **measure: Any) -> Cell | None:
   run = method_run(method, row)
   if run is None:
     return None
-  images = CORESETS.get(method, 'condensed')
-  return Cell(run, Accuracy(images, NETWORKS[row.network], **measure))
+  images = {**CORESETS, 'Full data': 'whole'}.get(method, 'condensed')
+  network = test_network(row.network, row.dataset)
+  return Cell(run, Accuracy(images, network, **measure))
 
 
 def fill(

@@ -11,7 +11,7 @@ import report
 from _report_html import STYLE, duration, escape, section
 
 from tables import _plots
-from tables._types import MatchingLoss, Place, Table
+from tables._types import Accuracy, Place, RecordedLoss, Table
 
 _MISSING = '–'
 _RUN_HEADER = (
@@ -34,7 +34,7 @@ class RunLine(NamedTuple):
 
   Attributes:
     name: of its folder.
-    state: 'finished', 'running', 'waiting' ...
+    state: 'finished', 'started', 'waiting', 'needs data' ...
     config: its settings, nested dicts.
     results: of the finished run, or None.
     entries: its measurements so far.
@@ -56,6 +56,8 @@ class Page(NamedTuple):
     measured: (row, column) -> entry.
     runs: all runs of the table.
     command: how to go on.
+    missing: (row, column) -> what a cell needs whose data are not there.
+    said: what is missing -> the sentence of its loader.
   """
 
   table: Table
@@ -63,6 +65,8 @@ class Page(NamedTuple):
   measured: Mapping[Place, Mapping[str, Any]]
   runs: Sequence[RunLine]
   command: str
+  missing: Mapping[Place, str] = {}
+  said: Mapping[str, str] = {}
 
 
 def write(folder: pathlib.Path, page: Page) -> None:
@@ -79,12 +83,21 @@ def published_text(page: Page, place: Place) -> str:
 
 
 def measured_text(page: Page, place: Place) -> str:
-  """Returns `mean ± std` of a place (accuracies in percent), or a dash."""
+  """Returns `mean ± std` of a place (accuracies in percent), or a dash.
+
+  Where the data are not there it says which: `needs ImageNet`.
+  """
+  if place in page.missing:
+    return f'needs {page.missing[place]}'
   if place not in page.measured:
     return _MISSING
   mean, std = _plots.value_of(page.table, place, page.measured[place])
-  loss = isinstance(page.table.cells[place].measure, MatchingLoss)
-  return f'{mean:.4g} ± {std:.2g}' if loss else f'{mean:.1f} ± {std:.1f}'
+  measure = page.table.cells[place].measure
+  if isinstance(measure, Accuracy):
+    return f'{mean:.1f} ± {std:.1f}'
+  if isinstance(measure, RecordedLoss):  # one number, of one run
+    return f'{mean:.4g}'
+  return f'{mean:.4g} ± {std:.2g}'
 
 
 def markdown(page: Page) -> str:
@@ -120,12 +133,20 @@ def _sentences(page):
   yield f'Published: {table.source}.'
   if table.note:
     yield table.note
-  seeds = {line.config['evaluation']['seeds'] for line in page.runs}
+  measures = [cell.measure for cell in table.cells.values()]
+  accuracies = ''
+  if any(isinstance(measure, Accuracy) for measure in measures):
+    seeds = {line.config['evaluation']['seeds'] for line in page.runs}
+    accuracies = (
+      'accuracies in percent after the last epoch, mean ± std of '
+      f'{_join(seeds)} networks trained on one condensed set; '
+    )
   yield (
-    f'Size {page.size}: published / measured here; accuracies in percent after '
-    f'the last epoch, mean ± std of {_join(seeds)} networks trained on one '
-    f'condensed set; {_MISSING} where there is none (yet).'
+    f'Size {page.size}: published / measured here; {accuracies}{_MISSING} '
+    'where there is none (yet).'
   )
+  for name, sentence in page.said.items():
+    yield f'Needs {name}: {sentence}'
   if page.size != 'reference':
     yield (
       'This is not the published schedule: networks are narrower, and runs '

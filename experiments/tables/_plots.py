@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tables._types import MatchingLoss, Place, Plot, Table
+from tables._types import Accuracy, Place, Plot, Table
 
 _COLOURS = (
   '#3d85c6',
@@ -34,26 +34,34 @@ def draw(
   """
   from matplotlib.figure import Figure
 
-  figure = Figure(figsize=(6.4, 4.2), layout='constrained')
-  axes = figure.subplots()
-  axes.set_xlabel(table.plot.x_label)
-  axes.set_ylabel(table.plot.y_label)
-  if table.plot.kind == 'heat':
-    _heat(figure, axes, table, measured)
-  else:
-    _lines(axes, table, measured)
+  plot, names = table.plot, _names(table)
+  panels = len(names) if plot.kind == 'panels' else 1
+  size = (6.4, 4.2) if panels == 1 else (3.6 * panels, 3.2)
+  figure = Figure(figsize=size, layout='constrained')
+  for i, axes in enumerate(figure.subplots(1, panels, squeeze=False)[0]):
+    axes.set_xlabel(plot.x_label)
+    axes.set_ylabel(plot.y_label if panels == 1 else names[i])
+    if plot.kind == 'heat':
+      _heat(figure, axes, table, measured)
+    else:
+      _lines(axes, table, measured, names if panels == 1 else names[i : i + 1])
   figure.savefig(path, dpi=130)
 
 
-def number_in(label: str) -> float:
-  """Returns the first number of a label: its place on the x axis."""
-  return float(re.search(r'\d+(\.\d+)?', label)[0])
+def _names(table: Table) -> tuple[str, ...]:
+  """What has a line of its own."""
+  return table.columns if table.plot.along == 'rows' else table.rows
+
+
+def number_in(label: str) -> float | None:
+  """Returns the first number of a label, its place on the x axis, or None."""
+  found = re.search(r'\d+(\.\d+)?', label)
+  return None if found is None else float(found[0])
 
 
 def value_of(table: Table, place: Place, entry: Mapping[str, Any]):
   """Returns mean and spread as they are shown: accuracies in percent."""
-  loss = isinstance(table.cells[place].measure, MatchingLoss)
-  scale = 1 if loss else 100
+  scale = 100 if isinstance(table.cells[place].measure, Accuracy) else 1
   return scale * entry['last_mean'], scale * entry['last_std']
 
 
@@ -75,6 +83,8 @@ def line_of(
   points = []
   for label in along:
     place = (label, name) if table.plot.along == 'rows' else (name, label)
+    if number_in(label) is None:
+      continue
     if kind == 'published' and place in table.published:
       mean, _, spread = table.published[place].partition(' ± ')
       points.append((number_in(label), float(mean), float(spread or 0)))
@@ -84,9 +94,8 @@ def line_of(
   return tuple(map(list, zip(*points, strict=True))) or ([], [], [])
 
 
-def _lines(axes, table: Table, measured) -> None:
+def _lines(axes, table: Table, measured, names) -> None:
   plot: Plot = table.plot
-  names = table.columns if plot.along == 'rows' else table.rows
   for i, name in enumerate(names):
     colour = _COLOURS[i % len(_COLOURS)]
     x, y, spread = line_of(table, measured, name, 'published')
@@ -103,7 +112,7 @@ def _lines(axes, table: Table, measured) -> None:
     axes.set_xscale('log')
   axes.grid(alpha=0.3)
   axes.spines[['top', 'right']].set_visible(False)
-  if axes.get_legend_handles_labels()[0]:
+  if len(axes.get_legend_handles_labels()[0]) and plot.kind != 'panels':
     axes.legend(frameon=False, fontsize='small')
 
 

@@ -64,32 +64,32 @@ def config_of(
     overrides: dotted field -> value, applied last.
 
   Raises:
-    ValueError: if a field is unknown (lists the known ones), a value has the
-      wrong type, or there are no settings for the data set.
+    ValueError: if a field is unknown (lists the known ones), or a value has
+      the wrong type.
   """
-  _check_settings(run)
-  recipe = importlib.import_module(f'configs.{run.recipe}')
-  config = recipe.get_config(arguments_of(run, size))
-  changes = dict(run.changes)
+  config = _recipe(run.recipe).get_config(arguments_of(run, size))
+  changes = {**_evaluated_as_idc(run, size), **run.changes}
   if 'network' in changes:
     changes['network'] = sized(changes['network'], size)
   set_fields(config, {**_ALWAYS, **changes, **(overrides or {})})
   return config
 
 
-def _check_settings(run):
-  from configs import common
+def _recipe(name):
+  return importlib.import_module(f'configs.{name}')
 
-  if run.dataset.startswith('imagenet') and (
-    run.dataset not in common.IDC_SETTINGS
-  ):
-    raise ValueError(
-      f'data set {run.dataset!r}: cannot be run, because '
-      'configs/common.py has no ImageNet settings in IDC_SETTINGS (network '
-      'ResNetAP-10, factor 3, 500 outer iterations); with them it also needs '
-      "ImageNet's folders train/<synset> and val/<synset> under --data_dir; "
-      'dataset=NAME runs the table on another set'
-    )
+
+def _evaluated_as_idc(run, size):
+  """Other methods on ImageNet are tested as IDC's config tests.
+
+  Kim et al. (2022), appendix C.1: one evaluation strategy for all cases.
+  """
+  if not run.dataset.startswith('imagenet') or run.recipe == 'idc':
+    return {}
+  config = _recipe('idc').get_config(arguments_of(run, size))
+  fields = ('protocol', 'epochs', 'seeds', 'herding_steps')
+  tested = {f'evaluation.{name}': config.evaluation[name] for name in fields}
+  return {**tested, 'augment.evaluate': config.augment.evaluate}
 
 
 def arguments_of(run: Run, size: str) -> str:

@@ -29,10 +29,12 @@ class Accuracy(NamedTuple):
   """Test accuracy, after the last epoch, of networks trained on a set.
 
   Attributes:
-    images: 'condensed', 'initial' or a coreset such as 'random', 'herding'.
+    images: 'condensed', 'initial', a coreset such as 'random', 'herding', or
+      'whole': all real images.
     network: description of the network in its reference size (see
       `networks.build`); None: the one that condensed.
-    epochs_divisor: the protocol's epochs are divided by it.
+    epochs_divisor: the protocol's epochs are divided by it, for every network;
+      1 leaves each network its published epochs.
     changes: as `Run.changes`, for the evaluation of the same images only.
     pack: factor by which condensed images are shrunk afterwards; see
       `post_downsample`.
@@ -54,23 +56,80 @@ class MatchingLoss(NamedTuple):
 
   percent: int
 
+  @property
+  def key(self) -> str:
+    """The name under which it is recorded."""
+    return f'matching loss at {self.percent} %'
+
+
+class RecordedLoss(NamedTuple):
+  """Matching loss that a condensation recorded while it ran.
+
+  Attributes:
+    percent: of the outer iterations that were done.
+  """
+
+  percent: int
+
+  @property
+  def key(self) -> str:
+    """The name under which it is recorded."""
+    return f'recorded loss at {self.percent} %'
+
+
+class GradientNorm(NamedTuple):
+  """L1 norm of the gradient of a network that learns from condensed images.
+
+  Attributes:
+    data: 'real' or 'synthetic', what the gradient is of.
+    epochs: passes over the condensed images before.
+  """
+
+  data: str
+  epochs: int
+
+  @property
+  def key(self) -> str:
+    """The name under which it is recorded."""
+    return f'gradient norm of {self.data} images after {self.epochs} epochs'
+
+
+class ClassGradient(NamedTuple):
+  """Gradients of real images of one class, in a run's pretrained networks.
+
+  Attributes:
+    what: 'norm' (L1, of a batch) or 'similarity' (mean cosine of the gradients
+      of two images).
+  """
+
+  what: str
+
+  @property
+  def key(self) -> str:
+    """The name under which it is recorded."""
+    return f'class gradient {self.what}'
+
+
+Measure = Accuracy | MatchingLoss | RecordedLoss | GradientNorm | ClassGradient
+
 
 class Cell(NamedTuple):
   """One number of a table: what is measured on which run."""
 
   run: Run
-  measure: Accuracy | MatchingLoss = Accuracy()
+  measure: Measure = Accuracy()
 
 
 class Plot(NamedTuple):
   """How a table is drawn.
 
   Attributes:
-    kind: 'lines' or 'heat'.
-    along: for lines, what lies on the x axis: 'rows' or 'columns'; their
-      labels must then hold a number.
+    kind: 'lines', 'panels' (lines, each in a panel of its own, for numbers in
+      different units) or 'heat'.
+    along: for lines, what lies on the x axis: 'rows' or 'columns', at the
+      number in their label; labels without a number are left out.
     x_label: of the x axis.
-    y_label: of the y axis of a heat map.
+    y_label: of the y axis; panels take the names of their lines.
     log: whether x is logarithmic.
   """
 

@@ -14,7 +14,7 @@ _NUMBERS = """
 73.6±1.2 91.6±0.5 86.4±1.5 85.4±1.9 83.4±2.4 89.4±0.9
 """
 _RESNET = {'name': 'resnet', 'depth': 18, 'form': 'dc'}
-_NETWORKS = {
+NETWORKS = {
   'MLP': {'name': 'mlp'},
   'ConvNet': common.CONVNET,
   'LeNet': {'name': 'lenet'},
@@ -42,7 +42,7 @@ def table(size: str, datasets: tuple[str, ...]) -> Table:
     TITLE,
     size,
     datasets,
-    _NETWORKS,
+    NETWORKS,
     _NUMBERS,
     smoke=('MLP', 'ConvNet'),
     condensing=_CONDENSING,

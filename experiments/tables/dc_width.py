@@ -19,5 +19,5 @@ __all__ = ['DATASETS', 'TITLE', 'table']
 
 def table(size: str, datasets: tuple[str, ...]) -> Table:
   """Returns the table for a size and its data set."""
-  smoke = ('64', '128')
+  smoke = ('128',)
   return grid(TITLE, size, datasets, _NETWORKS, _NUMBERS, smoke=smoke)

@@ -1,10 +1,18 @@
-"""IDC, Figure 2: more images or more pixels."""
+"""IDC, Figure 2, right: more images or more pixels."""
 
 from tables import _methods as common
 from tables._types import Cell, MatchingLoss, Plot, Run, Table
 
-TITLE = 'IDC, Figure 2: matching loss over images per class and resolution'
+TITLE = 'IDC, Figure 2, right: matching loss over images and resolution'
 DATASETS = ('cifar10',)
+
+
+def runs(size: str, dataset: str) -> dict[str, Run]:
+  """Returns label -> run of DSA, of both halves of the figure."""
+  if size == 'smoke':
+    two = Run('dsa', dataset, 2, 1, {'ipc': 2})
+    return {'ipc 1': Run('dsa', dataset, 1), 'ipc 2': two}
+  return {f'ipc {n}': Run('dsa', dataset, n) for n in (6, 12, 24, 48)}
 
 
 def table(size: str, datasets: tuple[str, ...]) -> Table:
@@ -15,11 +23,7 @@ def table(size: str, datasets: tuple[str, ...]) -> Table:
     for percent in common.few(size, (50, 100, 62, 75, 88), 2)
   }
   columns = dict(sorted(columns.items(), key=lambda item: item[1]))
-  if size == 'smoke':
-    two = Run('dsa', dataset, 2, 1, {'ipc': 2})
-    rows = {'ipc 1': Run('dsa', dataset, 1), 'ipc 2': two}
-  else:
-    rows = {f'ipc {n}': Run('dsa', dataset, n) for n in (6, 12, 24, 48)}
+  rows = runs(size, dataset)
   return Table(
     TITLE,
     common.IDC_PAPER,

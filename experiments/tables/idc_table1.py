@@ -41,7 +41,9 @@ def table(size: str, datasets: tuple[str, ...]) -> Table:
     METHODS,
     common.numbers(dataset, DATASETS, tuple(rows), METHODS, _NUMBERS),
     note=(
-      'KIP and full data are published only. DSA is tested under its own '
-      'protocol, all others under the one of IDC.'
+      'KIP is published only. DSA is tested under its own protocol (no '
+      "CutMix), all others under IDC's; the published numbers of DSA and KIP "
+      'with ConvNet-3 are those of their papers. Full data trains under '
+      "IDC's protocol, 300 epochs at size reference."
     ),
   )

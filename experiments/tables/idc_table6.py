@@ -25,7 +25,7 @@ def table(size: str, datasets: tuple[str, ...]) -> Table:
   large = Run('idc', dataset, 200, 1, changes)
   cells = {
     (network, column): Cell(
-      run, Accuracy(network=common.NETWORKS[network], pack=pack)
+      run, Accuracy(network=common.test_network(network, dataset), pack=pack)
     )
     for network in common.few(size, networks, 1)
     for column, (run, pack) in zip(

@@ -17,7 +17,10 @@ def table(size: str, datasets: tuple[str, ...]) -> Table:
   """Returns the table for a size and its data set."""
   dataset = datasets[0]
   rows = {
-    f'ipc {ipc}, {network}': (ipc, common.NETWORKS[network])
+    f'ipc {ipc}, {network}': (
+      ipc,
+      common.test_network(network, dataset),
+    )
     for ipc in (10, 50)
     for network in ('ConvNet-3', 'ResNet-10')
   }

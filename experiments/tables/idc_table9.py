@@ -33,7 +33,7 @@ def table(size: str, datasets: tuple[str, ...]) -> Table:
       rows,
       runs,
       lambda network, run: Cell(
-        run, Accuracy(network=common.NETWORKS[network])
+        run, Accuracy(network=common.test_network(network, dataset))
       ),
     ),
     common.numbers(dataset, DATASETS, networks, names, _NUMBERS),
