@@ -1,0 +1,261 @@
+"""Small sets of any data set for the applications: condensed or selected.
+
+A set is named by how it is made: a coreset (`random`, `herding`, ...) or a
+config of a method with its arguments (`idc:factor=2`, `dm`). Each lies in a
+folder of its own, is made once, and goes on after a stop.
+"""
+
+import dataclasses
+import importlib
+import pathlib
+import re
+import types
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import builder
+import evaluations
+import experiment
+import numpy as np
+import outer_loop
+import stages
+from ml_collections import ConfigDict
+from progress import say
+from workdir import Workdir
+
+from dcjax import artefact
+from dcjax.data import Dataset
+from dcjax.data._images import resize_array
+from dcjax.utils import check_at_least, check_choice
+
+_CONFIGS = ('cafe', 'dc', 'dm', 'dsa', 'idc')
+# The config whose network, trained on real images, coresets look through.
+_CORESET_CONFIG = 'dm'
+
+
+class Making(NamedTuple):
+  """How the sets of an application are made.
+
+  Attributes:
+    ipc: stored images per class.
+    arguments: of every method's config, such as `'schedule=short'`.
+    changes: dotted config field -> value, for every set.
+    seed: of all draws.
+  """
+
+  ipc: int
+  arguments: str = ''
+  changes: Mapping[str, Any] = types.MappingProxyType({})
+  seed: int = 0
+
+
+def making_of(config: ConfigDict) -> Making:
+  """Reads `ipc`, `seed` and the `sets` section of an application's config."""
+  sets = config.sets.to_dict()
+  arguments, changes = sets.pop('arguments'), {}
+  if sets.pop('share_network'):
+    changes['network'] = config.network.to_dict()
+  if sets['family'] != 'auto':
+    changes['augment.family'] = sets['family']
+  if sets['outer']:
+    changes['schedule.outer'] = sets['outer']
+  changes['evaluation.herding_steps'] = sets['herding_steps']
+  return Making(config.ipc, arguments, changes, config.seed)
+
+
+def check(names: Sequence[str], making: Making, dataset: Dataset) -> None:
+  """Raises a ValueError if a set is unknown, or larger than the data.
+
+  Args:
+    names: of sets.
+    making: how they are made.
+    dataset: that they are made of.
+  """
+  if not names:
+    raise ValueError('sets: must name at least one way to make a small set')
+  for name in names:
+    _config_of(name, dataset, making, '')
+  check_at_least('ipc', making.ipc, 1)
+  smallest = int(np.argmin(dataset.counts))
+  if making.ipc > dataset.counts[smallest]:
+    raise ValueError(
+      f'ipc {making.ipc}: class {dataset.class_names[smallest]!r} of '
+      f'{dataset.name} holds {dataset.counts[smallest]} images; a memory must '
+      'not be larger than the data'
+    )
+
+
+def make(
+  dataset: Dataset,
+  name: str,
+  making: Making,
+  folder: pathlib.Path,
+  stop: Any,
+) -> artefact.Artefact:
+  """Makes a small set, goes on with it, or loads it.
+
+  Args:
+    dataset: the only images that the set is made of.
+    name: of a coreset or a config; see the module.
+    making: how sets are made here.
+    folder: for this set alone.
+    stop: whether the program was asked to stop.
+
+  Raises:
+    ValueError: if the name is unknown or the data hold too few images.
+    Interrupted: if a stop was asked for; what was done is saved.
+  """
+  file = folder / 'condensed.npz'
+  if file.is_file():
+    return artefact.load(file)
+  config = _config_of(name, dataset, making, _write_data(folder, dataset))
+  place = Workdir(str(folder), config, [])
+  parts = builder.build(config)
+  place.claim()
+  keys = experiment.run_keys(config.seed)
+  say(f'making {name} of {dataset.name}: {making.ipc} images per class')
+  if name in builder.BASELINES:
+    chosen = evaluations.select(parts, keys, name)
+    params = {'images': builder.real_images(parts.dataset, chosen)}
+  else:
+    params, _ = outer_loop.condense(
+      parts, place, experiment._everywhere(parts, keys), stop
+    )
+  made = stages.make_artefact(parts, params)
+  made = dataclasses.replace(
+    made, provenance={**made.provenance, 'method': name}
+  )
+  artefact.save(file, made)
+  return made
+
+
+def _config_of(name, dataset, making, data_dir):
+  """The config of a run on images that lie in a file."""
+  coreset = name in builder.BASELINES
+  recipe, _, own = (_CORESET_CONFIG if coreset else name).partition(':')
+  check_choice('set', recipe, (*_CONFIGS, *builder.BASELINES))
+  words = (dataset.name, f'ipc={making.ipc}', making.arguments, own)
+  module = importlib.import_module(f'configs.{recipe}')
+  config = module.get_config(','.join(filter(None, words)))
+  for option in config.data.options:
+    config.data.options[option] = None
+  config.data.name, config.data.dir = 'npz', data_dir
+  config.ipc, config.seed = making.ipc, making.seed
+  for field, value in making.changes.items():
+    if isinstance(value, dict):
+      config[field] = ConfigDict(value)
+    else:
+      config.update_from_flattened_dict({field: value})
+  return config
+
+
+def _write_data(folder, dataset):
+  """Writes the images of a set beside what is made of them; once."""
+  # The name of the file is the name of the set, which decides augmentation.
+  file = folder.parent / 'data' / f'{dataset.name.replace("/", "_")}.npz'
+  if not file.is_file():
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with artefact.replacing(file) as stream:
+      np.savez(
+        stream,
+        images=dataset.images,
+        labels=dataset.labels,
+        test_images=dataset.test_images,
+        test_labels=dataset.test_labels,
+        class_names=np.asarray(dataset.class_names),
+      )
+  return str(file)
+
+
+def slug(name: str) -> str:
+  """Returns a name as a file name: `'idc:factor=2'` is `'idc-factor-2'`."""
+  return re.sub(r'[^\w.]+', '-', name)
+
+
+def only_classes(dataset: Dataset, classes: Sequence[int]) -> Dataset:
+  """Returns the images of some classes, numbered in the given order.
+
+  Args:
+    dataset: any.
+    classes: labels that it has.
+  """
+  new = np.full(dataset.num_classes, -1, np.int32)
+  new[np.asarray(classes)] = np.arange(len(classes))
+  labels, tests = new[dataset.labels], new[dataset.test_labels]
+  return dataclasses.replace(
+    dataset,
+    images=dataset.images[labels >= 0],
+    labels=labels[labels >= 0],
+    test_images=dataset.test_images[tests >= 0],
+    test_labels=tests[tests >= 0],
+    class_names=tuple(dataset.class_names[c] for c in classes),
+  )
+
+
+def at_most(dataset: Dataset, per_class: int, test: int = 0) -> Dataset:
+  """Returns the first images of every class, and some for testing.
+
+  Args:
+    dataset: any.
+    per_class: training images of each class; 0: all.
+    test: test images, drawn at random, always the same; 0: all.
+  """
+  order, offsets, counts = dataset.class_index()
+  rank = np.arange(len(order)) - np.repeat(offsets, counts)
+  kept = order[rank < (per_class or len(order))]
+  tests = np.random.default_rng(0).permutation(len(dataset.test_labels))
+  tests = np.sort(tests[: test or None])
+  return dataclasses.replace(
+    chosen_images(dataset, np.sort(kept)),
+    test_images=dataset.test_images[tests],
+    test_labels=dataset.test_labels[tests],
+  )
+
+
+def chosen_images(dataset: Dataset, positions: np.ndarray) -> Dataset:
+  """Returns the data set with these training images only."""
+  return dataclasses.replace(
+    dataset,
+    images=dataset.images[positions],
+    labels=dataset.labels[positions],
+  )
+
+
+def in_shape(dataset: Dataset, size: int, channels: int) -> Dataset:
+  """Returns a data set of uint8 images in another shape, as domains share one.
+
+  Args:
+    dataset: of square images; others come out cropped to their middle.
+    size: rows and columns.
+    channels: 3 repeats grey images; 1 averages colours.
+
+  Raises:
+    ValueError: if the images are not uint8, or `channels` is neither 1 nor 3.
+  """
+  check_choice('channels', channels, (1, 3))
+  if dataset.images.dtype != np.uint8:
+    raise ValueError(
+      f'{dataset.name} has {dataset.images.dtype} images: only uint8 ones can '
+      'be brought to one shape'
+    )
+
+  def convert(images):
+    if images.shape[1:3] != (size, size):
+      images = np.stack([resize_array(image, size) for image in images])
+    if images.shape[3] == channels:
+      return images
+    if channels == 3:
+      return np.repeat(images[..., :1], 3, axis=3)
+    return np.rint(images.mean(-1, keepdims=True)).astype(np.uint8)
+
+  mean, std = (
+    (sum(s) / len(s),) * channels if len(s) != channels else s
+    for s in (dataset.mean, dataset.std)
+  )
+  return dataclasses.replace(
+    dataset,
+    images=convert(dataset.images),
+    test_images=convert(dataset.test_images),
+    mean=mean,
+    std=std,
+  )
