@@ -40,9 +40,9 @@ def launch(work: Callable[[ConfigDict, str], Any]) -> None:
   def main(argv):
     del argv
     logging.set_verbosity(logging.WARNING)
-    cells.command(lambda: work(run._CONFIG.value, run._WORKDIR.value))
+    cells.command(lambda: work(run.CONFIG.value, run.WORKDIR.value))
 
-  app.run(main, flags_parser=run._parse)
+  app.run(main, flags_parser=run.parse)
 
 
 class _Owner(NamedTuple):

@@ -60,7 +60,7 @@ def run(
   with folder.graceful_stop() as stop:
     try:
       params, seconds = outer_loop.condense(
-        parts, folder, _everywhere(parts, keys), stop, profile
+        parts, folder, everywhere(parts, keys), stop, profile
       )
     except Exception:
       folder.release()
@@ -83,8 +83,10 @@ def run_keys(seed: int) -> dict[str, jax.Array]:
   return {n: jax.random.fold_in(key, i) for i, n in enumerate(names)}
 
 
-def _everywhere(parts, keys):
-  """The condensation's key on all devices; the rest is used by each alone."""
+def everywhere(
+  parts: builder.Run, keys: dict[str, jax.Array]
+) -> dict[str, jax.Array]:
+  """Puts the condensation's key on all devices; each uses the rest alone."""
   if parts.mesh is None:
     return keys
   everywhere = sharding.replicated(parts.mesh)

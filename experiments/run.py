@@ -16,10 +16,10 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 from ml_collections.config_flags import config_path
 
-_CONFIG = config_flags.DEFINE_config_file(
+CONFIG = config_flags.DEFINE_config_file(
   'config', None, 'File under experiments/configs, with :arguments.'
 )
-_WORKDIR = flags.DEFINE_string(
+WORKDIR = flags.DEFINE_string(
   'workdir', None, 'Folder of the run; the same folder resumes it.'
 )
 _PROFILE = flags.DEFINE_bool(
@@ -56,7 +56,7 @@ _ALLOWED = {
 }
 
 
-def _parse(argv):
+def parse(argv):
   """Parses flags; what is wrong with them is said in one sentence."""
   _check_config_file(argv)
   try:
@@ -165,8 +165,8 @@ def main(argv):
   try:
     _join_processes()
     experiment.run(
-      _CONFIG.value,
-      _WORKDIR.value,
+      CONFIG.value,
+      WORKDIR.value,
       command=sys.argv,
       devices_per_class=_DEVICES_PER_CLASS.value,
       profile=_PROFILE.value,
@@ -205,4 +205,4 @@ def _lost(error):
 
 
 if __name__ == '__main__':
-  app.run(main, flags_parser=_parse)
+  app.run(main, flags_parser=parse)

@@ -119,7 +119,7 @@ def make(
     params = {'images': builder.real_images(parts.dataset, chosen)}
   else:
     params, _ = outer_loop.condense(
-      parts, place, experiment._everywhere(parts, keys), stop
+      parts, place, experiment.everywhere(parts, keys), stop
     )
   made = stages.make_artefact(parts, params)
   made = dataclasses.replace(

@@ -21,7 +21,7 @@ def refused(monkeypatch, capsys, tmp_path):
     argv = ['run.py', *words, f'--workdir={tmp_path}/run']
     monkeypatch.setattr(sys, 'argv', argv)
     with pytest.raises(SystemExit) as caught:
-      run.main(run._parse(argv))
+      run.main(run.parse(argv))
     assert caught.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert not (tmp_path / 'run').exists()

@@ -1,0 +1,110 @@
+"""Launch scripts: what they would run, with the cloud's command replaced."""
+
+import os
+import pathlib
+import stat
+import subprocess
+import sys
+
+import pytest
+
+_LAUNCH = pathlib.Path(__file__).resolve().parent.parent / 'experiments/launch'
+
+
+def _tool(path, text):
+  path.write_text(f'#!/bin/sh\n{text}\n')
+  path.chmod(path.stat().st_mode | stat.S_IEXEC)
+  return str(path)
+
+
+def _run(script, *arguments, **environment):
+  return subprocess.run(
+    ['bash', _LAUNCH / script, *arguments],
+    env={**os.environ, **environment},
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+
+
+@pytest.mark.parametrize('script', ['tpu_pod.sh', 'gpu_host.sh'])
+def test_too_few_arguments_show_the_usage(script):
+  done = _run(script, 'one')
+  assert done.returncode == 2
+  assert f'experiments/launch/{script}' in done.stderr
+  assert done.stdout == ''
+
+
+def test_a_pod_gets_the_code_and_one_command_for_all_hosts(tmp_path):
+  if not (_LAUNCH.parent.parent / '.git').exists():
+    pytest.skip('what travels is what git knows')
+  log = tmp_path / 'log'
+  gcloud = _tool(tmp_path / 'gcloud', f'echo "$@" >> {log}')
+  done = _run(
+    'tpu_pod.sh',
+    'pod',
+    'zone-b',
+    '/mnt/bucket',
+    'idc.py:imagenet100,ipc=10',
+    '--config.seed=3',
+    "--config.evaluation.baselines=('random',)",
+    DCJAX_GCLOUD=gcloud,
+  )
+  assert done.returncode == 0, done.stderr
+  text = log.read_text()
+  assert 'tpu-vm scp' in text and 'tpu-vm ssh pod' in text
+  assert text.count('--zone zone-b --worker=all') == 2
+  for part in (
+    '--distributed --config=experiments/configs/idc.py:imagenet100,ipc=10',
+    '--workdir=/mnt/bucket/runs/idc_py_imagenet100_ipc_10',
+    '--config.data.dir=/mnt/bucket/data --config.seed=3',
+    'requirements-tpu.txt',
+  ):
+    assert part in text, part
+  # Quoted for the shell of the host.
+  assert "baselines=('random',)" in text.replace('\\', '')
+
+
+def test_a_pod_that_fails_says_so(tmp_path):
+  if not (_LAUNCH.parent.parent / '.git').exists():
+    pytest.skip('what travels is what git knows')
+  gcloud = _tool(tmp_path / 'gcloud', 'exit 7')
+  done = _run('tpu_pod.sh', 'pod', 'z', '/b', 'idc.py:x', DCJAX_GCLOUD=gcloud)
+  assert done.returncode == 7
+  assert 'results:' not in done.stdout
+
+
+@pytest.mark.parametrize(('tasks', 'distributed'), [('1', False), ('8', True)])
+def test_a_host_runs_one_process_or_one_for_each_task(
+  tmp_path, tasks, distributed
+):
+  python = _tool(
+    tmp_path / 'python', 'echo "$@" "$XLA_PYTHON_CLIENT_MEM_FRACTION"'
+  )
+  done = _run(
+    'gpu_host.sh',
+    'runs/x',
+    'idc.py:imagenet10',
+    '--config.seed=3',
+    DCJAX_PYTHON=python,
+    SLURM_NTASKS=tasks,
+  )
+  assert done.returncode == 0, done.stderr
+  expected = (
+    '--config=experiments/configs/idc.py:imagenet10 --workdir=runs/x '
+    '--config.seed=3 0.9'
+  )
+  assert expected in done.stdout
+  assert ('--distributed' in done.stdout) == distributed
+
+
+def test_every_flag_that_the_scripts_use_exists():
+  run = _LAUNCH.parent / 'run.py'
+  help_text = subprocess.run(
+    [sys.executable, run, '--helpfull'],
+    capture_output=True,
+    text=True,
+    check=False,
+  ).stdout
+  for flag in ('distributed', 'coordinator', 'processes', 'process', 'profile'):
+    assert f'{flag}:' in help_text or f'{flag}]' in help_text, flag
