@@ -7,18 +7,27 @@ os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 # Compiling takes most of the time here, and a third less so; what is computed
 # stays the same up to rounding. Processes that tests start inherit it.
 os.environ.setdefault('JAX_DISABLE_MOST_OPTIMIZATIONS', 'true')
+# Nearly every program is kept: many tests compile the same small ones.
+os.environ.setdefault(
+  'JAX_COMPILATION_CACHE_DIR',
+  os.environ.get(
+    'DCJAX_CACHE_DIR',
+    str(pathlib.Path(__file__).resolve().parent.parent / '.jax_cache'),
+  ),
+)
+os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.1')
 
-import jax
 import numpy as np
 import pytest
 
-_ROOT = pathlib.Path(__file__).resolve().parent.parent
+# Files that take minutes: begun first, they do not keep one worker busy alone
+# in the end.
+_LONG = ('test_tables', 'test_transfer', 'test_processes', 'test_benchmarks')
 
-jax.config.update(
-  'jax_compilation_cache_dir',
-  os.environ.get('DCJAX_CACHE_DIR', str(_ROOT / '.jax_cache')),
-)
-jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
+
+def pytest_collection_modifyitems(items):
+  """Puts the longest files first; the order within a file stays."""
+  items.sort(key=lambda item: item.path.stem not in _LONG)
 
 
 @pytest.fixture(scope='session')

@@ -1,6 +1,5 @@
 """Several devices: equal results, few collectives, data in place."""
 
-import os
 import pathlib
 import re
 import subprocess
@@ -31,13 +30,8 @@ def results(tmp_path_factory):
   """What `sharded_cases.py` records, run on eight virtual devices."""
   here = pathlib.Path(__file__).parent
   file = tmp_path_factory.mktemp('sharding') / 'results.npz'
-  environment = {**os.environ, 'JAX_PLATFORMS': 'cpu'}
-  cache = jax.config.jax_compilation_cache_dir
-  if cache:
-    environment['JAX_COMPILATION_CACHE_DIR'] = cache
   done = subprocess.run(
     [sys.executable, here / 'sharded_cases.py', file],
-    env=environment,
     cwd=here,
     capture_output=True,
     text=True,
