@@ -211,7 +211,7 @@ RESULTS: dict[str, np.ndarray] = {}
 if __name__ == '__main__':
   compare('idc', 'idc', 8, norm='instance')
   compare('idc uneven', 'idc', 10)
-  compare('idc few classes', 'idc', 3, devices_per_class=0, norm='instance')
+  compare('idc few classes', 'idc', 3, devices_per_class=0)
   compare('dc', 'dc', 10)
   compare('dm', 'dm', 8)
   compare('dm uneven', 'dm', 10)

@@ -47,7 +47,7 @@ def table(size: str, datasets: tuple[str, ...]) -> Table:
   rows = {test: (test, row) for test in (_WITHOUT, _WITH)}
   methods = _METHODS
   if size == 'smoke':
-    methods = ('DSA', 'IDC w/o S.A.')
+    methods = ('IDC w/o S.A.',)
   return common.method_table(
     TITLE,
     common.IDC_PAPER,
