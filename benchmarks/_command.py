@@ -8,6 +8,7 @@ import pathlib
 import platform
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import _harness
 from _harness import Alternative, Case, Limits
@@ -53,6 +54,20 @@ def define_step_flags(ipcs: Sequence[str], **defaults: int) -> None:
     flags.DEFINE_integer(name, value, f'{name} of the step.', lower_bound=0)
   flags.DEFINE_list(
     'torch', ['lean'], f'Forms of the PyTorch step: {", ".join(_TORCH_NAMES)}.'
+  )
+
+
+def step_sizes() -> dict[str, Any]:
+  """Reads what `define_step_flags` defines, as options of `step_report`."""
+  values = flags.FLAGS
+  return dict(
+    widths=values.width,
+    shapes=values.shapes,
+    ipcs=values.ipc,
+    torch_forms=values.torch,
+    classes=values.classes,
+    depth=values.depth,
+    batch_real=values.batch_real,
   )
 
 

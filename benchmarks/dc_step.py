@@ -30,13 +30,7 @@ def _from_flags():
   return report(
     _command.limits(),
     values.epochs,
-    widths=values.width,
-    shapes=values.shapes,
-    ipcs=values.ipc,
-    torch_forms=values.torch,
-    classes=values.classes,
-    depth=values.depth,
-    batch_real=values.batch_real,
+    **_command.step_sizes(),
   )
 
 

@@ -10,7 +10,6 @@ need torch.
 import _command
 from _harness import Limits
 from _problem import dm_problem
-from absl import flags
 
 _WHAT = (
   'One step of DM: a new network, the mean embeddings of every class compared, '
@@ -24,17 +23,7 @@ def report(limits: Limits, **sizes) -> str:
 
 
 def _from_flags():
-  values = flags.FLAGS
-  return report(
-    _command.limits(),
-    widths=values.width,
-    shapes=values.shapes,
-    ipcs=values.ipc,
-    torch_forms=values.torch,
-    classes=values.classes,
-    depth=values.depth,
-    batch_real=values.batch_real,
-  )
+  return report(_command.limits(), **_command.step_sizes())
 
 
 if __name__ == '__main__':

@@ -29,15 +29,9 @@ def _from_flags():
   values = flags.FLAGS
   return report(
     _command.limits(),
-    widths=values.width,
-    shapes=values.shapes,
-    ipcs=values.ipc,
-    torch_forms=values.torch,
-    classes=values.classes,
-    depth=values.depth,
     factor=values.factor,
-    batch_real=values.batch_real,
     network_batches=values.network_batches,
+    **_command.step_sizes(),
   )
 
 

@@ -46,7 +46,13 @@ def distillation_loss(
   return weight * temperature**2 * mean
 
 
-def only(logits, present):
+def only(logits: Array, present: Array) -> Array:
+  """Lowers absent outputs so far that their probability is zero.
+
+  Args:
+    logits: `[..., K]`.
+    present: `[K]` bool.
+  """
   return jnp.where(present, logits, ABSENT)
 
 
