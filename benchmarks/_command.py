@@ -205,18 +205,19 @@ def check(cases: Sequence[Case], limits: Limits) -> str:
   )
 
 
-# Relative, of the loss and of the image gradient, in float32.
-TOLERANCE = 1e-3
+# Relative, in float32, which differs by as much from float64.
+TOLERANCE = {'difference': 1e-3, 'gradient_difference': 1e-2}
 
 
 def _agreement(facts):
-  worst = max(facts['difference'], facts['gradient_difference'])
   text = (
     f'loss {facts["dcjax"]:.6g} (dcjax), {facts["torch"]:.6g} (PyTorch), '
-    f'relative difference {facts["difference"]:.1e}, of the image gradient '
-    f'{facts["gradient_difference"]:.1e}; allowed {TOLERANCE:g}'
+    f'relative difference {facts["difference"]:.1e} (allowed '
+    f'{TOLERANCE["difference"]:g}), of the image gradient '
+    f'{facts["gradient_difference"]:.1e} (allowed '
+    f'{TOLERANCE["gradient_difference"]:g})'
   )
-  if not worst <= TOLERANCE:
+  if not all(facts[name] <= most for name, most in TOLERANCE.items()):
     raise ValueError(f'the two sides disagree: {text}')
   return text
 

@@ -17,7 +17,7 @@ from dcjax.base import (
   PyTree,
   Variables,
 )
-from dcjax.objectives import cross_entropy
+from dcjax.objectives import loss_and_gradient
 
 # (key, images [B, H, W, D], labels [B, K], weights [B] or None) -> the mixed
 # images and labels.
@@ -92,24 +92,35 @@ def train_step(
   if mix is not None:
     images, labels = mix(mix_key, batch.images, batch.labels, batch.weights)
     batch = batch._replace(images=images, labels=labels)
-
-  def loss_fn(params):
-    outputs, tracked = network.apply(
-      Variables(params, state.variables.state), batch.images, True
+  if loss is None:
+    value, tracked, gradient = loss_and_gradient(
+      network, state.variables, batch
     )
-    if loss is not None:
-      return loss(outputs.logits, batch, own_labels), tracked
-    return cross_entropy(outputs.logits, batch), tracked
-
-  (value, tracked), gradient = jax.value_and_grad(loss_fn, has_aux=True)(
-    state.variables.params
-  )
+  else:
+    value, tracked, gradient = _other_gradient(
+      network, state.variables, batch, own_labels, loss
+    )
   updates, opt_state = optimizer.update(
     gradient, state.opt_state, state.variables.params
   )
   params = optax.apply_updates(state.variables.params, updates)
   state = TrainState(Variables(params, tracked), opt_state, state.step + 1)
   return state, {'loss': value}
+
+
+def _other_gradient(network, variables, batch, own_labels, loss):
+  """Like `loss_and_gradient`, of any loss."""
+
+  def loss_fn(params):
+    outputs, tracked = network.apply(
+      Variables(params, variables.state), batch.images, True
+    )
+    return loss(outputs.logits, batch, own_labels), tracked
+
+  (value, tracked), gradient = jax.value_and_grad(loss_fn, has_aux=True)(
+    variables.params
+  )
+  return value, tracked, gradient
 
 
 def fit(

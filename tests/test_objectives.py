@@ -8,6 +8,7 @@ import torch_layout
 
 from dcjax import matching, networks, objectives
 from dcjax.base import Batch
+from dcjax.objectives import _parts
 
 _NAMES = {'mse': 'squared', 'l1': 'l1', 'l1_mean': 'l1_mean', 'cos': 'cosine'}
 _TENSORS = [
@@ -193,3 +194,37 @@ def test_bad_names_list_the_known():
       jax.random.key(0),
       objective=objectives.feature_matching((5,)),
     )
+
+
+@pytest.mark.parametrize('weights', [None, np.array([1.0, 0, 1, 1] * 3)])
+def test_a_gradient_in_parts_is_the_whole_gradient(monkeypatch, weights):
+  network = networks.convnet((8, 8, 3), 3, width=4, depth=2)
+  variables = network.init(jax.random.key(0))
+  images = jax.random.uniform(jax.random.key(1), (12, 8, 8, 3))
+  batch = Batch(images, jax.nn.one_hot(jnp.arange(12) % 3, 3), weights)
+  value, tracked, parted = objectives.loss_and_gradient(
+    network, variables, batch
+  )
+  assert tracked == variables.state
+  monkeypatch.setattr(_parts, '_MOST_PIXELS', 4 * 8 * 8)
+  monkeypatch.setattr(jax, 'device_count', lambda: 1)
+  assert _parts.count_parts(images.shape, {}) == 3
+  in_parts = objectives.loss_and_gradient(network, variables, batch)
+  np.testing.assert_allclose(in_parts[0], value, rtol=1e-6)
+  whole = objectives.network_gradient(network, variables, batch)
+  for other in (parted, in_parts[2]):
+    jax.tree.map(
+      lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
+      other,
+      whole,
+    )
+
+
+def test_batches_are_parted_only_where_images_are_independent(monkeypatch):
+  monkeypatch.setattr(jax, 'device_count', lambda: 1)
+  assert _parts.count_parts((64, 32, 32, 3), {}) == 4
+  assert _parts.count_parts((64, 16, 16, 3), {}) == 1
+  assert _parts.count_parts((62, 32, 32, 3), {}) == 1  # 62 = 2 x 31
+  assert _parts.count_parts((64, 32, 32, 3), {'mean': jnp.zeros(3)}) == 1
+  monkeypatch.setattr(jax, 'device_count', lambda: 8)
+  assert _parts.count_parts((64, 32, 32, 3), {}) == 1

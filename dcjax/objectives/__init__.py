@@ -28,6 +28,7 @@ from dcjax.objectives._gradient import (
   gradient_matching,
   network_gradient,
 )
+from dcjax.objectives._parts import loss_and_gradient
 from dcjax.objectives._regularisation import densification, flatness
 from dcjax.objectives._statistics import (
   RunningStatistics,
@@ -64,6 +65,7 @@ __all__ = [
   'l1_mean',
   'layer_distance',
   'mean_feature',
+  'loss_and_gradient',
   'network_gradient',
   'ridge',
   'ridge_classifier',

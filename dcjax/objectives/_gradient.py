@@ -16,6 +16,7 @@ from dcjax.base import (
   Variables,
 )
 from dcjax.objectives._distances import PER_TENSOR, WHOLE_VECTOR
+from dcjax.objectives._parts import loss_and_gradient
 from dcjax.utils import check_choice
 
 # Which tensors are compared, by their number of axes: convolution kernels have
@@ -136,7 +137,7 @@ def gradient_matching(
     key: Key,
   ) -> tuple[Array, Metrics]:
     del key
-    real = network_gradient(network, variables, target, train=train)
+    real = loss_and_gradient(network, variables, target, train=train)[-1]
     fake = network_gradient(network, variables, synthetic, train=train)
     value = gradient_distance(
       lax.stop_gradient(real), fake, distance=distance, tensors=tensors

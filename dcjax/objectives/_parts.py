@@ -1,0 +1,91 @@
+"""A batch's loss and gradient, summed over parts that fit a CPU's caches."""
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from dcjax.base import Array, Batch, Network, Params, PyTree, Variables
+
+# Pixels of a part at most, and images at least: found by measurement with
+# ConvNets of width 32 and 128, where activations of 16 images of 32x32 pixels
+# stay in a core's cache. The gain is a quarter of the time of a gradient.
+_MOST_PIXELS = 2**14
+_FEWEST_IMAGES = 4
+
+
+def loss_and_gradient(
+  network: Network, variables: Variables, batch: Batch, *, train: bool = True
+) -> tuple[Array, PyTree, Params]:
+  """Mean cross-entropy of a batch and its gradient in the parameters.
+
+  On one CPU device a batch is taken in parts, whose sums are the same but for
+  the order of summation; see `count_parts`. Differentiable once, that is, what
+  is returned is a constant for images.
+
+  Args:
+    network: applied with `train`.
+    variables: its numbers.
+    batch: images `[N, H, W, D]` (normalised), labels `[N, K]`, weights `[N]` or
+      None.
+    train: False freezes running statistics.
+
+  Returns:
+    The loss `[]` in nats, the network's updated running statistics, and a tree
+    like `variables.params`.
+  """
+  parts = count_parts(batch.images.shape, variables.state)
+  gradient_of = jax.value_and_grad(_summed_loss, has_aux=True)
+  if parts == 1:
+    (value, tracked), gradient = gradient_of(
+      variables.params, network, variables.state, batch, train
+    )
+  else:
+    value, gradient = _sum_over_parts(
+      lambda part: gradient_of(
+        variables.params, network, variables.state, part, train
+      ),
+      jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), batch),
+      variables.params,
+    )
+    tracked = variables.state
+  count = (
+    batch.images.shape[0] if batch.weights is None else jnp.sum(batch.weights)
+  )
+  return value / count, tracked, jax.tree.map(lambda g: g / count, gradient)
+
+
+def count_parts(shape: tuple[int, ...], state: PyTree) -> int:
+  """Returns in how many equal parts a batch's gradient is computed.
+
+  Args:
+    shape: of the images, `(N, H, W, D)`.
+    state: of the network. Any running statistics mean that images of a batch
+      see each other: one part.
+  """
+  alone = jax.default_backend() == 'cpu' and jax.device_count() == 1
+  if not alone or jax.tree.leaves(state):
+    return 1
+  count, height, width, _ = shape
+  most = max(_FEWEST_IMAGES, _MOST_PIXELS // (height * width))
+  sizes = [n for n in range(_FEWEST_IMAGES, most + 1) if count % n == 0]
+  return count // max(sizes) if sizes else 1
+
+
+def _summed_loss(params, network, state, batch, train):
+  outputs, tracked = network.apply(
+    Variables(params, state), batch.images, train
+  )
+  losses = optax.safe_softmax_cross_entropy(outputs.logits, batch.labels)
+  if batch.weights is not None:
+    losses = losses * batch.weights
+  return jnp.sum(losses), tracked
+
+
+def _sum_over_parts(gradient_of, batch, params):
+  def add(total, part):
+    (value, _), gradient = gradient_of(part)
+    return jax.tree.map(jnp.add, total, (value, gradient)), None
+
+  zeros = jnp.zeros(()), jax.tree.map(jnp.zeros_like, params)
+  return lax.scan(add, zeros, batch)[0]
