@@ -3,6 +3,7 @@
 import importlib
 import json
 import pathlib
+import socket
 import sys
 
 import numpy as np
@@ -59,3 +60,10 @@ def write_npz(path, **changes):
   }
   np.savez(path, **arrays | changes)
   return path
+
+
+def free_port():
+  """A port of this machine that nothing listens on."""
+  with socket.socket() as probe:
+    probe.bind(('127.0.0.1', 0))
+    return probe.getsockname()[1]

@@ -1,5 +1,8 @@
 """What `test_sharding.py` runs on eight virtual devices, in its own process.
 
+  sharded_cases.py FILE               eight devices, and one
+  sharded_cases.py FILE PORT INDEX    one of two processes of four devices
+
 Writes, for each case: the stored numbers and metrics of the run on one device
 and on the mesh, and the collectives of the compiled step.
 """
@@ -11,7 +14,12 @@ import sys
 
 import jax
 
-jax.config.update('jax_num_cpu_devices', 8)
+from dcjax import sharding
+
+ALONE = len(sys.argv) == 2
+jax.config.update('jax_num_cpu_devices', 8 if ALONE else 4)
+if not ALONE:  # before anything asks for a device
+  sharding.start_processes(f'127.0.0.1:{sys.argv[2]}', 2, int(sys.argv[3]))
 
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
@@ -26,7 +34,6 @@ from dcjax import (  # noqa: E402
   methods,
   networks,
   protocols,
-  sharding,
 )
 
 SHAPE = (8, 8, 1)
@@ -148,10 +155,11 @@ def run(method, num_classes, mesh, norm):
   source = inner.InnerData(on_device)
   key = jax.random.key(0)
   if mesh is not None:
+    everywhere = sharding.replicated(mesh)
+    key, params = sharding.place((key, params), everywhere)
     shapes = jax.eval_shape(made.init, key, params, source)
     state_places = sharding.state_shardings(mesh, shapes, num_classes)
     places = {'out_shardings': state_places}
-    everywhere = sharding.replicated(mesh)
     period_places = {'out_shardings': (state_places, everywhere)}
   state = jax.jit(made.init, **places)(key, params, source)
   period = jax.jit(made.period, **period_places)
@@ -169,13 +177,22 @@ def collectives(text):
 
 def compare(name, method, num_classes, devices_per_class=1, norm=None):
   """Records one method on one device and on the mesh."""
-  mesh = sharding.make_mesh(num_classes, devices_per_class)
-  alone, _ = run(method, num_classes, None, norm)
-  shared, text = run(method, num_classes, mesh, norm)
-  for side, tree in (('alone', alone), ('shared', shared)):
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-      RESULTS[f'{name}/{side}/{jax.tree_util.keystr(path)}'] = leaf
+  _record(name, 'alone', run(method, num_classes, None, norm)[0])
+  text = share(name, method, num_classes, devices_per_class, norm)
   RESULTS[f'{name}/collectives'] = np.array(collectives(text), str)
+
+
+def share(name, method, num_classes, devices_per_class=1, norm=None):
+  """Records one method on the mesh; returns the compiled text."""
+  mesh = sharding.make_mesh(num_classes, devices_per_class)
+  found, text = run(method, num_classes, mesh, norm)
+  _record(name, 'shared', found)
+  return text
+
+
+def _record(name, side, tree):
+  for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+    RESULTS[f'{name}/{side}/{jax.tree_util.keystr(path)}'] = leaf
 
 
 def compare_evaluation():
@@ -208,7 +225,10 @@ def compare_evaluation():
 
 
 RESULTS: dict[str, np.ndarray] = {}
-if __name__ == '__main__':
+
+
+def on_eight_devices():
+  """Every case beside the same on one device."""
   compare('idc', 'idc', 8, norm='instance')
   compare('idc uneven', 'idc', 10)
   compare('idc few classes', 'idc', 3, devices_per_class=0)
@@ -220,4 +240,23 @@ if __name__ == '__main__':
   compare('second_order', 'second_order', 10)
   compare('ridge', 'ridge', 8)
   compare_evaluation()
-  np.savez(pathlib.Path(sys.argv[1]), **RESULTS)
+
+
+def in_two_processes():
+  """One case of each objective."""
+  share('idc uneven', 'idc', 10)
+  share('dc', 'dc', 10)
+  share('dm uneven', 'dm', 10)
+  share('cafe', 'cafe', 10, norm='instance')
+  share('second_order', 'second_order', 10)
+  share('ridge', 'ridge', 8)
+
+
+if __name__ == '__main__':
+  if ALONE:
+    on_eight_devices()
+  else:
+    in_two_processes()
+  if sharding.is_main():
+    np.savez(pathlib.Path(sys.argv[1]), **RESULTS)
+  sharding.barrier('written')

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -34,12 +33,6 @@ def pictures(tmp_path_factory):
   return folder
 
 
-def _free_port():
-  with socket.socket() as probe:
-    probe.bind(('127.0.0.1', 0))
-    return probe.getsockname()[1]
-
-
 def _start(pictures, workdir):
   """Starts both processes; their output goes into files beside `workdir`."""
   environment = {**os.environ, 'JAX_NUM_CPU_DEVICES': '4'}
@@ -49,7 +42,7 @@ def _start(pictures, workdir):
     f'--config={runner.CONFIG}:image_folder,size=64,smoke',
     f'--config.data.dir={pictures}',
     f'--workdir={workdir}',
-    f'--coordinator=127.0.0.1:{_free_port()}',
+    f'--coordinator=127.0.0.1:{runner.free_port()}',
     '--processes=2',
     *_CHANGES,
   ]

@@ -8,6 +8,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+import runner
 
 from dcjax import sharding
 
@@ -25,21 +26,40 @@ _CASES = (
 )
 
 
+_HERE = pathlib.Path(__file__).parent
+
+
+def _start(*args):
+  return subprocess.Popen(
+    [sys.executable, str(_HERE / 'sharded_cases.py'), *map(str, args)],
+    cwd=_HERE,
+    stdout=subprocess.DEVNULL,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+
+
+def _finish(processes, file):
+  for process in processes:
+    _, said = process.communicate(timeout=900)
+    assert process.returncode == 0, said[-3000:]
+  with np.load(file) as stored:
+    return dict(stored)
+
+
 @pytest.fixture(scope='module')
 def results(tmp_path_factory):
   """What `sharded_cases.py` records, run on eight virtual devices."""
-  here = pathlib.Path(__file__).parent
   file = tmp_path_factory.mktemp('sharding') / 'results.npz'
-  done = subprocess.run(
-    [sys.executable, here / 'sharded_cases.py', file],
-    cwd=here,
-    capture_output=True,
-    text=True,
-    check=False,
-  )
-  assert done.returncode == 0, done.stderr[-3000:]
-  with np.load(file) as stored:
-    return dict(stored)
+  return _finish([_start(file)], file)
+
+
+@pytest.fixture(scope='module')
+def of_two(tmp_path_factory):
+  """The same, run by two processes of four virtual devices."""
+  file = tmp_path_factory.mktemp('processes') / 'results.npz'
+  port = runner.free_port()
+  return _finish([_start(file, port, index) for index in range(2)], file)
 
 
 def _sides(results, name):
@@ -61,6 +81,23 @@ def test_sharded_equals_unsharded(results, name):
   for key, expected in alone.items():
     np.testing.assert_allclose(
       shared[key], expected, rtol=2e-5, atol=2e-4, err_msg=key
+    )
+
+
+@pytest.mark.parametrize(
+  'name',
+  ['idc uneven', 'dc', 'dm uneven', 'cafe', 'second_order', 'ridge'],
+)
+def test_two_processes_equal_one_device(results, of_two, name):
+  """Stored numbers and every metric, after two periods."""
+  alone, _ = _sides(results, name)
+  for key, expected in alone.items():
+    np.testing.assert_allclose(
+      of_two[f'{name}/shared/{key}'],
+      expected,
+      rtol=2e-5,
+      atol=2e-4,
+      err_msg=key,
     )
 
 
