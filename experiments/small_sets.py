@@ -60,6 +60,7 @@ def making_of(config: ConfigDict) -> Making:
   if sets['outer']:
     changes['schedule.outer'] = sets['outer']
   changes['evaluation.herding_steps'] = sets['herding_steps']
+  changes['evaluation.at'] = ()  # Only the finished set is used.
   return Making(config.ipc, arguments, changes, config.seed)
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch_layout
 
 from dcjax import matching, networks, objectives
-from dcjax.base import Batch
+from dcjax.base import Batch, Variables
 from dcjax.objectives import _parts
 
 _NAMES = {'mse': 'squared', 'l1': 'l1', 'l1_mean': 'l1_mean', 'cos': 'cosine'}
@@ -208,7 +208,7 @@ def test_a_gradient_in_parts_is_the_whole_gradient(monkeypatch, weights):
   assert tracked == variables.state
   monkeypatch.setattr(_parts, '_MOST_PIXELS', 4 * 8 * 8)
   monkeypatch.setattr(jax, 'device_count', lambda: 1)
-  assert _parts.count_parts(images.shape, {}) == 3
+  assert _parts.count_parts(images.shape, variables) == 3
   in_parts = objectives.loss_and_gradient(network, variables, batch)
   np.testing.assert_allclose(in_parts[0], value, rtol=1e-6)
   whole = objectives.network_gradient(network, variables, batch)
@@ -221,10 +221,28 @@ def test_a_gradient_in_parts_is_the_whole_gradient(monkeypatch, weights):
 
 
 def test_batches_are_parted_only_where_images_are_independent(monkeypatch):
+  narrow, wide = (
+    Variables({'kernel': jnp.zeros((3, 3, 3, width))}, {})
+    for width in (32, 128)
+  )
   monkeypatch.setattr(jax, 'device_count', lambda: 1)
-  assert _parts.count_parts((64, 32, 32, 3), {}) == 4
-  assert _parts.count_parts((64, 16, 16, 3), {}) == 1
-  assert _parts.count_parts((62, 32, 32, 3), {}) == 1  # 62 = 2 x 31
-  assert _parts.count_parts((64, 32, 32, 3), {'mean': jnp.zeros(3)}) == 1
+  assert _parts.count_parts((64, 32, 32, 3), narrow) == 4
+  assert _parts.count_parts((64, 32, 32, 3), wide) == 8
+  assert _parts.count_parts((64, 16, 16, 3), narrow) == 1
+  assert _parts.count_parts((62, 32, 32, 3), narrow) == 1  # 62 = 2 x 31
+  tracking = narrow._replace(state={'mean': jnp.zeros(3)})
+  assert _parts.count_parts((64, 32, 32, 3), tracking) == 1
   monkeypatch.setattr(jax, 'device_count', lambda: 8)
-  assert _parts.count_parts((64, 32, 32, 3), {}) == 1
+  assert _parts.count_parts((64, 32, 32, 3), narrow) == 1
+
+
+def test_embeddings_in_parts_are_those_of_the_whole(monkeypatch):
+  network = networks.convnet((8, 8, 3), 3, width=4, depth=2)
+  variables = network.init(jax.random.key(0))
+  images = jax.random.uniform(jax.random.key(1), (12, 8, 8, 3))
+  expected = network.apply(variables, images, True)[0].embedding
+  monkeypatch.setattr(_parts, '_MOST_PIXELS', 4 * 8 * 8)
+  monkeypatch.setattr(jax, 'device_count', lambda: 1)
+  np.testing.assert_allclose(
+    _parts.embed(network, variables, images), expected, rtol=1e-5, atol=1e-6
+  )

@@ -12,6 +12,7 @@ from dcjax.base import (
 from dcjax.objectives._distances import squared
 from dcjax.objectives._feature import mean_feature
 from dcjax.objectives._joint import class_means, outputs_of
+from dcjax.objectives._parts import embed
 
 
 def distribution_matching(*, joint: bool = False) -> Objective:
@@ -58,10 +59,7 @@ def distribution_matching(*, joint: bool = False) -> Objective:
 
 
 def _one_class_mean(network, variables, batch):
-  embedding = network.apply(variables, batch.images, True)[0].embedding
-  if embedding is None:
-    raise ValueError(f'network {network.name!r} exposes no embedding')
-  return mean_feature(embedding, batch.weights)
+  return mean_feature(embed(network, variables, batch.images), batch.weights)
 
 
 def _all_class_means(network, variables, batch):
