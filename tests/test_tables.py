@@ -48,6 +48,20 @@ _WANTED = {
 }
 
 
+# Tables whose many networks take minutes to compile, for `pytest -m slow`.
+# Those left have every kind of cell and every method.
+_SLOW = {
+  'dc_activation',
+  'dc_ipc',
+  'dc_lenet',
+  'dc_normalisation',
+  'idc_figure5',
+  'idc_figure9',
+  'idc_table8',
+  'idc_table12',
+}
+
+
 # Augmentation is most of what compiles: one of IDC's tables has it. DC's have
 # their own, which leaves the digits alone unless a ConvNet has BatchNorm.
 _PLAIN = {'augment.family': 'none', 'evaluation.family': 'none'}
@@ -85,7 +99,13 @@ def shared(tmp_path_factory):
     yield tmp_path_factory.mktemp('tables')
 
 
-@pytest.mark.parametrize('name', _NAMES)
+@pytest.mark.parametrize(
+  'name',
+  [
+    pytest.param(name, marks=pytest.mark.slow) if name in _SLOW else name
+    for name in _NAMES
+  ],
+)
 def test_every_table_runs_at_smoke_size(name, shared, capsys):
   page = _make(name, shared)
   assert set(page.measured) == set(page.table.cells)
