@@ -67,7 +67,8 @@ def in_normalised_units(
   """Steps images stored in [0, 1] as if they were stored normalised.
 
   DC, DSA and DM store and optimise `n = (x - mean) / std`. A step there is a
-  step here with the gradient multiplied by std before and the update after.
+  step here with the gradient multiplied by std before and the update after. A
+  codebook stores no images; its steps stay as they are.
 
   Args:
     optimizer: as the method defines it, in normalised units.
@@ -76,6 +77,9 @@ def in_normalised_units(
   std = np.asarray(std, np.float32)
 
   def scale(tree):
+    # The numbers of a codebook are no pixels, so they have no such units.
+    if isinstance(tree, dict) and 'codes' in tree:
+      return tree
     return jax.tree.map(lambda leaf: leaf * std, tree)
 
   def update(gradient, state, params=None):

@@ -10,7 +10,14 @@ import jax.numpy as jnp
 import recipes
 from ml_collections import ConfigDict
 
-from dcjax import augment, evaluation, formations, methods, networks
+from dcjax import (
+  augment,
+  evaluation,
+  formations,
+  methods,
+  networks,
+  objectives,
+)
 from dcjax.base import Network
 from dcjax.utils import check_at_least, check_choice
 
@@ -24,6 +31,9 @@ _CHOICES = {
   'precision': networks.PRECISIONS,
   'images.decay': ('none', 'cosine', 'halved'),
   'labels.start': formations.LABEL_STARTS,
+  'matching.condition': methods.CONDITIONS,
+  'matching.codes': methods.CODES,
+  'matching.labels': ('hard', 'soft'),
 }
 _STRATEGIES = ('auto', 'scan', 'vmap')  # or a number of classes at a time
 _LEAST = {
@@ -32,6 +42,12 @@ _LEAST = {
   'schedule.inner': 1,
   'matching.batch_real': 1,
   'matching.most_synthetic': 1,
+  'generator.learning_rate': 0,
+  'generator.embedding_steps': 0,
+  'generator.steps': 1,
+  'generator.batch_size': 1,
+  'generator.penalty': 0,
+  'discriminator.learning_rate': 0,
   'inner.batches': 0,
   'inner.batch_size': 1,
   'inner.early_batches': 0,
@@ -45,6 +61,16 @@ _LEAST = {
 }
 _IMAGES_BY_GRADIENTS = ('matching.distance', 'matching.tensors')
 _TRAINING = ('inner.epochs', 'inner.batch_size', 'inner.learning_rate')
+_GENERATIVE = tuple(
+  f'matching.{name}'
+  for name in (
+    *objectives.GenerativeTerms._fields[:-1],
+    'condition',
+    'codes',
+    'labels',
+    'classes_per_step',
+  )
+)
 # Method -> fields that it reads and that not every method's config has.
 _NEEDED = {
   'idc': (
@@ -64,6 +90,18 @@ _NEEDED = {
     'matching.last_weight',
     'matching.discrimination',
     *_TRAINING,
+  ),
+  'generative': (
+    *_GENERATIVE,
+    'generator.pretrained',
+    'generator.learning_rate',
+    'generator.embedding_steps',
+    'discriminator.learning_rate',
+    'discriminator.widths',
+    'inner.batches',
+    'inner.batch_size',
+    'inner.learning_rate',
+    'inner.early_batches',
   ),
   'label_distillation': (
     'labels.start',
@@ -94,9 +132,15 @@ def check_settings(config: ConfigDict) -> None:
   Raises:
     ValueError: naming the field, its value and what is allowed.
   """
+  if config.method in recipes.WITH_OBSERVERS:
+    raise ValueError(
+      f'method {config.method!r}: its students learn from teachers, which only '
+      'experiments/run.py does; this program takes runs of '
+      + ', '.join(sorted(recipes.CONDENSERS))
+    )
   check_choice('method', config.method, recipes.CONDENSERS)
   _check_method_fields(config)
-  _check_finite(config)
+  check_finite(config)
   for field, least in _LEAST.items():
     if _has(config, field) and _get(config, field) is not None:
       check_at_least(field, _get(config, field), least)
@@ -154,7 +198,7 @@ def _check_method_fields(config: ConfigDict) -> None:
     )
 
 
-def _check_finite(config: ConfigDict) -> None:
+def check_finite(config: ConfigDict) -> None:
   """Checks every number of a config.
 
   Raises:

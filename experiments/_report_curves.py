@@ -11,8 +11,11 @@ from _report_html import is_number
 
 SETS = {
   'condensed': 'condensed set',
+  'fresh': 'fresh samples of the generator: NOT a fixed set',
   'initial': 'start of the condensation',
+  'condensed_hard': 'condensed set, hard labels',
   'random': 'random real images',
+  'random_hard': 'random real images, hard labels',
   'herding': 'herding (chosen real images)',
 }
 _MARK = '#010203'  # Stands for the page's text colour inside a plot.

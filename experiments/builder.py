@@ -4,6 +4,7 @@ import os
 from typing import Any, NamedTuple
 
 import _config_checks
+import generators
 import jax
 import jax.numpy as jnp
 import network_specs
@@ -122,7 +123,9 @@ def build_formation(config: ConfigDict, dataset: Dataset) -> Formation:
   if spec['name'] == 'identity':
     spec.pop('factor', None)
   defaults = {'value_range': dataset.value_range}
-  if dataset.zca is not None:  # the middle of whitened images
+  if spec['name'] == 'codebook':
+    spec = generators.codebook_spec(spec, config, dataset)
+  elif dataset.zca is not None:  # the middle of whitened images
     defaults['padding'] = 0.0
   formation = formations.build({**defaults, **spec})
   if 'labels' in config:
@@ -206,23 +209,26 @@ def build(config: ConfigDict, devices_per_class: int = 0) -> Run:
     import pretrain
 
     pretrain.require(config)
+  generators.require(config)
   dataset = load_dataset(config)
   _check_sizes(config, dataset)
-  network = _build_network(config, dataset)
+  network = build_network(config, dataset)
   _config_checks.check_layers(config, network, dataset.image_shape)
   formation = build_formation(config, dataset)
+  formation = generators.prepared(config, dataset, network, formation)
   mesh = _mesh(dataset, devices_per_class)
   strategies = choose_strategies(config, dataset) | {'mesh': mesh}
   normalise = augment.normalise(dataset.mean, dataset.std)
   rate = image_learning_rate(config, dataset)
   # An unknown operation is heard of now, not after condensation.
   recipes.treatment_of(dataset, strategies, 'evaluate', 'sample')
-
   make = recipes.CONDENSERS[config.method]
   # Only what judges the images is rounded; what tests them is not.
   judge = networks.with_precision(network, config.precision)
   condenser = make(config, dataset, judge, formation, rate, strategies)
-  pool = load_pool(config.inner.get('pool', ''), network)
+  pool = None
+  if config.inner.get('pool'):
+    pool = pretrain.load(config.inner.pool, network)
   if mesh is not None and pool is not None:
     pool = sharding.place(pool, sharding.replicated(mesh))
   return Run(
@@ -275,7 +281,8 @@ def data_at(run: Run, outer: int) -> InnerData:
   return data._replace(real=data.real._replace(images=images))
 
 
-def _build_network(config, dataset):
+def build_network(config: ConfigDict, dataset: Dataset) -> Network:
+  """Makes the network of a config, or raises a ValueError."""
   spec = config.network.to_dict()
   if spec['name'] in networks.names():
     try:
@@ -295,6 +302,9 @@ def treatment(run: Run, name: str, sharing: str):
 
 def initial_params(run: Run, key: jax.Array):
   """Draws the stored numbers that condensation starts from."""
+  if run.formation.spec['name'] == 'codebook':
+    blank = generators.blank_images(run.config, run.formation)
+    return run.formation.init(key, blank)
   per_class = run.config.ipc * run.formation.cells
   counts = run.dataset.counts
   mode = run.config.init.mode
@@ -338,12 +348,3 @@ def build_evaluator(run: Run) -> Evaluator:
     mix=recipes.cutmix(run.strategies['cutmix_probability']),
     seeds='auto' if run.mesh is None else sharding.seed_strategy(run.mesh),
   )
-
-
-def load_pool(path: str, network: Network):
-  """Loads pretrained networks stored by `pretrain.py`, or None for ''."""
-  if not path:
-    return None
-  import pretrain
-
-  return pretrain.load(path, network)

@@ -73,7 +73,7 @@ class FinishedRun:
     if data_dir:
       self.config.data.dir = data_dir
     # A pool serves condensation only, and may be gone by now.
-    if 'pool' in self.config.inner:
+    if 'pool' in self.config.get('inner', {}):
       self.config.inner.pool = ''
     self.seeds, self.epochs = evaluation.seeds, evaluation.epochs
     self._selected: dict[str, Batch] = {}

@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 import builder
+import fresh
 import jax
 import numpy as np
 from progress import Progress
@@ -21,9 +22,14 @@ def regime(labels: Any) -> str:
 def evaluate_all(parts, folder, keys, params, stop) -> None:
   """Evaluates the condensed set, its start and the baselines, each once."""
   wanted = ['condensed', 'initial', *parts.config.evaluation.baselines]
+  if parts.config.evaluation.get('fresh'):
+    wanted.append(fresh.NAME)
   shared = Evaluations(parts, stop)
   for name in wanted:
     if name in folder.evaluations():
+      continue
+    if name == fresh.NAME:
+      folder.add_evaluation(name, fresh.run(parts, keys, params, stop))
       continue
     batch = training_images(parts, keys, params, name)
     folder.add_evaluation(name, shared.run(name, batch, keys['evaluate']))
@@ -116,6 +122,53 @@ def _baseline_optimizer():
   return optimizers.sgd(0.01, momentum=0.9, weight_decay=5e-4)
 
 
+def train_and_test(
+  name: str,
+  evaluator: evaluation.Evaluator,
+  data: evaluation.TrainingSet,
+  key: jax.Array,
+  *,
+  protocol: evaluation.Protocol,
+  seeds: int,
+  stop: Any = None,
+) -> evaluation.Evaluation:
+  """Trains networks on a set with progress, and tests them.
+
+  Args:
+    name: of the set.
+    evaluator: see `evaluation.evaluator`.
+    data: the set.
+    key: decides the networks.
+    protocol: the evaluator's.
+    seeds: networks.
+    stop: whether the program was asked to stop, or None.
+
+  Raises:
+    Interrupted: if a stop is asked for; this evaluation is then lost.
+  """
+  epochs = protocol.epochs
+  progress = Progress(f'evaluating {name}', epochs, unit='ep')
+
+  def report(done):
+    progress.update(round(done * epochs))
+    if stop is not None and stop.agreed() and done < 1:
+      raise Interrupted(
+        f'stopped while evaluating {name}; the same command goes on from here'
+      )
+
+  try:
+    return evaluation.evaluate(
+      evaluator,
+      data,
+      key,
+      protocol=protocol,
+      num_seeds=seeds,
+      progress=report,
+    )
+  finally:
+    progress.close()
+
+
 class Evaluations:
   """One evaluation program for all sets of a run."""
 
@@ -136,26 +189,15 @@ class Evaluations:
     classes, epochs = parts.dataset.num_classes, parts.protocol.epochs
     flat = np.asarray(batch.images).reshape(-1, *parts.dataset.image_shape)
     labels = np.asarray(batch.labels).reshape(-1, classes)
-    progress = Progress(f'evaluating {name}', epochs, unit='ep')
-
-    def report(done):
-      progress.update(round(done * epochs))
-      if self._stop is not None and self._stop.agreed() and done < 1:
-        raise Interrupted(
-          f'stopped while evaluating {name}; the same command goes on from here'
-        )
-
-    try:
-      result = evaluation.evaluate(
-        self._evaluator,
-        evaluation.training_set(flat, labels, classes, self._longest),
-        key,
-        protocol=parts.protocol,
-        num_seeds=parts.config.evaluation.seeds,
-        progress=report,
-      )
-    finally:
-      progress.close()
+    result = train_and_test(
+      name,
+      self._evaluator,
+      evaluation.training_set(flat, labels, classes, self._longest),
+      key,
+      protocol=parts.protocol,
+      seeds=parts.config.evaluation.seeds,
+      stop=self._stop,
+    )
     hard = bool(np.all((labels == 0) | (labels == 1)))
     return {
       **result.summary(),

@@ -45,6 +45,10 @@ def run(
       for other settings.
     Interrupted: after Ctrl-C or SIGTERM.
   """
+  import statistics_run  # which in turn needs this module
+
+  if config.method in statistics_run.METHODS:
+    return statistics_run.run(config, workdir, command)
   folder = Workdir(workdir, config, command)
   if folder.results() is not None:
     say(f'finished already: see {folder.path / "report.html"}')
@@ -73,7 +77,7 @@ def run(
     if sharding.is_main():
       stages.show(parts, folder, keys, condensed, results)
   folder.write_json('results.json', results)
-  _say_end(results, folder.path)
+  say_end(results, folder.path)
   return results
 
 
@@ -101,7 +105,8 @@ def use_compilation_cache():
     jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
 
 
-def _say_end(results, path):
+def say_end(results: dict[str, Any], path: pathlib.Path) -> None:
+  """Prints the accuracies of a finished run, and where its files are."""
   for name, entry in results['evaluations'].items():
     say(
       f'  {name:>10}: {100 * entry["last_mean"]:5.1f} ± '

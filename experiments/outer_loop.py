@@ -14,7 +14,7 @@ from checkpoint import Checkpoints
 from progress import Progress, duration, say
 from workdir import Interrupted
 
-from dcjax import sharding
+from dcjax import methods, sharding
 
 
 def condense(parts, folder, keys, stop, profile=False) -> tuple[Any, float]:
@@ -69,6 +69,7 @@ def _condense(parts, folder, keys, stop, checkpoints, profile):
   compiled, compile_seconds = _compile(parts, keys, state)
   say(f'compiled in {duration(compile_seconds)}')
   progress = Progress('condensing', total, done, 'outer')
+  warned = None
   traced = min(done + 1, total - 1) if profile else None
   for outer in range(done, total):
     data = builder.data_at(parts, outer)
@@ -78,6 +79,7 @@ def _condense(parts, folder, keys, stop, checkpoints, profile):
       stop.wait_for(metrics['loss'])
       seconds += time.monotonic() - began
     record = _record(outer, metrics, seconds, time.monotonic() - began, parts)
+    warned = _warn(metrics, record, warned)
     _check_finite(record, state, metrics, parts, checkpoints.latest())
     folder.append_metrics(record)
     progress.update(outer + 1, f'loss {record["loss"]:.4g}')
@@ -163,6 +165,14 @@ def _compile(parts, keys, state):
   # Who is done first would not wait long for the others inside the program.
   sharding.barrier('compiled')
   return compiled, time.monotonic() - began
+
+
+def _warn(metrics, record, said):
+  """Says what is wrong with a discriminator, when that is new."""
+  problem = methods.discriminator_problem(metrics)
+  if problem is not None and said is None:
+    say(f'warning: outer iteration {record["outer"]}: {problem}')
+  return problem
 
 
 def _evaluation_points(config):

@@ -112,6 +112,7 @@ def _outer_images(parts):
   """Images of one outer iteration."""
   config = parts.config
   classes, decoded = parts.dataset.num_classes, _decoded(parts)
+  classes = config.matching.get('classes_per_step') or classes
   compared = min(decoded, config.matching.most_synthetic)
   per_step = classes * (config.matching.batch_real + 3 * compared)
   per_step += _network_images(config, classes * decoded)

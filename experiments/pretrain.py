@@ -19,6 +19,7 @@ import shlex
 import shutil
 import sys
 import zipfile
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -68,38 +69,29 @@ def train(
     ValueError: `folder` holds the state of a training with other settings.
   """
   import builder
-  from checkpoint import Checkpoints
-  from progress import Progress
+  from rounds import train_rounds
 
   stream = parts.dataset.stream
-  total = epochs * (1 if stream is None else stream.windows_per_pass)
   keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(networks))
-  begin, train_once = _programs(parts)
-  kept = None if folder is None else Checkpoints(pathlib.Path(folder).resolve())
-  settings = _digest(parts.config, networks)
-  states, done = _saved(kept, jax.eval_shape(begin, keys), settings, folder)
-  states = begin(keys) if states is None else states
-  progress = Progress('training the pool', total, done, 'epoch')
-  for number in range(done, total):
-    data = builder.data_at(parts, number)._replace(pool=None)
-    states, losses = train_once(keys, states, data)
-    if kept is not None:
-      kept.save(number + 1, states, {'settings': settings})
-    progress.update(number + 1, f'loss {float(jnp.mean(losses)):.4g}')
-  progress.close()
-  if kept is not None:
-    kept.close()
-  return states.variables
+  return train_rounds(
+    _loop(parts),
+    keys,
+    epochs * (1 if stream is None else stream.windows_per_pass),
+    lambda number: builder.data_at(parts, number)._replace(pool=None),
+    settings=_digest(parts.config, networks),
+    folder=folder,
+    title='training the pool',
+  )
 
 
-def _programs(parts):
-  """Compiled: `keys -> states`, and `(keys, states, data) -> (..., losses)`."""
+def _loop(parts):
+  """One round: a pass over the real set, with IDC's augmentation."""
   import builder
   import recipes
 
   config, counts = parts.config, parts.dataset.counts
   size = config.inner.batch_size
-  loop = inner.train_on_real(
+  return inner.train_on_real(
     parts.network,
     optimizers.sgd(
       config.inner.learning_rate,
@@ -113,33 +105,6 @@ def _programs(parts):
     augment=builder.treatment(parts, 'train', 'sample'),
     mix=recipes.cutmix(parts.strategies['train_cutmix_probability']),
   )
-
-  def begin(keys):
-    return jax.lax.map(lambda key: loop.init(key, None), keys)
-
-  def train_once(keys, states, data):
-    def one(pair):
-      state, metrics = loop.update(*pair, data, None)
-      return state, metrics['loss']
-
-    return jax.lax.map(one, (keys, states))
-
-  return jax.jit(begin), jax.jit(train_once, donate_argnums=1)
-
-
-def _saved(kept, like, settings, folder):
-  """Returns the saved states and how many rounds they have seen, or none."""
-  step = None if kept is None else kept.latest()
-  if step is None:
-    return None, 0
-  states, note = kept.restore(step, like)
-  if note['settings'] != settings:
-    kept.close()
-    raise ValueError(
-      f'{folder}: holds an unfinished pool of other settings; delete the '
-      'folder, or name another --pool'
-    )
-  return states, step
 
 
 def _digest(config, networks):
@@ -216,18 +181,21 @@ def save(path: str | os.PathLike[str], pool: Variables) -> None:
     OSError: if it cannot be written.
   """
   pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
-  names, leaves = _flatten(pool)
+  names, leaves = named_leaves(pool)
   arrays = dict(zip(names, map(np.asarray, leaves), strict=True))
   with artefact.replacing(path) as stream:
     np.savez(stream, **arrays)
 
 
-def load(path: str | os.PathLike[str], network: Network) -> Variables:
+def load(
+  path: str | os.PathLike[str], network: Network, field: str = 'inner.pool'
+) -> Variables:
   """Reads a pool and checks that its networks fit; see also `require`.
 
   Args:
     path: a file that `save` wrote.
     network: the network that will use it.
+    field: what names the file, for messages.
 
   Returns:
     `Variables` with leaves `[E, ...]`.
@@ -241,12 +209,12 @@ def load(path: str | os.PathLike[str], network: Network) -> Variables:
       f'experiments/pretrain.py --config=... --pool={path}'
     )
   like = jax.eval_shape(network.init, jax.random.key(0))
-  names, shapes = _flatten(like)
+  names, shapes = named_leaves(like)
   try:
     with np.load(path, allow_pickle=False) as file:
       stored = {name: file[name] for name in file.files}
   except (ValueError, OSError, zipfile.BadZipFile) as error:
-    raise ValueError(f'inner.pool {path}: is damaged ({error})') from error
+    raise ValueError(f'{field} {path}: is damaged ({error})') from error
   found = {name: array.shape[1:] for name, array in stored.items()}
   wanted = dict(zip(names, (s.shape for s in shapes), strict=True))
   if found != wanted:
@@ -256,14 +224,15 @@ def load(path: str | os.PathLike[str], network: Network) -> Variables:
       if found.get(name) != wanted.get(name)
     )
     raise ValueError(
-      f'inner.pool {path}: is of another network: {wrong[0]} has shape '
+      f'{field} {path}: is of another network: {wrong[0]} has shape '
       f'{found.get(wrong[0])}, {network.name} wants {wanted.get(wrong[0])}'
     )
   leaves = [jnp.asarray(stored[name]) for name in names]
   return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
 
-def _flatten(variables):
+def named_leaves(variables: Any) -> tuple[list[str], list[Any]]:
+  """Returns the paths of a pytree's leaves, such as `params/head/bias`."""
   pairs, _ = jax.tree_util.tree_flatten_with_path(variables)
   names = [
     jax.tree_util.keystr(p, simple=True, separator='/') for p, _ in pairs

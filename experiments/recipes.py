@@ -3,11 +3,15 @@
 from collections.abc import Callable
 from typing import Any
 
+import generators
 import optax
 from ml_collections import ConfigDict
 
-from dcjax import augment, data, methods, optimizers, sharding
+from dcjax import augment, data, methods, objectives, optimizers, sharding
 from dcjax.condensing import Condenser
+
+# Formations whose numbers do not all belong to one class: no class by class.
+_SHARED = ('codebook', 'learnable')
 
 
 def treatment_of(
@@ -76,7 +80,7 @@ def _idc(config, dataset, network, formation, rate, strategies):
     distance=config.matching.distance,
     tensors=config.matching.tensors,
     momentum=config.images.momentum,
-    sweep=config.images.sweep and config.formation.name != 'learnable',
+    sweep=config.images.sweep and config.formation.name not in _SHARED,
     optimizer=_at_once(config, rate),
     train_mix=cutmix(strategies['train_cutmix_probability']),
     train_augment=treatment_of(dataset, strategies, 'train', 'sample'),
@@ -186,6 +190,38 @@ def _label_distillation(config, dataset, network, formation, rate, strategies):
   )
 
 
+def _generative(config, dataset, network, formation, rate, strategies):
+  matching = config.matching
+  terms = objectives.GenerativeTerms._fields
+  return methods.generative(
+    network,
+    formation,
+    dataset.counts,
+    steps=config.schedule.outer * config.schedule.inner,
+    inner_steps=config.schedule.inner,
+    terms=objectives.generative_terms(
+      **{name: matching[name] for name in terms if name in matching}
+    ),
+    condition=matching.condition,
+    codes=matching.codes,
+    codes_per_step=matching.most_synthetic,
+    classes_per_step=matching.classes_per_step,
+    batch_real=matching.batch_real,
+    soft_labels=generators.soft_labels(config, formation),
+    match_augment=treatment_of(dataset, strategies, 'match', 'batch'),
+    train_augment=treatment_of(dataset, strategies, 'train', 'sample'),
+    codes_learning_rate=rate,
+    generator_learning_rate=config.generator.learning_rate,
+    momentum=config.images.momentum,
+    discriminator_learning_rate=config.discriminator.learning_rate,
+    discriminator_widths=config.discriminator.widths,
+    network_batches=config.inner.batches,
+    network_batch_size=config.inner.batch_size,
+    network_learning_rate=config.inner.learning_rate,
+    early_batches=config.inner.early_batches,
+  )
+
+
 def _on_synthetic(config, dataset, strategies):
   """What joint methods share whose networks train on the synthetic set."""
   common = _common(config, dataset, strategies)
@@ -212,6 +248,9 @@ def _common(config, dataset, strategies):
   }
 
 
+# Methods that look through trained observers; see `statistics_run`.
+WITH_OBSERVERS = ('rded', 'sre2l', 'cda', 'gvbsm', 'edc')
+
 # name -> (config, dataset, network, formation, image learning rate,
 # augmentation strategies) -> the condenser.
 CONDENSERS: dict[str, Callable[..., Condenser]] = {
@@ -220,5 +259,6 @@ CONDENSERS: dict[str, Callable[..., Condenser]] = {
   'dsa': _dc,
   'dm': _dm,
   'cafe': _cafe,
+  'generative': _generative,
   'label_distillation': _label_distillation,
 }

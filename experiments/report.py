@@ -9,12 +9,13 @@ import json
 import os
 import pathlib
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pictures as drawing
 from _report_curves import SETS, curves
+from _report_generative import bytes_section
 from _report_html import (
   STYLE,
   code,
@@ -35,6 +36,10 @@ _CAPTIONS = {
   'condensed': 'Condensed images, as stored',
 }
 _ARTEFACT = 'condensed.npz'
+_LABEL_BYTES = {
+  'label_bytes': 'bytes of labels',
+  'teacher_bytes': 'bytes of teachers (needed to train)',
+}
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -86,7 +91,9 @@ def write_report(
     section('Pictures', _figures(pictures or {}, layouts or {})),
     section('Curves', curves(results, metrics)),
     section('Accuracy', _accuracies(results)),
+    *_observers(results),
     section('Storage', _storage(results.get('storage') or {})),
+    *bytes_section(results),
     section('Use it', _usage(folder / results.get('artefact', _ARTEFACT))),
     section('Try next', _next_commands(config, results, folder)),
     section('Settings', _settings(config)),
@@ -189,6 +196,12 @@ def _accuracies(results: Mapping[str, Any]) -> str:
   first = _headline_name(results)
   names = sorted(evaluations, key=lambda name: name != first)
   total = (results.get('storage') or {}).get('total') or {}
+  # Only methods with teachers say what labels and teachers take.
+  more = {
+    field: title
+    for field, title in _LABEL_BYTES.items()
+    if any(field in evaluations[name] for name in names)
+  }
   rows = []
   for name in names:
     evaluation = evaluations[name]
@@ -206,6 +219,7 @@ def _accuracies(results: Mapping[str, Any]) -> str:
         evaluation.get('network'),
         evaluation.get('epochs'),
         duration(evaluation.get('seconds')),
+        *(size(evaluation.get(field, 0)) for field in more),
       ]
     )
   header = [
@@ -218,9 +232,30 @@ def _accuracies(results: Mapping[str, Any]) -> str:
     'network',
     'epochs',
     'time to train and test',
+    *more.values(),
   ]
   note = '<p class="note">Test accuracy, mean ± standard deviation.</p>'
   return table(header, rows, mark_first=True) + note if rows else ''
+
+
+def _observers(results: Mapping[str, Any]) -> Iterator[str]:
+  """The section of methods that look through trained networks."""
+  found = results.get('observers')
+  if not found:
+    return
+  rows = [
+    [
+      entry['network'],
+      ', '.join(entry['roles']),
+      f'{100 * entry["accuracy"]:.1f} %',
+      f'{entry["parameters"]:,}',
+      'imported' if entry['imported'] else str(entry['epochs']),
+      duration(entry['seconds']),
+    ]
+    for entry in found
+  ]
+  header = ['network', 'for', 'test accuracy', 'parameters', 'epochs', 'time']
+  yield section('Observers', table(header, rows))
 
 
 def _storage(storage: Mapping[str, Mapping[str, int]]) -> str:

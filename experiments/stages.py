@@ -5,6 +5,7 @@ import os
 import platform
 from typing import Any
 
+import _report_generative
 import builder
 import evaluations
 import jax
@@ -12,9 +13,11 @@ import numpy as np
 import optax
 import pictures
 import report
+from ml_collections import ConfigDict
+from workdir import Workdir
 
 import dcjax
-from dcjax import artefact, coresets, whitening
+from dcjax import artefact, coresets, formations, whitening
 
 
 def make_artefact(parts: builder.Run, params: Any) -> artefact.Artefact:
@@ -25,6 +28,8 @@ def make_artefact(parts: builder.Run, params: Any) -> artefact.Artefact:
   """
   dataset, config = parts.dataset, parts.config
   params = dict(parts.formation.project(params))
+  if parts.formation.spec['name'] == 'codebook':
+    params = formations.as_stored(parts.formation, params)
   labels = params.pop('labels', None)
   whitened = {} if dataset.zca is None else {'zca': config.data.zca}
   return artefact.Artefact(
@@ -49,7 +54,7 @@ def make_artefact(parts: builder.Run, params: Any) -> artefact.Artefact:
       'dataset': dataset.name,
       'ipc': config.ipc,
       'seed': config.seed,
-      'config': _portable(config),
+      'config': portable(config),
       'spectrogram': dict(dataset.extra),
       **whitened,
       'versions': versions(),
@@ -58,12 +63,15 @@ def make_artefact(parts: builder.Run, params: Any) -> artefact.Artefact:
   )
 
 
-def _portable(config):
+def portable(config: ConfigDict) -> dict[str, Any]:
   """The settings as JSON values, without the paths of this machine."""
   plain = json.loads(config.to_json_best_effort())
   del plain['data']['dir']
-  if plain['inner'].get('pool'):
+  if plain.get('inner', {}).get('pool'):
     plain['inner']['pool'] = os.path.basename(plain['inner']['pool'])
+  if plain.get('generator', {}).get('pretrained'):
+    path = plain['generator']['pretrained']
+    plain['generator']['pretrained'] = os.path.basename(path)
   return plain
 
 
@@ -75,6 +83,16 @@ def versions() -> dict[str, str]:
     'numpy': np.__version__,
     'optax': optax.__version__,
     'python': platform.python_version(),
+  }
+
+
+def environment() -> dict[str, Any]:
+  """Device, platform and versions, for `results.json`."""
+  return {
+    'device': str(jax.devices()[0].device_kind),
+    'devices': jax.device_count(),
+    'platform': platform.platform(),
+    **versions(),
   }
 
 
@@ -98,15 +116,11 @@ def summarise(parts, folder, condensed, seconds) -> dict[str, Any]:
       'condense': round(seconds, 3),
       'evaluate': round(sum(e['seconds'] for e in entries.values()), 3),
     },
-    'environment': {
-      'device': str(jax.devices()[0].device_kind),
-      'devices': jax.device_count(),
-      'platform': platform.platform(),
-      **versions(),
-    },
+    'environment': environment(),
     'checkpoints': _checkpoint_curve(entries, finals, parts, seconds),
     'config_file': folder.config_file,
     'label_regime': condensed.label_regime,
+    **_report_generative.bytes_of(condensed, parts.config.ipc),
   }
 
 
@@ -159,7 +173,7 @@ def _viewable(parts, keys, condensed) -> dict[str, Any]:
   start = builder.initial_params(parts, keys['init'])
   chosen = coresets.random(keys['random'], dataset.counts, parts.config.ipc)
   real = builder.real_images(dataset, chosen)
-  if dataset.zca is None:
+  if dataset.zca is None and 'images' in condensed.params:
     stored = {'initial': start, 'condensed': condensed.params}
     return {'real': real} | {k: v['images'] for k, v in stored.items()}
   decoded = {
@@ -167,6 +181,8 @@ def _viewable(parts, keys, condensed) -> dict[str, Any]:
     'initial': parts.formation.decode(start).images,
     'condensed': condensed.batch().images,
   }
+  if dataset.zca is None:
+    return decoded
   return {k: whitening.invert(dataset.zca, v) for k, v in decoded.items()}
 
 
@@ -174,11 +190,40 @@ def show(parts, folder, keys, condensed, results) -> None:
   """Writes `images.png` and `report.html`."""
   dataset = parts.dataset
   value_range = dataset.value_range if dataset.zca is None else (0.0, 1.0)
+  write_pages(
+    folder,
+    _viewable(parts, keys, condensed),
+    value_range,
+    results,
+    _report_generative.pictures_of(parts, condensed),
+  )
+
+
+def write_pages(
+  folder: Workdir,
+  viewable: dict[str, Any],
+  value_range: tuple[float | None, float | None],
+  results: dict[str, Any],
+  more: dict[str, tuple[np.ndarray, str]] | None = None,
+) -> None:
+  """Writes `images.png` and `report.html`.
+
+  Args:
+    folder: of the run.
+    viewable: `'real'`, `'initial'`, `'condensed'` -> images `[C, N, H, W, D]`;
+      the last one must be there.
+    value_range: lowest and highest value of the images.
+    results: what `results.json` holds.
+    more: caption of a further picture -> uint8 `[H, W, 1 or 3]` and what it
+      shows.
+  """
   grids, layouts = {}, {}
-  for name, images in _viewable(parts, keys, condensed).items():
+  for name, images in viewable.items():
     rows, layouts[name] = _rows(images)
     grids[name] = pictures.image_grid(rows, value_range=value_range)
   pictures.save_png(folder.path / 'images.png', grids['condensed'])
+  for name, (picture, layout) in (more or {}).items():
+    grids[name], layouts[name] = picture, layout
   report.write_report(
     folder.path,
     config=folder.config,

@@ -11,7 +11,8 @@ names, label regime, evaluation protocol and provenance.
 from dcjax.artefact._atomic import replacing
 from dcjax.artefact._file import FORMAT, VERSION, load, save
 from dcjax.artefact._idc import export_idc, import_idc
-from dcjax.artefact._storage import storage
+from dcjax.artefact._plain import export_plain
+from dcjax.artefact._storage import codebook_bytes, storage
 from dcjax.artefact._types import Artefact, ArtefactError
 
 __all__ = [
@@ -19,7 +20,9 @@ __all__ = [
   'VERSION',
   'Artefact',
   'ArtefactError',
+  'codebook_bytes',
   'export_idc',
+  'export_plain',
   'import_idc',
   'load',
   'replacing',

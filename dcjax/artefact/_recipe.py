@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from dcjax.artefact import _codebook_code
+
 if TYPE_CHECKING:
   from dcjax.artefact._types import Artefact
 
@@ -113,11 +115,14 @@ def how_to_decode(artefact: Artefact) -> dict[str, str]:
   plain = artefact.spec['name'] == 'identity' and set(params) == {'images'}
   if not plain and set(params) == {'images'}:
     code = decode_code(artefact.spec, params['images'].shape[1])
+  text = _PLAIN if plain else _CODE if code else _NETWORK
+  if artefact.spec['name'] == 'codebook':
+    text, code = _codebook_code.TEXT, _codebook_code.decode_code(artefact.spec)
   labels = _OWN if 'labels' in params else _HARD
   if artefact.labels is not None:
     labels = _SOFT.format(regime=artefact.label_regime)
-  text = _STEPS.format(
-    decode=_PLAIN if plain else _CODE if code else _NETWORK,
+  steps = _STEPS.format(
+    decode=text,
     labels=labels,
     scale=_scale(artefact.value_range),
     whitening='' if artefact.zca is None else _WHITENED,
@@ -126,7 +131,7 @@ def how_to_decode(artefact: Artefact) -> dict[str, str]:
     'decode_code': code,
     'whitening_code': None if artefact.zca is None else _WHITENING_CODE,
   }
-  return {'how_to_decode': text} | {k: v for k, v in codes.items() if v}
+  return {'how_to_decode': steps} | {k: v for k, v in codes.items() if v}
 
 
 def decode_code(spec: Mapping[str, Any], ipc: int) -> str | None:
@@ -138,7 +143,7 @@ def decode_code(spec: Mapping[str, Any], ipc: int) -> str | None:
   """
   from dcjax.formations import _plan
 
-  if spec['name'] not in _plan.NAMES or spec['name'] == 'learnable':
+  if spec['name'] not in set(_plan.NAMES) - set(_plan.WITH_NETWORK):
     return None
   padding = spec.get('padding', 0.0 if spec['name'] == 'time_axis' else 0.5)
   groups = [tuple(group) for group in _plan.groups(spec, ipc)]

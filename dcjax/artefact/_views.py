@@ -36,7 +36,7 @@ def numpy_arrays(
   artefact: Artefact, normalised: bool
 ) -> tuple[np.ndarray, np.ndarray]:
   """Returns images `[C * M, H, W, D]`, labels `[C * M]` or `[C * M, K]`."""
-  images, labels = _decode(artefact)
+  images, labels = by_class(artefact)
   images = images.reshape(-1, *images.shape[2:])
   labels = labels.reshape(-1, *labels.shape[2:]).copy()
   if normalised:
@@ -82,7 +82,7 @@ def require_torch():
     ) from error
 
 
-def _decode(artefact: Artefact) -> tuple[np.ndarray, np.ndarray]:
+def by_class(artefact: Artefact) -> tuple[np.ndarray, np.ndarray]:
   """Returns images `[C, M, H, W, D]`, labels int `[C, M]` or `[C, M, K]`."""
   images = _numpy_decoded(artefact)
   if images is None:

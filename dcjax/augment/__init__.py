@@ -39,6 +39,7 @@ from dcjax.augment._plain import (
   random_flip,
   random_resized_crop,
 )
+from dcjax.augment._randaugment import RANDAUGMENT, randaugment
 from dcjax.augment._sequence import (
   OPERATIONS,
   Operation,
@@ -60,6 +61,7 @@ from dcjax.augment._strategies import (
 
 __all__ = [
   'OPERATIONS',
+  'RANDAUGMENT',
   'STRATEGIES',
   'Operation',
   'Siamese',
@@ -87,6 +89,7 @@ __all__ = [
   'normalise',
   'pca_lighting',
   'permute_valid',
+  'randaugment',
   'random_crop',
   'random_flip',
   'random_resized_crop',

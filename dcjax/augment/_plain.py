@@ -234,8 +234,8 @@ def color_jitter(
     amounts = amounts.astype(image.dtype)
     for position in range(3):
       kind = order[position]
-      grey = _grey(image)
-      target = jnp.where(kind == 1, grey.mean(), grey)
+      plain = grey(image)
+      target = jnp.where(kind == 1, plain.mean(), plain)
       target = jnp.where(kind == 0, jnp.zeros_like(target), target)
       image = image * (1 - amounts[kind]) + target * amounts[kind]
     return image
@@ -248,7 +248,8 @@ def color_jitter(
   return apply
 
 
-def _grey(image: Array) -> Array:
+def grey(image: Array) -> Array:
+  """Returns the luminance `[..., 1]` of images `[..., D]`, D of 3 or 1."""
   if image.shape[-1] == 1:
     return image
   return (image @ jnp.array(_GREY_WEIGHTS, image.dtype))[..., None]

@@ -5,6 +5,21 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from dcjax import base
+from dcjax.formations._codebook import (
+  as_stored,
+  codebook,
+  decode_pairs,
+  decode_some,
+  generate_in_training,
+  generator_size,
+)
+from dcjax.formations._codebook_start import (
+  CODES,
+  calibrate,
+  draw_codes,
+  with_embeddings,
+)
+from dcjax.formations._generator import Generator
 from dcjax.formations._labels import (
   LABEL_STARTS,
   as_probabilities,
@@ -22,23 +37,35 @@ from dcjax.formations._patches import (
 from dcjax.formations._plan import decoded_count
 
 __all__ = [
+  'CODES',
   'FSRCNN',
   'LABEL_STARTS',
+  'Generator',
   'as_probabilities',
+  'as_stored',
   'bound',
   'build',
+  'calibrate',
+  'codebook',
+  'decode_pairs',
+  'decode_some',
   'decoded_count',
+  'draw_codes',
+  'generate_in_training',
+  'generator_size',
   'identity',
   'learnable',
   'multiscale',
   'numpy_decode',
   'time_axis',
   'uniform',
+  'with_embeddings',
   'with_labels',
 ]
 
 _FORMATIONS: dict[str, Callable[..., base.Formation]] = {
   'bound': bound,
+  'codebook': codebook,
   'identity': identity,
   'learnable': learnable,
   'multiscale': multiscale,

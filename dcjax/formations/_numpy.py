@@ -15,8 +15,8 @@ def numpy_decode(spec: Mapping[str, Any], stored: np.ndarray) -> np.ndarray:
   [0, 1]).
 
   Args:
-    spec: the `spec` of any formation but `learnable`; padding defaults to 0.5,
-      or 0 for `time_axis`.
+    spec: the `spec` of any formation but `learnable` and `codebook`; padding
+      defaults to 0.5, or 0 for `time_axis`.
     stored: `[C, N, H, W, D]` floats.
 
   Returns:
@@ -27,10 +27,12 @@ def numpy_decode(spec: Mapping[str, Any], stored: np.ndarray) -> np.ndarray:
       axes and floating, or the factor is larger than the image.
   """
   rows, columns = _plan.grid(spec)
-  if spec['name'] == 'learnable':
-    known = ', '.join(name for name in _plan.NAMES if name != 'learnable')
+  if spec['name'] in _plan.WITH_NETWORK:
+    known = [name for name in _plan.NAMES if name not in _plan.WITH_NETWORK]
     raise ValueError(
-      "name is 'learnable', which needs a network; NumPy decodes " + known + '.'
+      f'name is {spec["name"]!r}, which needs a network; NumPy decodes '
+      + ', '.join(known)
+      + '.'
     )
   stored = np.asarray(stored)
   if stored.ndim != 5 or stored.dtype.kind != 'f':

@@ -18,7 +18,17 @@ ValueRange = tuple[float | None, float | None]
 
 UNIT_RANGE: ValueRange = (0.0, 1.0)
 
-NAMES = ('bound', 'identity', 'learnable', 'multiscale', 'time_axis', 'uniform')
+NAMES = (
+  'bound',
+  'codebook',
+  'identity',
+  'learnable',
+  'multiscale',
+  'time_axis',
+  'uniform',
+)
+# Those that hold a network, which the plain NumPy decode does not run.
+WITH_NETWORK = ('codebook', 'learnable')
 
 
 class Group(NamedTuple):
@@ -86,7 +96,7 @@ def check_grid(rows: int, columns: int, height: int, width: int) -> None:
 def grid(spec: Mapping[str, Any]) -> tuple[int, int]:
   """Returns (rows, columns) of cells in one stored image: the finest cut."""
   name = _name(spec)
-  if name == 'identity':
+  if name in ('codebook', 'identity'):
     return 1, 1
   factor = check_count('factor', _option(spec, 'factor'))
   return (1, factor) if name == 'time_axis' else (factor, factor)
@@ -134,7 +144,8 @@ def decoded_count(
   Returns:
     The number M of decoded images of a class: `ipc * factor**2` for `uniform`
     and `learnable`, `ipc * factor` for `time_axis`, `ipc * (1 + 4 + ... +
-    factor**2)` for `multiscale`, at most the cap for `bound`.
+    factor**2)` for `multiscale`, at most the cap for `bound`, ipc for
+    `codebook`.
 
   Raises:
     ValueError: if ipc is not an integer >= 1, the spec names no formation of

@@ -79,6 +79,7 @@ def store(
   batch_size: int,
   normalise: Augment,
   scale: tuple[float, float] = (0.5, 1.0),
+  flips: bool = True,
 ) -> StoredLabels:
   """Draws the views of every epoch and stores the teachers' logits.
 
@@ -96,6 +97,7 @@ def store(
     batch_size: `B`, of the student's training; at most M are used.
     normalise: applied to the images.
     scale: smallest and largest share of the area that a crop keeps.
+    flips: whether half of the views are mirrored.
 
   Returns:
     `epochs * ceil(M / B)` steps, on the host.
@@ -119,7 +121,7 @@ def store(
     def step(source, step_key):
       source, positions, weights = walk.next(step_key, whole, source)
       views = _draw_views(
-        step_key, positions[0], weights[0], (height, width), scale
+        step_key, positions[0], weights[0], (height, width), scale, flips
       )
       seen = _make_views(views, images, normalise)
       logits = ensemble_logits(networks, variables, seen)
@@ -139,7 +141,7 @@ def store(
   )
 
 
-def _draw_views(key, positions, weights, image_size, scale):
+def _draw_views(key, positions, weights, image_size, scale, flips):
   """The views of one step, without logits."""
   box_key, flip_key, pair_key, share_key, centre_key = jax.random.split(key, 5)
   count = positions.shape[0]
@@ -150,7 +152,7 @@ def _draw_views(key, positions, weights, image_size, scale):
     positions,
     weights.astype(jnp.uint8),
     boxes.astype(jnp.uint16),
-    jax.random.bernoulli(flip_key, shape=(count,)),
+    flips & jax.random.bernoulli(flip_key, shape=(count,)),
     augment.permute_valid(pair_key, count, weights),
     cut.astype(jnp.uint16),
     jnp.zeros((count, 0)),

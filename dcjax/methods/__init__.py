@@ -1,8 +1,28 @@
 """Condensation methods: recipes that fill the axes of `condenser`."""
 
 from dcjax.methods._cafe import cafe, cafe_learning_rate
+from dcjax.methods._class_embeddings import (
+  ClassEmbeddings,
+  class_embeddings,
+  feature_sizes,
+)
 from dcjax.methods._dc import dc, dc_loops
 from dcjax.methods._dm import dm
+from dcjax.methods._generative import (
+  CODES,
+  CONDITIONS,
+  codebook_optimizer,
+  discriminator_problem,
+  generative,
+)
+from dcjax.methods._generative_step import GenerativeState
+from dcjax.methods._generator_training import (
+  GanState,
+  GeneratorTraining,
+  finished_generator,
+  generator_training,
+  gradient_penalty,
+)
 from dcjax.methods._idc import idc, learning_rate_multiplier
 from dcjax.methods._image_batches import (
   cut_batch,
@@ -30,19 +50,33 @@ from dcjax.methods._synthesis import (
 )
 
 __all__ = [
+  'CODES',
+  'CONDITIONS',
+  'ClassEmbeddings',
   'EdcConfiguration',
+  'GanState',
+  'GenerativeState',
+  'GeneratorTraining',
   'ObserverData',
   'ObserverState',
   'cafe',
   'cafe_learning_rate',
   'cda',
+  'class_embeddings',
+  'codebook_optimizer',
   'curriculum',
   'cut_batch',
   'dc',
   'dc_loops',
+  'discriminator_problem',
   'dm',
   'edc',
   'edc_configuration',
+  'feature_sizes',
+  'finished_generator',
+  'generative',
+  'generator_training',
+  'gradient_penalty',
   'gvbsm',
   'idc',
   'image_batches',

@@ -22,6 +22,7 @@ def sre2l(
   weight: float = 0.01,
   smallest_crop: float | Callable[[Array], Array] | None = 0.08,
   roll: int = 0,
+  flip: bool = True,
   image_steps: int = 100,
 ) -> Condenser:
   """SRe2L: the statistics of one network's BatchNorm, from noise.
@@ -41,6 +42,7 @@ def sre2l(
     weight: of the statistics; the first layer counts ten times.
     smallest_crop: see `view`.
     roll: see `view`.
+    flip: see `view`.
     image_steps: in one compiled call.
 
   Raises:
@@ -50,7 +52,9 @@ def sre2l(
   return _synthesis.synthesis(
     [network],
     std,
-    seen=_synthesis.view(mean, std, smallest_crop=smallest_crop, roll=roll),
+    seen=_synthesis.view(
+      mean, std, smallest_crop=smallest_crop, flip=flip, roll=roll
+    ),
     terms=terms,
     iterations=iterations,
     learning_rate=learning_rate,
@@ -162,7 +166,8 @@ def edc(
   flatness: float = 0.25,
   averaging: float = 0.99,
   momentum: float = 0.8,
-  smallest_crop: float = 0.5,
+  smallest_crop: float | None = 0.5,
+  flip: bool = True,
   patch_size: int = 4,
   image_steps: int = 25,
   **terms: float | bool | str,
@@ -191,6 +196,7 @@ def edc(
     averaging: rate of the images' average that flatness compares with.
     momentum: of the running statistics.
     smallest_crop: see `view`.
+    flip: see `view`.
     patch_size: as for the statistics: 4, ImageNet 16.
     image_steps: in one compiled call.
     **terms: see `objectives.statistics_matching`.
@@ -214,7 +220,7 @@ def edc(
   return _synthesis.synthesis(
     observers,
     std,
-    seen=_synthesis.view(mean, std, smallest_crop=smallest_crop),
+    seen=_synthesis.view(mean, std, smallest_crop=smallest_crop, flip=flip),
     terms=checked,
     iterations=iterations,
     learning_rate=learning_rate,

@@ -15,6 +15,11 @@ from dcjax.networks._convnet import ConvNet, convnet
 from dcjax.networks._convnext import convnext_tiny
 from dcjax.networks._deit import deit_tiny
 from dcjax.networks._densenet import densenet121
+from dcjax.networks._discriminator import (
+  Discriminator,
+  feature_discriminator,
+  image_discriminator,
+)
 from dcjax.networks._efficientnet import efficientnet_b0
 from dcjax.networks._initialise import draw_params
 from dcjax.networks._mobilenet import mobilenet_v2
@@ -35,6 +40,7 @@ from dcjax.networks._wide_resnet import wide_resnet
 __all__ = [
   'PRECISIONS',
   'ConvNet',
+  'Discriminator',
   'Observation',
   'alexnet',
   'build',
@@ -45,9 +51,11 @@ __all__ = [
   'densenet121',
   'draw_params',
   'efficientnet_b0',
+  'feature_discriminator',
   'from_linen',
   'from_nnx',
   'from_torch_state',
+  'image_discriminator',
   'layer_inputs',
   'layer_kinds',
   'lenet',

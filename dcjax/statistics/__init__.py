@@ -16,6 +16,7 @@ from dcjax.statistics._collect import (
   CLASS_VARIANCES,
   Collected,
   Collector,
+  accumulator,
   collect,
   collector,
 )
@@ -44,6 +45,7 @@ __all__ = [
   'Moments',
   'Statistics',
   'Targets',
+  'accumulator',
   'check_observer',
   'collect',
   'collector',

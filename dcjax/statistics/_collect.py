@@ -244,14 +244,51 @@ def collect(
   Raises:
     ValueError: see `collector`.
   """
-  check_at_least('batch_size', batch_size, 1)
-  count = data.labels.shape[0]
   parts = collector(network, data.images.shape[-3:], num_classes, **options)
-  walk = sampling.shuffler(count, batch_size, keep_last=True)
-  whole = jnp.asarray([count], jnp.int32)
+  add = accumulator(parts, num_classes, augment=augment, batch_size=batch_size)
+  state = add(parts.init(variables), variables, data, key)
+  return parts.finish(state, variables)
+
+
+def accumulator(
+  parts: Collector,
+  num_classes: int,
+  *,
+  augment: Augment,
+  batch_size: int = 64,
+) -> Callable[[Collected, Variables, sampling.DeviceData, Key], Collected]:
+  """Makes the compiled pass that `collect` is one of.
+
+  A set larger than memory takes several, window after window; images that two
+  windows share then count twice.
+
+  Args:
+    parts: see `collector`.
+    num_classes: C.
+    augment: see `collect`.
+    batch_size: see `collect`.
+
+  Returns:
+    `(state, variables, data, key) -> state`.
+
+  Raises:
+    ValueError: if `batch_size` is below 1.
+
+  Example:
+    >>> add = accumulator(parts, 10, augment=augment)
+    >>> state = parts.init(variables)
+    >>> for number, window in enumerate(windows):
+    ...   key = jax.random.fold_in(root, number)
+    ...   state = add(state, variables, window, key)
+    >>> targets = parts.finish(state, variables)
+  """
+  check_at_least('batch_size', batch_size, 1)
 
   @jax.jit
-  def run(variables, data, state, key):
+  def run(state, variables, data, key):
+    count = data.labels.shape[0]
+    walk = sampling.shuffler(count, batch_size, keep_last=True)
+    whole = jnp.asarray([count], jnp.int32)
     walk_key, augment_key = jax.random.split(key)
 
     def body(step, carry):
@@ -266,5 +303,4 @@ def collect(
     steps = -(-count // min(batch_size, count))
     return jax.lax.fori_loop(0, steps, body, start)[0]
 
-  state = run(variables, data, parts.init(variables), key)
-  return parts.finish(state, variables)
+  return run

@@ -1,0 +1,44 @@
+"""An artefact's decoded images as an artefact of their own."""
+
+from dcjax.artefact import _views
+from dcjax.artefact._types import Artefact
+
+
+def export_plain(artefact: Artefact) -> Artefact:
+  """Decodes once and stores the images themselves.
+
+  What every machine reads as the same bytes, whatever computes the decoding: a
+  network's sums may differ in their last bits between kinds of processors.
+
+  Args:
+    artefact: of any formation.
+
+  Returns:
+    An artefact of formation `'identity'` with params `{'images': [C, M, H, W,
+    D]}`, the same labels and description; `provenance['decoded_from']` is the
+    spec of the formation that made the images.
+
+  Example:
+    artefact.save('plain.npz', export_plain(dcjax.load('condensed.npz')))
+  """
+  images, labels = _views.by_class(artefact)
+  return Artefact(
+    params={'images': images},
+    spec={
+      'name': 'identity',
+      'value_range': list(artefact.value_range),
+      'padding': 0.5,
+    },
+    mean=artefact.mean,
+    std=artefact.std,
+    class_names=artefact.class_names,
+    labels=None if labels.ndim == 2 else labels,
+    value_range=artefact.value_range,
+    label_regime=artefact.label_regime,
+    protocol=artefact.protocol,
+    provenance={
+      **artefact.provenance,
+      'decoded_from': dict(artefact.spec),
+    },
+    zca=artefact.zca,
+  )

@@ -1,0 +1,284 @@
+"""The losses of condensation into a generative model, term by term.
+
+"Dataset Condensation via Generative Model" (2023), section 3.3. Features keep
+the class axis: `[c, n, ...]`, of `c` classes and `n` images of each.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from dcjax.base import Array, Batch, Metrics, Network, Outputs, Variables
+from dcjax.objectives._cafe import _aligned, _layers
+from dcjax.objectives._gradient import cross_entropy
+from dcjax.objectives._joint import class_means, mixed, outputs_of
+from dcjax.utils import check_at_least, check_choice
+
+REDUCTIONS = ('sum', 'mean')
+_EPSILON = 1e-8
+_WEIGHTS = ('adversarial', 'classification', 'feature', 'intra', 'inter')
+
+
+class GenerativeTerms(NamedTuple):
+  """Weights and options of the loss; see `generative_terms`."""
+
+  adversarial: float = 1.0
+  classification: float = 1.0
+  feature: float = 1.0
+  intra: float = 1.0
+  inter: float = 1.0
+  saturating: bool = False
+  layer_weights: tuple[float, ...] = (0.1, 0.1, 1.0, 1.0)
+  reduction: str = 'sum'
+  temperature: float = 0.1
+  margin: float = 1.0
+  normalised: bool = True
+
+
+class Judged(NamedTuple):
+  """What a network says about images of `c` classes.
+
+  Attributes:
+    layers: block outputs and embedding, `[c * n, ...]`.
+    logits: `[c * n, K]`.
+    pooled: `[c * n, F]`, see `pooled_features`.
+    batch: the images, `[c, n, ...]`.
+  """
+
+  layers: tuple[Array, ...]
+  logits: Array
+  pooled: Array
+  batch: Batch
+
+
+def generative_terms(**terms: float | bool | str | tuple) -> GenerativeTerms:
+  """Checks weights and options of the loss.
+
+  Args:
+    **terms: `adversarial`, `classification`, `feature`, `intra`, `inter`:
+      weights, 1 as printed, 0 for none. `saturating`: see `adversarial_loss`.
+      `layer_weights` (as in `cafe_matching`) and `reduction`: see
+      `association_loss`. `temperature`: see `intra_loss`. `margin`: see
+      `inter_loss`. `normalised`: of both relation losses.
+
+  Raises:
+    ValueError: if one is unknown or out of range.
+  """
+  for name in terms:
+    check_choice('term', name, GenerativeTerms._fields)
+  checked = GenerativeTerms(**terms)
+  for name in (*_WEIGHTS, 'margin'):
+    check_at_least(name, getattr(checked, name), 0)
+  if not checked.layer_weights:
+    raise ValueError('layer_weights (): must hold at least one weight')
+  for weight in checked.layer_weights:
+    check_at_least('layer_weights', weight, 0)
+  check_choice('reduction', checked.reduction, REDUCTIONS)
+  if not checked.temperature > 0:
+    raise ValueError(f'temperature {checked.temperature!r}: must be positive')
+  return checked._replace(layer_weights=tuple(checked.layer_weights))
+
+
+def pooled_features(outputs: Outputs) -> Array:
+  """The last block's output, averaged over rows and columns: `[B, F]`.
+
+  Networks without block outputs give their embedding.
+
+  Raises:
+    ValueError: if the network exposes neither.
+  """
+  if outputs.taps and outputs.taps[-1].ndim == 4:
+    return jnp.mean(outputs.taps[-1], axis=(1, 2))
+  if outputs.embedding is None:
+    raise ValueError('the network exposes neither blocks nor an embedding')
+  return outputs.embedding.reshape(outputs.embedding.shape[0], -1)
+
+
+def judge(network: Network, variables: Variables, batch: Batch) -> Judged:
+  """Looks at images `[c, n, H, W, D]`, normalised, all in one batch.
+
+  Raises:
+    ValueError: if the network exposes no embedding.
+  """
+  outputs = outputs_of(network, variables, batch)
+  return Judged(
+    _layers(outputs), outputs.logits, pooled_features(outputs), batch
+  )
+
+
+def class_feature_means(judged: Judged) -> Array:
+  """Means of the pooled features over each class's images: `[c, F]`."""
+  return class_means(judged.pooled, judged.batch)
+
+
+def adversarial_loss(logits: Array, saturating: bool = False) -> Array:
+  """How well synthetic images are told from real ones: minimised by them.
+
+  Args:
+    logits: `[B]` of the discriminator for synthetic images.
+    saturating: `mean log(1 - D)` as printed; else `-mean log D`, whose gradient
+      does not vanish when the discriminator is sure.
+
+  Returns:
+    `[]`.
+  """
+  if saturating:
+    return -jnp.mean(jax.nn.softplus(logits))
+  return jnp.mean(jax.nn.softplus(-logits))
+
+
+def discriminator_loss(real: Array, fake: Array) -> Array:
+  """`-mean log D(real) - mean log(1 - D(fake))` in nats, of logits `[B]`."""
+  return jnp.mean(jax.nn.softplus(-real)) + jnp.mean(jax.nn.softplus(fake))
+
+
+def discriminator_accuracy(real: Array, fake: Array) -> Array:
+  """Share in [0, 1] of logits `[B]` on the right side, both kinds alike."""
+  return (jnp.mean(real > 0) + jnp.mean(fake < 0)) / 2
+
+
+def association_loss(
+  fake: Judged,
+  real: Judged,
+  layer_weights: Sequence[float] = GenerativeTerms().layer_weights,
+  reduction: str = 'sum',
+) -> Array:
+  """Pulls every synthetic image to the mean feature of its association.
+
+  Equation 2: `sum_l w_l ||f_l - mean f_l(association)||^2`, the mean over the
+  real images of the same class that were drawn. One synthetic image at a time,
+  unlike CAFE's class means. The paper prints a squared norm and says MSE, and
+  gives no weights.
+
+  Args:
+    fake: of synthetic images.
+    real: of their associations, the same classes; gets no gradient.
+    layer_weights: aligned at the deepest layer, see `cafe_matching`.
+    reduction: `'sum'`: over the numbers of a layer, averaged over images;
+      `'mean'`: over both.
+
+  Returns:
+    `[]`.
+  """
+  weights = _aligned(layer_weights, len(fake.layers))
+  shape = fake.batch.images.shape[:2]
+  total = jnp.zeros(())
+  for weight, f, r in zip(weights, fake.layers, real.layers, strict=True):
+    centres = jax.lax.stop_gradient(class_means(r, real.batch))
+    gap = f.reshape(*shape, *f.shape[1:]) - centres[:, None]
+    squares = jnp.sum(gap**2) / (shape[0] * shape[1])
+    per_image = gap.size // (shape[0] * shape[1])
+    total += weight * squares / (per_image if reduction == 'mean' else 1)
+  return total
+
+
+def intra_loss(
+  features: Array,
+  anchors: Array,
+  temperature: float = 0.1,
+  normalised: bool = True,
+) -> Array:
+  """Keeps a class's synthetic images near its embedding, and apart.
+
+  Equation 4: `-log e(<f_i, c>) / (e(<f_i, c>) + sum_{j != i} e(<f_i, f_j>))`
+  with `e(x) = exp(x / temperature)`, averaged over images and classes. 0 for
+  one image of a class.
+
+  Args:
+    features: `[c, n, F]` of synthetic images.
+    anchors: `[c, F]` class embeddings; get no gradient.
+    temperature: the paper gives none.
+    normalised: whether features and anchors are scaled to length 1.
+
+  Returns:
+    `[]`.
+  """
+  anchors = jax.lax.stop_gradient(anchors)
+  if normalised:
+    features, anchors = _unit(features), _unit(anchors)
+  own = jnp.einsum('cnf,cf->cn', features, anchors) / temperature
+  others = jnp.einsum('cnf,cmf->cnm', features, features) / temperature
+  same = jnp.eye(features.shape[1], dtype=bool)
+  # The place of an image's product with itself is taken by its class's.
+  every = jnp.where(same, own[..., None], others)
+  return jnp.mean(jax.nn.logsumexp(every, axis=-1) - own)
+
+
+def inter_loss(
+  features: Array, margin: float = 1.0, normalised: bool = True
+) -> Array:
+  """Pushes the mean features of classes apart, up to a margin.
+
+  Equation 5: `max(margin - ||mean f_A - mean f_B||, 0)`, here averaged over the
+  pairs of classes, not summed, so that its weight does not depend on their
+  number. The root has a small number added, for a finite gradient between
+  equal means.
+
+  Args:
+    features: `[c, n, F]` of synthetic images.
+    margin: the paper gives none.
+    normalised: whether features are scaled to length 1 before their mean.
+
+  Returns:
+    `[]`; 0 for one class.
+  """
+  count = features.shape[0]
+  if count == 1:
+    return jnp.zeros(())
+  if normalised:
+    features = _unit(features)
+  means = jnp.mean(features, axis=1)
+  squares = jnp.sum((means[:, None] - means[None]) ** 2, axis=-1)
+  short = jax.nn.relu(margin - jnp.sqrt(squares + _EPSILON))
+  apart = 1 - jnp.eye(count)
+  return jnp.sum(short * apart) / (count * (count - 1))
+
+
+def generative_loss(
+  terms: GenerativeTerms,
+  fake: Judged,
+  real: Judged,
+  *,
+  scores: Array,
+  anchors: Array,
+  targets: Array,
+) -> tuple[Array, Metrics]:
+  """The whole loss of codes, projection and generator.
+
+  `L_adv + L_c + L_f + L_intra + L_inter` with the weights of `terms`.
+
+  Args:
+    terms: see `generative_terms`.
+    fake: of synthetic images.
+    real: of the associations, the same classes.
+    scores: `[c * n]` logits of the discriminator for synthetic images.
+    anchors: `[c, F]` what the intra-class loss pulls to.
+    targets: `[c, K]` label of a class: one-hot, or a soft one.
+
+  Returns:
+    The loss, and every term before its weight.
+  """
+  shape = fake.batch.images.shape[:2]
+  labels = jnp.repeat(targets, shape[1], axis=0)
+  pooled = fake.pooled.reshape(*shape, -1)
+  parts = {
+    'adversarial': adversarial_loss(scores, terms.saturating),
+    'classification': cross_entropy(
+      fake.logits, Batch(mixed(fake.batch).images, labels)
+    ),
+    'feature': association_loss(
+      fake, real, terms.layer_weights, terms.reduction
+    ),
+    'intra': intra_loss(pooled, anchors, terms.temperature, terms.normalised),
+    'inter': inter_loss(pooled, terms.margin, terms.normalised),
+  }
+  weighted = [getattr(terms, name) * value for name, value in parts.items()]
+  loss = sum(weighted, start=jnp.zeros(()))
+  return loss, {'loss': loss, **parts}
+
+
+def _unit(features):
+  squares = jnp.sum(features**2, axis=-1, keepdims=True)
+  return features * jax.lax.rsqrt(squares + _EPSILON)

@@ -1,0 +1,183 @@
+"""What the report shows of a codebook: its bytes, its codes, its features."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import generators
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pictures
+from _report_html import section, size, table
+
+from dcjax import artefact, augment, formations, objectives
+from dcjax.artefact import Artefact
+from dcjax.data import to_device
+
+_STEPS = 9  # images between two codes, both included
+_CLASSES = 10
+_REAL = 100  # real images of a class in the scatter
+_ROWS = {
+  'total': 'codebook, as stored',
+  'generator': 'its generator',
+  'codes': 'its codes',
+  'embeddings': 'its class embeddings',
+  'pixels_float32': 'the images instead, float32',
+  'pixels_uint8': 'the images instead, 8 bit',
+}
+
+
+def bytes_of(condensed: Artefact, ipc: int) -> dict[str, Any]:
+  """`{'codebook': bytes}` of `artefact.codebook_bytes`, or nothing."""
+  if condensed.spec['name'] != 'codebook':
+    return {}
+  found = artefact.codebook_bytes(condensed.spec, ipc)
+  # JSON knows no infinity.
+  finite = {k: v if np.isfinite(v) else None for k, v in found.items()}
+  return {'codebook': finite}
+
+
+def bytes_section(results: Mapping[str, Any]) -> Iterator[str]:
+  """The report's section that sets a codebook beside its images."""
+  found = results.get('codebook')
+  if not found:
+    return
+  rows = [[title, size(found[name])] for name, title in _ROWS.items()]
+  rows += [
+    [f'break-even beside {title}', _images(found[f'break_even_{name}'])]
+    for name, title in (('float32', 'float32'), ('uint8', '8 bit'))
+  ]
+  note = (
+    '<p class="note">Below the break-even number of images per class the images'
+    ' themselves are the smaller set.</p>'
+  )
+  yield section('Codebook and images', table(['part', 'size'], rows) + note)
+
+
+def _images(ipc):
+  return 'never' if ipc is None else f'{ipc:.1f} images per class'
+
+
+def pictures_of(
+  parts: Any, condensed: Artefact
+) -> dict[str, tuple[np.ndarray, str]]:
+  """Pictures of a codebook alone, by caption, and what they show.
+
+  Args:
+    parts: a `builder.Run`.
+    condensed: its artefact; of another formation, there are none.
+  """
+  if condensed.spec['name'] != 'codebook' or 'generator' not in parts.config:
+    return {}
+  found = {
+    'Features of real and condensed images': (
+      feature_scatter(parts, condensed),
+      'first two principal components of the real ones under a network trained '
+      'on real images; dots are real, rings condensed images, colours classes',
+    )
+  }
+  if len(condensed.params['codes']) > 1:
+    found['From code to code'] = (
+      interpolation(parts.formation, condensed.params),
+      'one row per class; left the first code, right the second one',
+    )
+  return found
+
+
+def interpolation(
+  formation: formations.base.Formation, params: Any
+) -> np.ndarray:
+  """Images on the way from the first code to the second, a row per class.
+
+  Args:
+    formation: a codebook.
+    params: its numbers, of at least two codes.
+
+  Returns:
+    uint8 `[rows, columns, 1 or 3]`, of the first ten classes.
+  """
+  first, second = (jnp.float32(params['codes'][i]) for i in (0, 1))
+  way = jnp.linspace(0, 1, _STEPS)[:, None]
+  classes = jnp.arange(min(_CLASSES, formation.spec['num_classes']))
+  images = formations.decode_some(
+    formation, params, classes, (1 - way) * first + way * second
+  )
+  return pictures.image_grid(
+    images, value_range=formation.spec['value_range'], max_columns=_STEPS
+  )
+
+
+def feature_scatter(parts: Any, condensed: Artefact) -> np.ndarray:
+  """Draws pooled features of real and condensed images of the first classes.
+
+  The paper's Figure 4; with and without the relation losses it takes two runs.
+
+  Args:
+    parts: a `builder.Run`.
+    condensed: its artefact.
+
+  Returns:
+    uint8 `[H, W, 3]`.
+  """
+  dataset = parts.dataset
+  data = to_device(dataset.images, dataset.labels, dataset.scale)
+  network = parts.network
+  variables = generators.trained_network(parts.config, dataset, network, data)
+  normalise = augment.normalise(dataset.mean, dataset.std)
+  fake = np.asarray(condensed.batch().images)[:_CLASSES]
+  real = _real_images(dataset, len(fake))
+
+  @jax.jit
+  def features(images):
+    flat = jnp.reshape(images, (-1, *images.shape[2:]))
+    outputs, _ = network.apply(
+      variables, normalise(jax.random.key(0), flat), False
+    )
+    pooled = objectives.pooled_features(outputs)
+    return pooled.reshape(*images.shape[:2], -1)
+
+  seen = [np.float64(features(jnp.asarray(x))) for x in (real, fake)]
+  return _scatter(*principal_components(*seen))
+
+
+def _real_images(dataset, classes):
+  order, offsets, _ = dataset.class_index()
+  count = min(_REAL, int(dataset.counts.min()))
+  places = np.asarray(offsets)[:classes, None] + np.arange(count)
+  return dataset.images[order[places]].astype(np.float32) / dataset.scale
+
+
+def principal_components(
+  real: np.ndarray, fake: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+  """Projects both on the two widest directions of the real ones.
+
+  Args:
+    real: `[c, n, F]`.
+    fake: `[c, m, F]`.
+
+  Returns:
+    `[c, n, 2]` and `[c, m, 2]`.
+  """
+  flat = real.reshape(-1, real.shape[-1])
+  centre = flat.mean(0)
+  _, _, directions = np.linalg.svd(flat - centre, full_matrices=False)
+  plane = directions[:2].T
+  return (real - centre) @ plane, (fake - centre) @ plane
+
+
+def _scatter(real, fake):
+  from matplotlib.backends.backend_agg import FigureCanvasAgg
+  from matplotlib.figure import Figure
+
+  figure = Figure(figsize=(6, 5), layout='constrained', dpi=100)
+  axes = figure.subplots()
+  for i, (dots, rings) in enumerate(zip(real, fake, strict=True)):
+    colour = f'C{i}'
+    axes.scatter(*dots.T, s=6, color=colour, alpha=0.35, linewidths=0)
+    axes.scatter(*rings.T, s=45, facecolors='none', edgecolors=colour)
+  axes.set_xlabel('first component')
+  axes.set_ylabel('second component')
+  canvas = FigureCanvasAgg(figure)
+  canvas.draw()
+  return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -1,0 +1,344 @@
+"""The codebook formation: sizes, decoding, gradients, what it stores."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+
+import dcjax
+from dcjax import artefact, formations, objectives
+from dcjax.base import Batch
+from dcjax.formations import _generator
+
+_SHAPE = (8, 8, 1)
+_OPTIONS = dict(codes_dim=5, projection_dim=4, width=4, embedding_dim=6)
+_FORMATION = formations.codebook(3, _SHAPE, **_OPTIONS)
+_DECODE = jax.jit(_FORMATION.decode)
+
+
+@pytest.fixture(scope='module')
+def params():
+  """Four codes, random embeddings, and weights away from their start."""
+  made = _FORMATION.init(tiny.KEY, jnp.zeros([3, 4, *_SHAPE]))
+  rng = np.random.default_rng(0)
+
+  def moved(leaf):
+    return leaf + jnp.asarray(0.05 * rng.normal(size=leaf.shape), jnp.float32)
+
+  made = {**made, 'generator': jax.tree.map(moved, made['generator'])}
+  return formations.calibrate(_FORMATION, made)
+
+
+@pytest.mark.parametrize(
+  ('shape', 'width', 'size'),
+  [
+    ((32, 32, 3), 128, 1_416_835),
+    ((64, 64, 3), 128, 1_712_515),
+    ((32, 32, 3), 256, 4_603_139),
+    ((64, 64, 3), 256, 5_784_323),
+  ],
+)
+def test_generator_has_the_weights_of_the_plain_design(shape, width, size):
+  assert formations.generator_size(shape, width=width) == size
+
+
+@pytest.mark.parametrize('shape', [(28, 28, 1), (64, 64, 3), (128, 96, 3)])
+def test_images_of_any_size(shape):
+  formation = formations.codebook(2, shape, width=4)
+
+  def images(key):
+    return formation.decode(formation.init(key, jnp.zeros([2, 3, *shape])))
+
+  batch = jax.eval_shape(images, tiny.KEY)
+  assert batch.images.shape == (2, 3, *shape)
+  assert batch.labels.shape == (2, 3, 2)
+
+
+def test_smaller_images_are_the_middle():
+  squares = jnp.linspace(-1, 1, 64).reshape(1, 8, 8, 1)
+  spec = {'image_shape': (6, 8, 1), 'value_range': (0.0, 2.0)}
+  images = _generator.to_images(spec, squares)
+  np.testing.assert_allclose(images, squares[:, 1:7] + 1, rtol=1e-6)
+
+
+def test_decode_gives_images_in_range_with_hard_labels(params):
+  batch = _DECODE(params)
+  assert batch.images.shape == (3, 4, *_SHAPE)
+  assert batch.images.min() >= 0 and batch.images.max() <= 1
+  assert np.std(batch.images, axis=(0, 1)).mean() > 0.01
+  np.testing.assert_array_equal(
+    batch.labels, np.broadcast_to(np.eye(3)[:, None], (3, 4, 3))
+  )
+
+
+def test_an_image_depends_on_its_code_and_class_alone(params):
+  whole = _DECODE(params).images
+  classes, codes = jnp.array([2, 0]), params['codes'][jnp.array([3, 1])]
+  some = jax.jit(lambda *args: formations.decode_some(_FORMATION, *args))(
+    params, classes, codes
+  )
+  expected = whole[np.array([[2], [0]]), np.array([3, 1])]
+  np.testing.assert_allclose(some, expected, atol=1e-5)
+
+
+def test_permuting_codes_permutes_images_and_nothing_else(params):
+  order = np.array([2, 0, 3, 1])
+  permuted = _DECODE({**params, 'codes': params['codes'][order]})
+  whole = _DECODE(params)
+  np.testing.assert_allclose(permuted.images, whole.images[:, order], atol=1e-5)
+  np.testing.assert_array_equal(permuted.labels, whole.labels)
+
+
+def test_gradient_reaches_codes_and_generator_only(params):
+  def loss(params):
+    return jnp.sum(_FORMATION.decode(params).images ** 2)
+
+  gradient = jax.jit(jax.grad(loss))(params)
+  for name in ('embeddings', 'statistics'):
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(gradient[name]))
+  for leaf in jax.tree.leaves([gradient['codes'], gradient['generator']]):
+    assert np.any(leaf)
+
+
+def test_decoding_in_pieces_changes_neither_images_nor_gradients(
+  params, monkeypatch
+):
+  def both(params):
+    def loss(codes):
+      return jnp.sum(_FORMATION.decode({**params, 'codes': codes}).images ** 2)
+
+    return jax.value_and_grad(loss)(params['codes'])
+
+  expected = jax.jit(both)(params)
+  monkeypatch.setattr(_generator, '_AT_ONCE', 5)
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4),
+    jax.jit(lambda p: both(p))(params),
+    expected,
+  )
+
+
+def test_another_class_costs_one_embedding(params):
+  larger = formations.codebook(4, _SHAPE, **_OPTIONS)
+  extra = np.ones((1, 6), np.float32)
+  embeddings = jnp.concatenate([params['embeddings'], extra])
+  decode = jax.jit(larger.decode)
+  images = decode({**params, 'embeddings': embeddings}).images
+  np.testing.assert_allclose(images[:3], _DECODE(params).images, atol=1e-5)
+  fresh = jax.eval_shape(larger.init, tiny.KEY, jnp.zeros([4, 4, *_SHAPE]))
+  assert {
+    name: jax.tree.map(jnp.shape, value)
+    for name, value in fresh.items()
+    if name != 'embeddings'
+  } == {
+    name: jax.tree.map(jnp.shape, value)
+    for name, value in params.items()
+    if name != 'embeddings'
+  }
+
+
+def test_projected_embeddings_are_balanced_like_codes(params):
+  # As class means of features are: nearly the same.
+  rng = np.random.default_rng(1)
+  embeddings = jnp.asarray(0.4 + 0.01 * rng.normal(size=(3, 6)), jnp.float32)
+  given = formations.with_embeddings(_FORMATION, params, embeddings)
+  layer = given['generator']['projection']
+  projected = embeddings @ layer['kernel'] + layer['bias']
+  np.testing.assert_allclose(projected.mean(0), 0, atol=1e-3)
+  np.testing.assert_allclose(projected.std(0), 1, atol=1e-3)
+  np.testing.assert_array_equal(given['embeddings'], embeddings)
+
+
+def test_statistics_are_those_of_the_images_at_the_start(params):
+  measured = formations.calibrate(_FORMATION, params)
+  codes, classes = np.tile(params['codes'], (3, 1)), np.repeat(np.arange(3), 4)
+  images, _ = jax.jit(
+    lambda *args: formations.generate_in_training(_FORMATION, *args)
+  )(params, classes, codes)
+  np.testing.assert_allclose(
+    _DECODE(measured).images.reshape(images.shape), images, atol=1e-4
+  )
+
+
+@pytest.mark.parametrize('kind', formations.CODES)
+def test_draws_of_codes(kind):
+  codes = formations.draw_codes(tiny.KEY, (100, 50), kind)
+  assert abs(codes.mean()) < 0.05
+  most = {'gaussian': np.inf, 'truncated': 1.0, 'uniform': 3**0.5}[kind]
+  assert np.abs(codes).max() <= most
+  spread = {'gaussian': 1.0, 'truncated': 0.54, 'uniform': 1.0}[kind]
+  np.testing.assert_allclose(codes.std(), spread, atol=0.03)
+
+
+def test_spec_survives_json():
+  spec = json.loads(json.dumps(_FORMATION.spec))
+  assert formations.build(spec).spec == _FORMATION.spec
+  assert formations.decoded_count(spec, 7) == 7
+
+
+def test_half_precision_loses_nothing_once_projected(params):
+  halves = formations.codebook(3, _SHAPE, stored='float16', **_OPTIONS)
+  projected = halves.project(params)
+  stored = formations.as_stored(halves, params)
+  assert {leaf.dtype.name for leaf in jax.tree.leaves(stored)} == {'float16'}
+  images = _DECODE(stored).images
+  np.testing.assert_array_equal(images, _DECODE(projected).images)
+  np.testing.assert_allclose(images, _DECODE(params).images, atol=5e-3)
+  assert np.any(images != _DECODE(params).images)
+  tiny.assert_trees_equal(halves.project(projected), projected)
+
+
+@pytest.mark.parametrize(
+  'spec', [{'name': 'distribution'}, {'name': 'gradient', 'tensors': 'all'}]
+)
+def test_any_objective_reaches_the_codes(params, spec):
+  network = tiny.linear_network(_SHAPE)
+  rng = np.random.default_rng(2)
+  labels = jnp.broadcast_to(jnp.eye(3)[:, None], (3, 5, 3))
+  real = Batch(jnp.asarray(rng.uniform(size=(3, 5, *_SHAPE))), labels)
+
+  def loss(params):
+    return dcjax.match(
+      network,
+      network.init(tiny.KEY),
+      real,
+      _FORMATION.decode(params),
+      tiny.KEY,
+      objective=objectives.build(spec),
+    )[0]
+
+  step = jax.jit(jax.value_and_grad(loss))
+  value, gradient = step(params)
+  length = np.sqrt(sum(np.sum(g**2) for g in jax.tree.leaves(gradient)))
+  moved = jax.tree.map(lambda p, g: p - 0.01 / length * g, params, gradient)
+  assert np.any(gradient['codes'])
+  assert step(moved)[0] < value
+
+
+@pytest.mark.parametrize(
+  ('options', 'message'),
+  [
+    ({'width': 0}, 'width is 0; it must be an integer >= 1'),
+    ({'num_classes': 2.5}, 'num_classes is 2.5'),
+    ({'image_shape': (8, 8)}, r'image_shape is \(8, 8\); it must be \(H, W'),
+    ({'stored': 'int8'}, "stored 'int8': must be one of .*float16"),
+    ({'value_range': (None, 1.0)}, 'a codebook needs two numbers'),
+  ],
+)
+def test_bad_options(options, message):
+  spec = {'name': 'codebook', 'num_classes': 3, 'image_shape': _SHAPE}
+  with pytest.raises(ValueError, match=message):
+    formations.build({**spec, **options})
+
+
+def test_bad_params(params):
+  with pytest.raises(ValueError, match=r'codebook of 3 classes .* needs'):
+    _FORMATION.init(tiny.KEY, jnp.zeros([2, 4, *_SHAPE]))
+  with pytest.raises(ValueError, match=r'codes 7 numbers; must be .* and 5'):
+    _FORMATION.decode({**params, 'codes': jnp.zeros((4, 7))})
+  with pytest.raises(ValueError, match=r'must be \[C, F\] = \(3, 6\)'):
+    formations.with_embeddings(_FORMATION, params, jnp.zeros((3, 5)))
+  with pytest.raises(ValueError, match="codes 'normal': must be one of"):
+    formations.draw_codes(tiny.KEY, (2, 2), 'normal')
+
+
+def _artefact(params, **changes):
+  spec = changes.pop('spec', _FORMATION.spec)
+  return artefact.Artefact(
+    params=params,
+    spec=spec,
+    mean=(0.5,),
+    std=(0.25,),
+    class_names=('a', 'b', 'c'),
+    **changes,
+  )
+
+
+def test_artefact_decodes_to_the_same_bytes_again(params, tmp_path):
+  path = tmp_path / 'condensed.npz'
+  artefact.save(path, _artefact(params))
+  images, labels = dcjax.load(path).numpy()
+  again, _ = dcjax.load(path).numpy()
+  assert images.tobytes() == again.tobytes()
+  np.testing.assert_allclose(
+    images.reshape(3, 4, *_SHAPE), _DECODE(params).images, atol=1e-5
+  )
+  np.testing.assert_array_equal(labels, np.repeat(np.arange(3), 4))
+
+
+@pytest.mark.parametrize('stored', ['float32', 'float16'])
+def test_artefact_decodes_with_numpy_alone(params, tmp_path, stored):
+  formation = formations.codebook(3, (7, 6, 1), stored=stored, **_OPTIONS)
+  kept = _artefact(formations.as_stored(formation, params), spec=formation.spec)
+  path = tmp_path / 'condensed.npz'
+  artefact.save(path, kept)
+  file = np.load(path, allow_pickle=False)
+  assert file['params/codes'].dtype == stored
+  text = json.loads(file['meta'].tobytes())
+  assert 'decode(file)' in text['how_to_decode']
+  names = {}
+  exec(text['decode_code'], names)
+  images = names['decode'](file)
+  assert images.shape == (3, 4, 7, 6, 1) and images.dtype == np.float32
+  np.testing.assert_allclose(images, kept.batch().images, atol=1e-5)
+
+
+def test_plain_export_holds_the_decoded_images(params, tmp_path):
+  kept = _artefact(params, labels=np.full((3, 4, 3), 1 / 3))
+  plain = artefact.export_plain(kept)
+  artefact.save(tmp_path / 'plain.npz', plain)
+  loaded = dcjax.load(tmp_path / 'plain.npz')
+  assert loaded.spec['name'] == 'identity'
+  assert loaded.provenance['decoded_from']['name'] == 'codebook'
+  images, labels = loaded.numpy(normalised=True)
+  for got, wanted in zip(
+    (images, labels), kept.numpy(normalised=True), strict=True
+  ):
+    assert got.tobytes() == wanted.tobytes()
+  assert artefact.export_plain(_artefact(params)).labels is None
+
+
+def test_storage_counts_every_part(params):
+  sizes = artefact.storage(_artefact(params))
+  assert sizes['images']['numbers'] == 0
+  assert sizes['codes']['numbers'] == 4 * 5
+  assert sizes['embeddings']['numbers'] == 3 * 6
+  counted = artefact.codebook_bytes(_FORMATION.spec, 4)
+  assert sizes['decoder']['float32_bytes'] == counted['generator']
+  assert sizes['total']['float32_bytes'] == counted['total']
+  halves = {**_FORMATION.spec, 'stored': 'float16'}
+  assert artefact.codebook_bytes(halves, 4)['total'] == counted['total'] / 2
+
+
+@pytest.mark.parametrize(
+  ('classes', 'size', 'ipc', 'expected'),
+  [
+    # Megabytes of pixels (float32, 8 bit), codes, embeddings, total.
+    (10, 32, 10, (1.23, 0.31, 0.005, 0.005, 5.7)),
+    (10, 32, 50, (6.1, 1.5, 0.026, 0.005, 5.7)),
+    (100, 32, 10, (12.3, 3.1, 0.005, 0.051, 5.7)),
+    (100, 32, 50, (61, 15, 0.026, 0.051, 5.8)),
+    (1000, 64, 10, (492, 123, 0.005, 0.5, 7.4)),
+    (1000, 64, 50, (2458, 614, 0.026, 0.5, 7.4)),
+  ],
+)
+def test_bytes_beside_those_of_the_images(classes, size, ipc, expected):
+  formation = formations.codebook(classes, (size, size, 3), embedding_dim=128)
+  found = artefact.codebook_bytes(formation.spec, ipc)
+  names = ('pixels_float32', 'pixels_uint8', 'codes', 'embeddings', 'total')
+  measured = [found[name] / 1e6 for name in names]
+  np.testing.assert_allclose(measured, expected, rtol=0.04)
+
+
+def test_break_even():
+  formation = formations.codebook(10, (32, 32, 3), embedding_dim=128)
+  found = artefact.codebook_bytes(formation.spec, 10)
+  np.testing.assert_allclose(found['break_even_float32'], 47, rtol=0.02)
+  np.testing.assert_allclose(found['break_even_uint8'], 186, rtol=0.03)
+  at_even = artefact.codebook_bytes(formation.spec, 47)
+  assert at_even['total'] == pytest.approx(at_even['pixels_float32'], rel=0.02)
+  with pytest.raises(ValueError, match="'identity': must be 'codebook'"):
+    artefact.codebook_bytes({'name': 'identity'}, 1)
