@@ -284,7 +284,8 @@ def number(value: float, form: str = '.3g') -> str:
 def _ratio(own, base):
   if base is None or not base > 0:
     return '—'
-  return number(own / base, '.2f')
+  ratio = own / base
+  return number(ratio, '.2f' if ratio >= 0.1 else '.2g')
 
 
 COLUMNS: list[Column] = [

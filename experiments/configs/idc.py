@@ -205,6 +205,6 @@ def _short(config):
 
 def _digits(config):
   config.schedule.outer, config.schedule.inner = 5, 20
-  config.evaluation.epochs = 50
+  config.evaluation.epochs = 40
   config.evaluation.at = (0.4,)
   config.evaluation.herding_steps = 300
