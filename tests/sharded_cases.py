@@ -27,12 +27,15 @@ import tiny  # noqa: E402
 
 from dcjax import (  # noqa: E402
   augment,
+  condensing,
   data,
   evaluation,
   formations,
   inner,
   methods,
   networks,
+  objectives,
+  optimizers,
   protocols,
 )
 
@@ -68,7 +71,7 @@ def condenser(method, network, real, mesh):
   match, train, normalise = treatments(real, mesh)
   formation = formations.uniform(2)
   common = {'match_augment': match, 'batch_real': 4}
-  if method in ('idc', 'dc', 'dm'):
+  if method in ('idc', 'dc', 'dm', 'feature'):
     common['classes'] = (
       'scan' if mesh is None else sharding.class_strategy(mesh, 'scan')
     )
@@ -96,6 +99,18 @@ def condenser(method, network, real, mesh):
       learning_rate=1.0,
       image_steps=STEPS,
       **common,
+    )
+  if method == 'feature':
+    return condensing.condenser(
+      network,
+      formation=formation,
+      objective=objectives.feature_matching(),
+      source=condensing.real_batches(counts, 4),
+      inner=inner.resample(network),
+      optimizer=optimizers.sgd(1.0, momentum=0.5),
+      augment=match,
+      inner_steps=STEPS,
+      classes=common['classes'],
     )
   on_synthetic = {'epochs': 1, 'train_augment': train, **common}
   if method == 'dc':
@@ -236,6 +251,7 @@ def on_eight_devices():
   compare('dm', 'dm', 8)
   compare('dm uneven', 'dm', 10)
   compare('dm batch norm', 'dm', 10, norm='batch')
+  compare('feature', 'feature', 10, norm='instance')
   compare('cafe', 'cafe', 10, norm='instance')
   compare('second_order', 'second_order', 10)
   compare('ridge', 'ridge', 8)
@@ -247,6 +263,7 @@ def in_two_processes():
   share('idc uneven', 'idc', 10)
   share('dc', 'dc', 10)
   share('dm uneven', 'dm', 10)
+  share('feature', 'feature', 10, norm='instance')
   share('cafe', 'cafe', 10, norm='instance')
   share('second_order', 'second_order', 10)
   share('ridge', 'ridge', 8)

@@ -20,6 +20,7 @@ _CASES = (
   'dm',
   'dm uneven',
   'dm batch norm',
+  'feature',
   'cafe',
   'second_order',
   'ridge',
@@ -86,7 +87,7 @@ def test_sharded_equals_unsharded(results, name):
 
 @pytest.mark.parametrize(
   'name',
-  ['idc uneven', 'dc', 'dm uneven', 'cafe', 'second_order', 'ridge'],
+  ['idc uneven', 'dc', 'dm uneven', 'feature', 'cafe', 'second_order', 'ridge'],
 )
 def test_two_processes_equal_one_device(results, of_two, name):
   """Stored numbers and every metric, after two periods."""

@@ -55,6 +55,8 @@ _SLOW = {
   'dc_ipc',
   'dc_lenet',
   'dc_normalisation',
+  'dc_table3',
+  'idc_figure2',
   'idc_figure5',
   'idc_figure9',
   'idc_table8',
