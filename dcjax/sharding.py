@@ -6,10 +6,11 @@ decided by what is handed to it from here:
 - the real data, split by class (`place_data`);
 - the mapping over classes (`class_strategy`): each device matches its own
   classes, and where classes are few, a second axis splits the images of each;
-- images of a network's batch, split over all devices (`spread`);
+- images of a network's batch, or of a synthesis under frozen observers, split
+  over all devices (`spread`);
 - the networks of an evaluation, each on a device (`seed_strategy`);
 - the stored numbers and their optimiser, split by class where that divides
-  evenly (`state_shardings`).
+  evenly (`state_shardings`), or by image (`image_batch_shardings`).
 
 Example, on a machine with eight devices:
 
@@ -333,6 +334,17 @@ def _reader(dataset):
   return images_of
 
 
+def class_sharding(mesh: Mesh, num_classes: int) -> NamedSharding:
+  """Splits a leading class axis if that divides evenly, else nothing.
+
+  Args:
+    mesh: see `make_mesh`.
+    num_classes: `C`.
+  """
+  even = num_classes % mesh.shape[CLASS_AXIS] == 0
+  return _by(mesh, CLASS_AXIS) if even else replicated(mesh)
+
+
 def state_shardings(mesh: Mesh, state: PyTree, num_classes: int) -> PyTree:
   """How a `CondenseState` lies on a mesh.
 
@@ -347,17 +359,57 @@ def state_shardings(mesh: Mesh, state: PyTree, num_classes: int) -> PyTree:
   Returns:
     A `CondenseState` of shardings.
   """
-  even = num_classes % mesh.shape[CLASS_AXIS] == 0
+  by_class = class_sharding(mesh, num_classes)
 
   def of(leaf):
-    by_class = even and leaf.ndim > 0 and leaf.shape[0] == num_classes
-    return _by(mesh, CLASS_AXIS) if by_class else replicated(mesh)
+    belongs = leaf.ndim > 0 and leaf.shape[0] == num_classes
+    return by_class if belongs else replicated(mesh)
 
   shardings = jax.tree.map(lambda _: replicated(mesh), state)
   return shardings._replace(
     params=jax.tree.map(of, state.params),
     opt_state=jax.tree.map(of, state.opt_state),
   )
+
+
+def image_batch_shardings(
+  mesh: Mesh, state: PyTree, lead: tuple[int, int]
+) -> PyTree:
+  """How the state of an image batch of a synthesis lies on a mesh.
+
+  Its images, their average and their optimiser's are split like `spread`
+  splits the flat list of them, so that nothing travels between the two. Where
+  the devices do not divide the batch along its axes, every device holds it
+  whole. Everything else is on every device.
+
+  Args:
+    mesh: see `make_mesh`.
+    state: a `CondenseState` of `methods.edc` and its like, or its shapes.
+    lead: `(G, n)`, the first axes of the image batch; see
+      `methods.image_batches`.
+
+  Returns:
+    A tree of shardings with the structure of the state.
+  """
+  axes = _batch_axes(mesh, *lead)
+
+  def of(leaf):
+    belongs = leaf.ndim > 2 and leaf.shape[:2] == tuple(lead)
+    return _by(mesh, *axes) if belongs else replicated(mesh)
+
+  return jax.tree.map(of, state)
+
+
+def _batch_axes(mesh, groups, images):
+  """Mesh axes of `[G, n]` that make equal pieces of the flat `G * n`."""
+  both, classes = (CLASS_AXIS, DATA_AXIS), mesh.shape[CLASS_AXIS]
+  if groups % mesh.size == 0:
+    return (both,)
+  if groups == 1 and images % mesh.size == 0:
+    return None, both
+  if groups == classes and images % mesh.shape[DATA_AXIS] == 0:
+    return both
+  return ()
 
 
 def place(tree: PyTree, shardings: PyTree) -> PyTree:

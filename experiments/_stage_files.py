@@ -14,6 +14,8 @@ import pretrain
 from progress import duration, say
 from workdir import Workdir
 
+from dcjax import sharding
+
 _RECORD = 'stages.json'
 
 
@@ -75,7 +77,9 @@ class Stages:
       ValueError: if it was finished with other settings.
     """
     entry = self._entries().get(name)
-    if entry is None or not self.path(file).exists():
+    there = entry is not None and self.path(file).exists()
+    sharding.barrier(f'looked for {name}')  # Now the first one may write it.
+    if entry is None or not there:
       return False
     if entry['settings'] != settings:
       raise ValueError(
@@ -112,7 +116,8 @@ class Stages:
       return load_tree(self.path(file), like)
     began = time.monotonic()
     made = jax.device_get(make())
-    pretrain.save(self.path(file), made)
+    if sharding.is_main():
+      pretrain.save(self.path(file), made)
     self.finish(name, settings, time.monotonic() - began)
     return made
 

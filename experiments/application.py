@@ -170,6 +170,7 @@ def learner_of(
   dataset: Dataset,
   section: ConfigDict,
   distillation: applications.Distillation | None = None,
+  **options: Any,
 ) -> applications.Learner:
   """A learner from a config section: `Protocol` fields, `family`, `cutmix`."""
   cutmix = section.get('cutmix')
@@ -178,6 +179,7 @@ def learner_of(
     protocol=protocol_of(section),
     distillation=distillation,
     **treatments(dataset, section.family, cutmix),
+    **options,
   )
 
 

@@ -4,6 +4,7 @@ import os
 from typing import Any, NamedTuple
 
 import _config_checks
+import devices
 import generators
 import jax
 import jax.numpy as jnp
@@ -25,7 +26,7 @@ from dcjax import (
 )
 from dcjax.base import Formation, Network
 from dcjax.condensing import Condenser
-from dcjax.data import Dataset, to_device
+from dcjax.data import Dataset
 from dcjax.evaluation import Evaluator, Protocol
 from dcjax.inner import InnerData
 from dcjax.utils import check_choice
@@ -216,7 +217,7 @@ def build(config: ConfigDict, devices_per_class: int = 0) -> Run:
   _config_checks.check_layers(config, network, dataset.image_shape)
   formation = build_formation(config, dataset)
   formation = generators.prepared(config, dataset, network, formation)
-  mesh = _mesh(dataset, devices_per_class)
+  mesh = devices.mesh_of(dataset, devices_per_class)
   strategies = choose_strategies(config, dataset) | {'mesh': mesh}
   normalise = augment.normalise(dataset.mean, dataset.std)
   rate = image_learning_rate(config, dataset)
@@ -237,7 +238,7 @@ def build(config: ConfigDict, devices_per_class: int = 0) -> Run:
     network,
     formation,
     condenser,
-    InnerData(_real_data(dataset, mesh), pool),
+    InnerData(devices.real_data(dataset, mesh), pool),
     rate,
     strategies,
     normalise,
@@ -246,23 +247,11 @@ def build(config: ConfigDict, devices_per_class: int = 0) -> Run:
   )
 
 
-def _mesh(dataset, devices_per_class):
-  """All devices, or None where there is only one."""
-  mesh = sharding.make_mesh(dataset.num_classes, devices_per_class)
-  return mesh if mesh.size > 1 else None
-
-
-def _real_data(dataset, mesh):
-  if mesh is not None:
-    return sharding.place_data(mesh, dataset)
-  return to_device(dataset.images, dataset.labels, dataset.scale)
-
-
 def local_data(run: Run) -> InnerData:
   """The real data on one device, for what every process computes alone."""
   if run.mesh is None:
     return run.inner_data
-  return InnerData(_real_data(run.dataset, None), None)
+  return InnerData(devices.real_data(run.dataset, None), None)
 
 
 def data_at(run: Run, outer: int) -> InnerData:
@@ -302,7 +291,8 @@ def treatment(run: Run, name: str, sharing: str):
 
 def initial_params(run: Run, key: jax.Array):
   """Draws the stored numbers that condensation starts from."""
-  if run.formation.spec['name'] == 'codebook':
+  codebook = run.formation.spec['name'] == 'codebook'
+  if codebook and not generators.fits_images(run.config):
     blank = generators.blank_images(run.config, run.formation)
     return run.formation.init(key, blank)
   per_class = run.config.ipc * run.formation.cells

@@ -1,6 +1,7 @@
 """Evaluations of a run: which sets, on what images, and each only once."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import builder
@@ -55,6 +56,11 @@ def training_images(parts, keys, params, name: str) -> Batch:
   """The named set: images `[C, M, H, W, D]` in [0, 1], labels `[C, M, K]`."""
   formation = builder.evaluation_formation(parts)
   if name == 'condensed':
+    if formation.spec['name'] == 'codebook':
+      # The exact images that its file decodes to, not JAX's.
+      import stages  # which in turn needs this module
+
+      return stages.make_artefact(parts, params).batch()
     return formation.decode(parts.formation.project(params))
   if name == 'initial':
     return formation.decode(builder.initial_params(parts, keys['init']))
@@ -131,6 +137,7 @@ def train_and_test(
   protocol: evaluation.Protocol,
   seeds: int,
   stop: Any = None,
+  watch: Callable[[float], None] | None = None,
 ) -> evaluation.Evaluation:
   """Trains networks on a set with progress, and tests them.
 
@@ -142,6 +149,7 @@ def train_and_test(
     protocol: the evaluator's.
     seeds: networks.
     stop: whether the program was asked to stop, or None.
+    watch: called with the fraction done.
 
   Raises:
     Interrupted: if a stop is asked for; this evaluation is then lost.
@@ -151,6 +159,8 @@ def train_and_test(
 
   def report(done):
     progress.update(round(done * epochs))
+    if watch is not None:
+      watch(done)
     if stop is not None and stop.agreed() and done < 1:
       raise Interrupted(
         f'stopped while evaluating {name}; the same command goes on from here'

@@ -48,7 +48,9 @@ def run(
   import statistics_run  # which in turn needs this module
 
   if config.method in statistics_run.METHODS:
-    return statistics_run.run(config, workdir, command)
+    return statistics_run.run(
+      config, workdir, command, devices_per_class=devices_per_class
+    )
   folder = Workdir(workdir, config, command)
   if folder.results() is not None:
     say(f'finished already: see {folder.path / "report.html"}')

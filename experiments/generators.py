@@ -8,6 +8,7 @@ import shlex
 import zipfile
 from typing import Any, NamedTuple
 
+import _windows
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -100,7 +101,7 @@ def prepared(
   """
   if formation.spec['name'] != 'codebook' or 'generator' not in config:
     return formation
-  draw = functools.partial(_draw_codes, config)
+  draw = functools.partial(_finished_start, config, formation)
   if config.generator.pretrained:
     stored = load(config.generator.pretrained, formation).params
     return _starting(formation, lambda params: {**params, **stored}, draw)
@@ -115,10 +116,39 @@ def prepared(
 
 
 def _starting(formation, change, draw):
+  made: dict[bytes, Params] = {}  # asked for again by evaluation and report
+
+  def start(key, images):
+    return draw(key, change(formation.init(key, images)), images)
+
   def init(key, images):
-    return draw(key, change(formation.init(key, images)))
+    if isinstance(key, jax.core.Tracer) or isinstance(images, jax.core.Tracer):
+      return start(key, images)
+    name = np.asarray(jax.random.key_data(key)).tobytes()
+    name += str(images.shape).encode()
+    if name not in made:
+      made[name] = jax.tree.map(np.asarray, start(key, images))
+    return jax.tree.map(jnp.asarray, made[name])
 
   return formation._replace(init=init)
+
+
+def fits_images(config: ConfigDict) -> bool:
+  """Whether a codebook starts as real images, see `generator.fit_steps`."""
+  return bool('generator' in config and config.generator.fit_steps)
+
+
+def _finished_start(config, formation, key, params, images):
+  if not fits_images(config):
+    return _draw_codes(config, key, params)
+  return methods.fit_codebook(
+    formation,
+    params,
+    jnp.asarray(images),
+    jax.random.fold_in(key, 2),
+    steps=config.generator.fit_steps,
+    codes_per_step=config.matching.most_synthetic,
+  )
 
 
 def _draw_codes(config, key, params):
@@ -133,15 +163,28 @@ def _draw_codes(config, key, params):
 def trained_embeddings(
   config: ConfigDict, dataset: Dataset, network: Network
 ) -> ClassEmbeddings:
-  """Class means of features and predictions of `trained_network`."""
+  """Class means of features and predictions of `trained_network`.
+
+  Over every real image, window by window where not all are in memory.
+  """
   data = to_device(dataset.images, dataset.labels, dataset.scale)
   variables = trained_network(config, dataset, network, data)
   normalise = augment.normalise(dataset.mean, dataset.std)
-  return jax.jit(
-    lambda variables, data: methods.class_embeddings(
-      network, variables, data, normalise
+
+  @jax.jit
+  def sums(variables, data, weights=None):
+    return methods.class_sums(
+      network, variables, data, normalise, weights=weights
     )
-  )(variables, data)
+
+  if dataset.stream is None:
+    return methods.class_means(sums(variables, data))
+  total = None
+  for number, new in _windows.one_pass(dataset):
+    found = sums(variables, _windows.data_at(dataset, data, number), new)
+    total = found if total is None else jax.tree.map(jnp.add, total, found)
+  _windows.close(dataset)
+  return methods.class_means(total)
 
 
 def trained_network(
@@ -149,29 +192,39 @@ def trained_network(
 ) -> Variables:
   """Trains a new network on all real data; the same one for the same config.
 
+  Where only a window of the data is in memory, the next one comes after as many
+  updates as show this one once; no window is left before its time, so that
+  there may be a few updates more.
+
   Args:
     config: `generator.embedding_steps` updates, `inner.batch_size` images each.
     dataset: the real data.
     network: is drawn and trained.
-    data: the same on the device.
+    data: the same, or its first window, on the device.
   """
+  steps = config.generator.embedding_steps
+  of_a_window = _windows.steps_of_a_window(dataset, config.inner.batch_size)
+  windows = 1 if of_a_window is None else -(-steps // of_a_window)
   loop = inner.train_on_real(
     network,
     optimizers.sgd(config.inner.learning_rate, momentum=0.9, weight_decay=5e-4),
     num_images=len(dataset.labels),
     num_classes=dataset.num_classes,
     batch_size=config.inner.batch_size,
-    num_batches=config.generator.embedding_steps,
+    num_batches=-(-steps // windows),
     augment=augment.normalise(dataset.mean, dataset.std),
   )
 
   @jax.jit
-  def train(key, data):
-    state, _ = loop.update(key, loop.init(key, data), data, None)
-    return state.variables
+  def train(key, state, data):
+    return loop.update(key, state, inner.InnerData(data), None)[0]
 
   key = jax.random.fold_in(jax.random.key(config.seed), _EMBEDDING_FOLD)
-  return train(key, inner.InnerData(data))
+  state = jax.jit(lambda key: loop.init(key, None))(key)
+  for number in range(windows):
+    state = train(key, state, _windows.data_at(dataset, data, number))
+  _windows.close(dataset)
+  return state.variables
 
 
 def soft_labels(config: ConfigDict, formation: Formation) -> Array | None:

@@ -7,21 +7,22 @@ note with its test accuracy. Runs that share a folder share their observers.
 import hashlib
 import json
 import pathlib
-import shutil
-import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pretrain
-import rounds
 import statistics_parts
 from _stage_files import digest
-from progress import duration, say
+from observer_training import accuracy, train
+from outlook import Outlook
+from progress import say
 
-from dcjax import artefact, inner, networks, optimizers, statistics, training
+from dcjax import (
+  networks,
+  statistics,
+)
 from dcjax.base import Network, Variables
 from dcjax.data import Dataset
 
@@ -104,6 +105,7 @@ def obtain(
   wanted: dict[str, tuple[Plan, ...]],
   workdir: pathlib.Path,
   stop: Any,
+  outlook: Outlook | None = None,
 ) -> Observers:
   """Finds, imports or trains the observers of a run.
 
@@ -113,29 +115,72 @@ def obtain(
     workdir: the run's folder, where they are kept unless the config names
       another one.
     stop: whether the program was asked to stop.
+    outlook: hears how long the training takes.
 
   Raises:
     ValueError: if a state dict or a stored observer does not fit.
     FileNotFoundError: if there is no such state dict.
     Interrupted: if a stop was asked for; finished epochs are kept.
   """
-  section = parts.config.observers
-  folder = pathlib.Path(section.dir or workdir / 'observers').expanduser()
-  every = [plan for role in ROLES for plan in wanted[role]]
+  folder = kept_in(parts, workdir)
+  identities = _identities(parts, wanted)
+  absent = _absent(wanted, identities, folder)
+  if absent:
+    say(f'observers: training {len(absent)}, kept in {folder}')
+  for group in _alike(absent):
+    own = {file_of(folder, p, identities[_key(p)]): p for p in group}
+    settings = digest([identities[_key(p)] for p in group])
+    unfinished = folder / f'{settings[:16]}.unfinished'
+    train(parts, own, settings, unfinished, stop, outlook or Outlook({}))
+  found = {
+    _key(p): _read(parts, p, identities[_key(p)], folder) for p in _all(wanted)
+  }
+  return {role: tuple(found[_key(p)] for p in wanted[role]) for role in ROLES}
+
+
+def missing(
+  parts: statistics_parts.Parts,
+  wanted: dict[str, tuple[Plan, ...]],
+  workdir: pathlib.Path,
+) -> list[Plan]:
+  """Observers that `obtain` would train.
+
+  Args:
+    parts: of the run.
+    wanted: see `plans`.
+    workdir: see `obtain`.
+
+  Raises:
+    FileNotFoundError: if a state dict is not there.
+  """
+  folder = kept_in(parts, workdir)
+  return _absent(wanted, _identities(parts, wanted), folder)
+
+
+def kept_in(
+  parts: statistics_parts.Parts, workdir: pathlib.Path
+) -> pathlib.Path:
+  """The folder of the observers: the run's own, unless the config names one."""
+  folder = parts.config.observers.dir or workdir / 'observers'
+  return pathlib.Path(folder).expanduser()
+
+
+def _all(wanted):
+  return [plan for role in ROLES for plan in wanted[role]]
+
+
+def _identities(parts, wanted):
   data = data_identity(parts.dataset)
-  identities = {_key(p): _identity(parts, p, data) for p in every}
-  trained = {_key(p): p for p in every if not p.file}
-  missing = [
+  return {_key(p): _identity(parts, p, data) for p in _all(wanted)}
+
+
+def _absent(wanted, identities, folder):
+  trained = {_key(p): p for p in _all(wanted) if not p.file}
+  return [
     p
     for k, p in trained.items()
-    if not _path(folder, p, identities[k]).exists()
+    if not file_of(folder, p, identities[k]).exists()
   ]
-  if missing:
-    say(f'observers: training {len(missing)}, kept in {folder}')
-  for group in _alike(missing):
-    _train(parts, group, [identities[_key(p)] for p in group], folder, stop)
-  found = {_key(p): _read(parts, p, identities[_key(p)], folder) for p in every}
-  return {role: tuple(found[_key(p)] for p in wanted[role]) for role in ROLES}
 
 
 def _key(plan):
@@ -177,76 +222,9 @@ def _identity(parts, plan, data):
   )
 
 
-def _path(folder, plan, identity):
+def file_of(folder: pathlib.Path, plan: Plan, identity: str) -> pathlib.Path:
+  """Where an observer is kept, or what is known of it begins."""
   return folder / f'{plan.network.name}-{identity[:16]}.npz'
-
-
-def _train(parts, group, identities, folder, stop):
-  """Trains networks of one shape; each goes into a file of its own."""
-  plan, began = group[0], time.monotonic()
-  section = parts.config.observers
-  data_at = statistics_parts.passes(parts, section.images_per_class)
-  numbers = jnp.asarray([p.number for p in group])
-  root = jax.random.fold_in(jax.random.key(section.seed), 77)
-  keys = jax.vmap(lambda i: jax.random.fold_in(root, i))(numbers)
-  settings = digest(identities)
-  unfinished = folder / f'{settings[:16]}.unfinished'
-  pool = rounds.train_rounds(
-    _loop(parts, plan, data_at(0).real.counts),
-    keys,
-    plan.epochs * statistics_parts.windows(parts),
-    data_at,
-    settings=settings,
-    folder=unfinished,
-    title=f'training {plan.word}',
-    stop=stop,
-  )
-  seconds = (time.monotonic() - began) / len(group)
-  for position, (own, identity) in enumerate(
-    zip(group, identities, strict=True)
-  ):
-    path = _path(folder, own, identity)
-    variables = jax.tree.map(lambda leaf, i=position: leaf[i], pool)
-    note = {
-      'network': own.spec,
-      'epochs': own.epochs,
-      'accuracy': accuracy(parts, own.network, variables),
-      'seconds': round(seconds, 3),
-    }
-    with artefact.replacing(path.with_suffix('.json')) as stream:
-      stream.write(json.dumps(note, indent=2).encode())
-    pretrain.save(path, jax.tree.map(lambda leaf: leaf[None], variables))
-    say(
-      f'  {own.word}: {100 * note["accuracy"]:.1f} % on test images, trained '
-      f'in {duration(seconds)}'
-    )
-  shutil.rmtree(unfinished)
-
-
-def _loop(parts, plan, counts):
-  section = parts.config.observers
-  images = int(np.sum(counts))
-  size = min(section.batch_size, images)
-  per_epoch = max(1, images // size)
-  rate: Any = section.learning_rate
-  if section.zeta:
-    epochs = plan.epochs * statistics_parts.windows(parts)
-    by_epoch = optimizers.smoothing_schedule(rate, epochs, section.zeta)
-
-    def rate(step):
-      return by_epoch(step // per_epoch)
-
-  return inner.train_on_real(
-    plan.network,
-    optimizers.sgd(
-      rate, momentum=section.momentum, weight_decay=section.weight_decay
-    ),
-    num_images=images,
-    num_classes=len(counts),
-    batch_size=size,
-    num_batches=per_epoch,
-    augment=statistics_parts.observer_augment(parts),
-  )
 
 
 def _read(parts, plan, identity, folder):
@@ -261,7 +239,7 @@ def _read(parts, plan, identity, folder):
     )
     note = {}
   else:
-    path = _path(folder, plan, identity)
+    path = file_of(folder, plan, identity)
     pool = pretrain.load(path, plan.network, 'observers')
     variables = jax.tree.map(lambda leaf: leaf[0], pool)
     note = _note(path)
@@ -281,26 +259,6 @@ def _note(path):
   except (OSError, ValueError):
     return {}
   return note if isinstance(note, dict) else {}
-
-
-def accuracy(
-  parts: statistics_parts.Parts, network: Network, variables: Variables
-) -> float:
-  """Returns the accuracy of a network on the test images, a fraction."""
-  dataset = parts.dataset
-
-  @jax.jit
-  def correct(variables, images, answers):
-    def predict(batch):
-      batch = batch.astype(jnp.float32) / dataset.scale
-      batch = parts.normalise(jax.random.key(0), batch)
-      outputs, _ = network.apply(variables, batch, False)
-      return jnp.argmax(outputs.logits, axis=-1)
-
-    return jnp.mean(training.in_batches(predict, images) == answers)
-
-  tests = jnp.asarray(dataset.test_images), jnp.asarray(dataset.test_labels)
-  return float(correct(variables, *tests))
 
 
 def summary(found: Observers) -> list[dict[str, Any]]:

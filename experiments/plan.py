@@ -2,6 +2,8 @@
 
 import pathlib
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import builder
 import jax
@@ -47,14 +49,18 @@ def describe(parts: builder.Run, path: pathlib.Path) -> str:
     + ', '.join(('condensed', 'initial', *config.evaluation.baselines)),
     f'  {_time(seconds)} on {jax.devices()[0].device_kind} (rough; without '
     f'compilation), about {memory / 2**30:.1f} GiB of memory',
-    *_particulars(parts),
+    *particulars(parts),
     f'  in {path}',
   ]
   return '\n'.join(lines)
 
 
-def _particulars(parts):
-  """Lines that only some runs have: several devices, a stream of data."""
+def particulars(parts: Any) -> Iterator[str]:
+  """Lines that only some runs have: several devices, a stream of data.
+
+  Args:
+    parts: of a run, with `mesh` and `dataset`.
+  """
   if parts.mesh is not None:
     shape = ' x '.join(f'{n} {name}' for name, n in parts.mesh.shape.items())
     yield (
@@ -89,8 +95,7 @@ def estimate(parts: builder.Run) -> tuple[float | None, float]:
   compared = min(_decoded(parts), config.matching.most_synthetic)
   flops, activations = _cost_of_one_image(parts)
   images = images_processed(parts)
-  speed = _EFFICIENCY * matmul_speed() * jax.device_count()
-  seconds = flops and images * flops / speed
+  seconds = flops and images * flops / machine_speed()
   at_once = config.matching.batch_real + 4 * compared
   if jax.default_backend() != 'cpu':
     at_once *= parts.dataset.num_classes
@@ -214,6 +219,11 @@ def _cost_of_one_image(parts):
   # Before pooling a block holds four times its output, a few times over.
   activations = taps / size * 4 * 4 * 12
   return flops / size if flops > 0 else None, activations
+
+
+def machine_speed() -> float:
+  """Floating-point operations a second of networks on all devices, roughly."""
+  return _EFFICIENCY * matmul_speed() * jax.device_count()
 
 
 def matmul_speed():

@@ -7,9 +7,12 @@
 Trains a network on the real data for the class embeddings, then a conditional
 GAN, and writes both to where the config looks for them
 (`config.generator.pretrained`). The same command goes on with an interrupted
-training. `schedule=short` in the config is the form for two cores.
+training. `schedule=short` in the config is the form for two cores. A folder of
+images that is larger than memory goes window by window, see
+`config.data.options.window`.
 """
 
+import functools
 import json
 import pathlib
 import shutil
@@ -17,11 +20,12 @@ import sys
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from dcjax import formations, methods
+from dcjax import artefact, formations, methods
 from dcjax.base import Formation, Params
 
 _PIECES = 20  # checkpoints and lines of progress of a training
@@ -43,8 +47,8 @@ def make(config: ConfigDict) -> pathlib.Path:
       settings, or the training diverges; or as `builder.build`.
     FileNotFoundError: the data are not there.
   """
+  import _windows
   import builder
-  import generators
   from progress import say
 
   if 'generator' not in config or not config.generator.pretrained:
@@ -54,20 +58,45 @@ def make(config: ConfigDict) -> pathlib.Path:
     say(f'finished already: {path}')
     return path
   dataset = builder.load_dataset(config)
+  try:
+    _make(config, dataset, path)
+  finally:
+    _windows.close(dataset)
+  return path
+
+
+def _make(config, dataset, path):
+  import builder
+  import generators
+
   network = builder.build_network(config, dataset)
   formation = builder.build_formation(config, dataset)
-  say(f'training {network.name} for the class embeddings')
-  found = generators.trained_embeddings(config, dataset, network)
+  unfinished = path.with_name(f'{path.name}.unfinished')
+  _claim(unfinished, _settings(config))
+  found = _embeddings(config, dataset, network, unfinished)
   key = jax.random.fold_in(jax.random.key(config.seed), _FOLD)
   params = _start(config, formation, key, found.embeddings)
-  unfinished = path.with_name(f'{path.name}.unfinished')
   params = train(config, dataset, formation, params, key, unfinished)
   stored = {k: v for k, v in params.items() if k != 'codes'}
   pretrained = generators.Pretrained(stored, found.soft_labels)
   generators.save(path, pretrained, formation)
   _show(path, formation, params)
   shutil.rmtree(unfinished)
-  return path
+
+
+def _embeddings(config, dataset, network, folder):
+  """Class embeddings: trained once, then read from the folder."""
+  import generators
+  import pretrain
+  from _stage_files import load_tree
+  from progress import say
+
+  file = folder / 'embeddings.npz'
+  if not file.is_file():
+    say(f'training {network.name} for the class embeddings')
+    pretrain.save(file, generators.trained_embeddings(config, dataset, network))
+  found = load_tree(file, methods.ClassEmbeddings(0, 0))
+  return jax.tree.map(jnp.asarray, found)
 
 
 def _start(config, formation, key, embeddings):
@@ -89,6 +118,9 @@ def train(
 ) -> Params:
   """Trains a generator in one compiled loop, a checkpoint after every piece.
 
+  Where only a window of the data is in memory, the next one comes after as many
+  steps as show this one once.
+
   Args:
     config: section `generator`.
     dataset: the real data.
@@ -102,13 +134,10 @@ def train(
     The codebook's params.
 
   Raises:
-    ValueError: `folder` holds a training of other settings, or numbers become
-      infinite.
+    ValueError: numbers become infinite.
   """
   from checkpoint import Checkpoints
   from progress import Progress
-
-  from dcjax.data import to_device
 
   options = config.generator
   training = methods.generator_training(
@@ -118,25 +147,56 @@ def train(
     learning_rate=options.gan_learning_rate,
     penalty=options.penalty,
     critic_width=options.critic_width,
+    critic_steps=options.critic_steps,
   )
-  data = to_device(dataset.images, dataset.labels, dataset.scale)
-  run = jax.jit(training.run, donate_argnums=1)
+  advance = _advance(training, dataset, options.batch_size, key)
   state = jax.jit(training.init)(key, params)
-  kept, settings = Checkpoints(folder.resolve()), _settings(config)
-  state, done = _restored(kept, state, settings, folder)
+  kept, done = Checkpoints(folder.resolve()), 0
+  if kept.latest() is not None:
+    done = kept.latest()
+    state, _ = kept.restore(done, state)
   pieces = np.linspace(0, options.steps, _PIECES + 1).round().astype(int)
   pieces = np.unique(pieces)
   progress = Progress('training the generator', options.steps, done, 'steps')
-  for until in pieces[pieces > done]:
-    state, metrics = run(key, state, data, int(until) - done)
-    done = int(until)
-    values = {name: float(value) for name, value in metrics.items()}
-    _check(values, done)
-    kept.save(done, state, {'settings': settings})
-    progress.update(done, _summary(values))
-  progress.close()
-  kept.close()
+  try:
+    for until in map(int, pieces[pieces > done]):
+      state, values = advance(state, done, until)
+      done = until
+      kept.save(done, state, {})
+      progress.update(done, _summary(values))
+  finally:
+    progress.close()
+    kept.close()
   return methods.finished_generator(formation, state, key)
+
+
+def _advance(training, dataset, batch_size, key):
+  """Returns `(state, steps done, steps in the end) -> (state, values)`.
+
+  Values are those of the last window that was looked at.
+  """
+  import _windows
+
+  from dcjax.data import to_device
+
+  run = jax.jit(training.run, donate_argnums=1)
+  data = to_device(dataset.images, dataset.labels, dataset.scale)
+  of_a_window = _windows.steps_of_a_window(dataset, batch_size)
+
+  @functools.lru_cache(1)  # A piece may end within a window.
+  def data_at(number):
+    return _windows.data_at(dataset, data, number)
+
+  def advance(state, done, until):
+    values = {}
+    for number, end in _windows.parts_of(done, until, of_a_window):
+      state, metrics = run(key, state, data_at(number), end - done)
+      done = end
+      values = {name: float(value) for name, value in metrics.items()}
+      _check(values, done)
+    return state, values
+
+  return advance
 
 
 def _settings(config):
@@ -149,19 +209,19 @@ def _settings(config):
   return json.dumps(chosen, sort_keys=True)
 
 
-def _restored(kept, state, settings, folder):
-  """The newest checkpoint and its steps, or the state at the start."""
-  step = kept.latest()
-  if step is None:
-    return state, 0
-  state, note = kept.restore(step, state)
-  if note['settings'] != settings:
-    kept.close()
-    raise ValueError(
-      f'{folder}: holds an unfinished generator of other settings; delete the '
-      'folder, or name another generator.pretrained'
-    )
-  return state, step
+def _claim(folder, settings):
+  """Makes the folder of an unfinished training, or knows it as its own."""
+  file = folder / 'settings.json'
+  if file.is_file():
+    if file.read_text() != settings:
+      raise ValueError(
+        f'{folder}: holds an unfinished generator of other settings; delete '
+        'the folder, or name another generator.pretrained'
+      )
+    return
+  folder.mkdir(parents=True, exist_ok=True)
+  with artefact.replacing(file) as stream:
+    stream.write(settings.encode())
 
 
 def _check(values, done):

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ from checkpoint import Checkpoints
 from progress import Progress
 from workdir import Interrupted
 
-from dcjax import inner
+from dcjax import inner, sharding
 from dcjax.base import Variables
 
 
@@ -25,6 +26,8 @@ def train_rounds(
   folder: str | os.PathLike[str] | None = None,
   title: str = 'training',
   stop: Any = None,
+  mesh: jax.sharding.Mesh | None = None,
+  after: Callable[[int, float], None] | None = None,
 ) -> Variables:
   """Trains networks of one shape, all of them in every round.
 
@@ -38,6 +41,10 @@ def train_rounds(
       goes on with it, bit for bit. None keeps nothing.
     title: of the progress.
     stop: whether the program was asked to stop, or None.
+    mesh: devices that hold the networks, all of them each, where the loop
+      spreads its batches over them; None for one device.
+    after: called after every round with the number of rounds done in all, and
+      the seconds of this one; compilation does not count.
 
   Returns:
     `Variables` with leaves `[E, ...]`.
@@ -46,17 +53,23 @@ def train_rounds(
     ValueError: `folder` holds the state of a training with other settings.
     Interrupted: if a stop was asked for.
   """
-  begin, train_once = _programs(loop)
+  begin, train_once = _programs(loop, mesh)
+  if mesh is not None:
+    keys = sharding.place(keys, sharding.replicated(mesh))
   kept = None if folder is None else Checkpoints(pathlib.Path(folder).resolve())
-  states, done = _saved(kept, jax.eval_shape(begin, keys), settings, folder)
+  like = _placed(jax.eval_shape(begin, keys), mesh)
+  states, done = _saved(kept, like, settings, folder)
   states = begin(keys) if states is None else states
   progress = Progress(title, rounds, done, 'epoch')
+  once = _timed(train_once, keys, data_at, progress)
   try:
     for number in range(done, rounds):
-      states, losses = train_once(keys, states, data_at(number))
+      states, loss, seconds = once(states, number)
+      if after is not None:
+        after(number + 1, seconds)
       if kept is not None:
         kept.save(number + 1, states, {'settings': settings})
-      progress.update(number + 1, f'loss {float(jnp.mean(losses)):.4g}')
+      progress.update(number + 1, f'loss {loss:.4g}')
       if stop is not None and stop.agreed() and number + 1 < rounds:
         raise Interrupted(
           f'stopped while {title}; the same command goes on from here'
@@ -68,7 +81,35 @@ def train_rounds(
   return states.variables
 
 
-def _programs(loop):
+def _timed(train_once, keys, data_at, progress):
+  """`(states, number) -> (states, loss, seconds)`, without compilation."""
+  programs = []
+
+  def once(states, number):
+    began, data = time.monotonic(), data_at(number)
+    if not programs:
+      with progress.aside():
+        programs.append(train_once.lower(keys, states, data).compile())
+      began = time.monotonic()
+    states, losses = programs[0](keys, states, data)
+    return states, float(jnp.mean(losses)), time.monotonic() - began
+
+  return once
+
+
+def _placed(shapes, mesh):
+  """Says of the shapes of a state on which devices it is to lie."""
+  if mesh is None:
+    return shapes
+  return jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(
+      x.shape, x.dtype, sharding=sharding.replicated(mesh)
+    ),
+    shapes,
+  )
+
+
+def _programs(loop, mesh):
   """Compiled: `keys -> states`, and `(keys, states, data) -> (..., losses)`."""
 
   def begin(keys):
@@ -81,7 +122,11 @@ def _programs(loop):
 
     return jax.lax.map(one, (keys, states))
 
-  return jax.jit(begin), jax.jit(train_once, donate_argnums=1)
+  places = {} if mesh is None else {'out_shardings': sharding.replicated(mesh)}
+  return (
+    jax.jit(begin, **places),
+    jax.jit(train_once, donate_argnums=1, **places),
+  )
 
 
 def _saved(kept, like, settings, folder):

@@ -1,8 +1,11 @@
 """Small sets of any data set for the applications: condensed or selected.
 
 A set is named by how it is made: a coreset (`random`, `herding`, ...) or a
-config of a method with its arguments (`idc:factor=2`, `dm`). Each lies in a
-folder of its own, is made once, and goes on after a stop.
+config of a method with its arguments (`idc:factor=2`, `dm`, `edc`). Each lies
+in a folder of its own, is made once, and goes on after a stop.
+
+A set must stand alone: those that observers make (`edc`, `rded`, ...) carry one
+soft label per image, where the papers keep the observers as teachers.
 """
 
 import dataclasses
@@ -18,6 +21,7 @@ import evaluations
 import experiment
 import numpy as np
 import outer_loop
+import recipes
 import stages
 from ml_collections import ConfigDict
 from progress import say
@@ -28,9 +32,16 @@ from dcjax.data import Dataset
 from dcjax.data._images import resize_array
 from dcjax.utils import check_at_least, check_choice
 
-_CONFIGS = ('cafe', 'dc', 'dm', 'dsa', 'idc')
+_CONFIGS = (*sorted(recipes.CONDENSERS), *recipes.WITH_OBSERVERS)
 # The config whose network, trained on real images, coresets look through.
 _CORESET_CONFIG = 'dm'
+# What methods with observers do not have: nothing is matched batch by batch.
+_WITHOUT_OBSERVERS = (
+  'augment.family',
+  'evaluation.at',
+  'evaluation.herding_steps',
+  'schedule.outer',
+)
 
 
 class Making(NamedTuple):
@@ -39,7 +50,7 @@ class Making(NamedTuple):
   Attributes:
     ipc: stored images per class.
     arguments: of every method's config, such as `'schedule=short'`.
-    changes: dotted config field -> value, for every set.
+    changes: dotted config field -> value, for every set that has the field.
     seed: of all draws.
   """
 
@@ -65,7 +76,7 @@ def making_of(config: ConfigDict) -> Making:
 
 
 def check(names: Sequence[str], making: Making, dataset: Dataset) -> None:
-  """Raises a ValueError if a set is unknown, or larger than the data.
+  """Raises a ValueError if a set is unknown or larger than the data.
 
   Args:
     names: of sets.
@@ -75,7 +86,7 @@ def check(names: Sequence[str], making: Making, dataset: Dataset) -> None:
   if not names:
     raise ValueError('sets: must name at least one way to make a small set')
   for name in names:
-    _config_of(name, dataset, making, '')
+    _check_settings(_config_of(name, dataset, making, ''))
   check_at_least('ipc', making.ipc, 1)
   smallest = int(np.argmin(dataset.counts))
   if making.ipc > dataset.counts[smallest]:
@@ -110,24 +121,61 @@ def make(
   if file.is_file():
     return artefact.load(file)
   config = _config_of(name, dataset, making, _write_data(folder, dataset))
+  if config.method in recipes.WITH_OBSERVERS:
+    # Sets of the same images share them.
+    config.observers.dir = str(folder.parent / 'observers')
   place = Workdir(str(folder), config, [])
-  parts = builder.build(config)
-  place.claim()
-  keys = experiment.run_keys(config.seed)
   say(f'making {name} of {dataset.name}: {making.ipc} images per class')
   if name in builder.BASELINES:
-    chosen = evaluations.select(parts, keys, name)
-    params = {'images': builder.real_images(parts.dataset, chosen)}
+    made = _selected(config, name, place)
+  elif config.method in recipes.WITH_OBSERVERS:
+    made = _observed(config, place, stop)
   else:
-    params, _ = outer_loop.condense(
-      parts, place, experiment.everywhere(parts, keys), stop
-    )
-  made = stages.make_artefact(parts, params)
+    made = _condensed(config, place, stop)
   made = dataclasses.replace(
     made, provenance={**made.provenance, 'method': name}
   )
   artefact.save(file, made)
   return made
+
+
+def _selected(config, name, place):
+  parts = builder.build(config)
+  place.claim()
+  chosen = evaluations.select(parts, experiment.run_keys(config.seed), name)
+  images = builder.real_images(parts.dataset, chosen)
+  return stages.make_artefact(parts, {'images': images})
+
+
+def _condensed(config, place, stop):
+  parts = builder.build(config)
+  place.claim()
+  keys = experiment.run_keys(config.seed)
+  params, _ = outer_loop.condense(
+    parts, place, experiment.everywhere(parts, keys), stop
+  )
+  return stages.make_artefact(parts, params)
+
+
+def _observed(config, place, stop):
+  """What the stages of `statistics_run` make, without its evaluations."""
+  # These in turn need this module.
+  import observers
+  import statistics_parts
+  import statistics_run
+
+  parts = statistics_parts.build(config)
+  wanted = observers.plans(config, parts.dataset)
+  place.claim()
+  return statistics_run.make_set(parts, wanted, place, stop).condensed
+
+
+def _check_settings(config):
+  """Hears now of what methods with observers would hear of when their turn."""
+  if config.method in recipes.WITH_OBSERVERS:
+    import statistics_parts
+
+    statistics_parts.check_settings(config)
 
 
 def _config_of(name, dataset, making, data_dir):
@@ -142,12 +190,24 @@ def _config_of(name, dataset, making, data_dir):
     config.data.options[option] = None
   config.data.name, config.data.dir = 'npz', data_dir
   config.ipc, config.seed = making.ipc, making.seed
-  for field, value in making.changes.items():
+  if recipe == 'generative':
+    # A generator of all classes fits none of their parts: weights are random.
+    config.generator.pretrained = ''
+  if recipe in recipes.WITH_OBSERVERS:
+    config.labels.regime = 'image'
+  _change(config, making.changes)
+  return config
+
+
+def _change(config, changes):
+  observed = config.method in recipes.WITH_OBSERVERS
+  for field, value in changes.items():
+    if observed and field in _WITHOUT_OBSERVERS:
+      continue
     if isinstance(value, dict):
       config[field] = ConfigDict(value)
     else:
       config.update_from_flattened_dict({field: value})
-  return config
 
 
 def _write_data(folder, dataset):

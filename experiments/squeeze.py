@@ -1,34 +1,49 @@
 """What observers see of real images, and where synthetic images start."""
 
+import pathlib
 from collections import OrderedDict
 
 import builder
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pretrain
+import statistics_data
 import statistics_parts
-from _stage_files import Stages, digest
-from observers import Observer
+from _stage_files import Stages, digest, load_tree
+from observers import Observer, file_of, kept_in
+from outlook import Outlook
+from progress import say
 from statistics_parts import Parts
 
-from dcjax import initialisation, methods, statistics
+from dcjax import initialisation, methods, sharding, statistics
 from dcjax.statistics import LayerStatistics, Moments, Targets
 
 
 def targets(
-  parts: Parts, observers: tuple[Observer, ...], stages: Stages, data: str
+  parts: Parts,
+  observers: tuple[Observer, ...],
+  stages: Stages,
+  data: str,
+  workdir: pathlib.Path,
+  outlook: Outlook | None = None,
 ) -> tuple[Targets, ...]:
   """What the layers of every observer see of real images, measured once.
+
+  Where runs share a folder of observers, they share these statistics.
 
   Args:
     parts: of the run.
     observers: for matching.
     stages: of the run.
     data: identity of the data.
+    workdir: the run's folder.
+    outlook: hears when an observer is done.
 
   Raises:
-    ValueError: if the stage's file is damaged or of other settings.
+    ValueError: if a file is damaged, or the stage's is of other settings.
   """
+  left = outlook or Outlook({})
   config = parts.config
   settings = digest(
     [o.identity for o in observers],
@@ -38,12 +53,15 @@ def targets(
     _layers(config),
     _of_classes(config),
   )
-  like = tuple(_structure(parts, o) for o in observers)
+  of_classes = _of_classes(config)
+  like = tuple(_structure(parts, o, of_classes) for o in observers)
 
   def make():
-    return tuple(
-      _measure(parts, o, jax.random.key(i)) for i, o in enumerate(observers)
-    )
+    found = []
+    for position, observer in enumerate(observers):
+      found.append(_of_observer(parts, observer, data, workdir))
+      left.finish('statistics', str(position))
+    return tuple(found)
 
   return stages.tree('statistics', settings, like, make)
 
@@ -58,7 +76,51 @@ def _of_classes(config):
   return config.synthesis.get('alpha', 1.0) < 1
 
 
-def _structure(parts, observer):
+def _of_observer(parts, observer, data, workdir):
+  """Its running statistics, those of its file, or measured ones."""
+  if _layers(parts.config) == 'batch_norm':
+    network, shape = observer.plan.network, parts.dataset.image_shape
+    return Targets(
+      statistics.running_statistics(network, observer.variables, shape)
+    )
+  if not parts.config.observers.dir:
+    return _used(parts, _measure(parts, observer))
+  path = _shared_file(parts, observer, data, workdir)
+  there = path.exists()
+  sharding.barrier(f'looked for {path.name}')  # Now the first one may write.
+  if there:
+    say(f'statistics of {observer.plan.word}: found in {path.parent}')
+    return _used(parts, load_tree(path, _structure(parts, observer, True)))
+  found = _measure(parts, observer)
+  if sharding.is_main():
+    pretrain.save(path, found)
+  return _used(parts, found)
+
+
+def _used(parts, found):
+  """Without the statistics of classes where they do not count."""
+  return found if _of_classes(parts.config) else found._replace(classes=None)
+
+
+def _shared_file(parts, observer, data, workdir):
+  """Where an observer's statistics are kept, named by all that decides them."""
+  dataset, config = parts.dataset, parts.config
+  settings = digest(
+    observer.identity,
+    data,
+    config.statistics.to_dict(),
+    config.observers.padding,  # Imported observers do not know of these.
+    config.observers.smallest_crop,
+    parts.flips,
+    np.asarray(dataset.mean).tolist(),
+    np.asarray(dataset.std).tolist(),
+  )
+  folder = kept_in(parts, workdir)
+  of = file_of(folder, observer.plan, observer.identity)
+  return of.with_name(f'{of.stem}-statistics-{settings[:16]}.npz')
+
+
+def _structure(parts, observer, of_classes):
   """The pytree that `_measure` returns, with other leaves."""
   kinds = statistics.observed_layers(
     observer.plan.network, parts.dataset.image_shape, _layers(parts.config)
@@ -68,15 +130,14 @@ def _structure(parts, observer):
     (name, LayerStatistics(pair, pair if kind == 'convolution' else None))
     for name, kind in kinds.items()
   )
-  return Targets(layers, layers if _of_classes(parts.config) else None)
+  return Targets(layers, layers if of_classes else None)
 
 
-def _measure(parts, observer, key):
+def _measure(parts, observer):
+  """The statistics of all images and of each class; the same in every run."""
   dataset, section = parts.dataset, parts.config.statistics
   network, variables = observer.plan.network, observer.variables
   shape, classes = dataset.image_shape, dataset.num_classes
-  if _layers(parts.config) == 'batch_norm':
-    return Targets(statistics.running_statistics(network, variables, shape))
   collector = statistics.collector(
     network,
     shape,
@@ -90,13 +151,15 @@ def _measure(parts, observer, key):
     augment=statistics_parts.observer_augment(parts),
     batch_size=section.batch_size,
   )
-  data_at = statistics_parts.passes(parts, section.images_per_class)
-  state = collector.init(variables)
-  for number in range(statistics_parts.windows(parts)):
-    data = data_at(number).real
-    state = add(state, variables, data, jax.random.fold_in(key, number))
-  found = collector.finish(state, variables)
-  return found if _of_classes(parts.config) else found._replace(classes=None)
+  data_at = statistics_data.passes(parts, section.images_per_class)
+  state, placed = statistics_data.everywhere(
+    parts, (collector.init(variables), variables)
+  )
+  for number in range(statistics_data.windows(parts)):
+    key = jax.random.fold_in(jax.random.key(0), number)
+    draw = statistics_data.everywhere(parts, key)
+    state = add(state, placed, data_at(number).real, draw)
+  return collector.finish(sharding.to_host(state), variables)
 
 
 def start(
@@ -159,7 +222,7 @@ def _rded(parts, observers, key):
   return methods.rded(
     [o.plan.network for o in observers],
     [o.variables for o in observers],
-    parts.real,
+    statistics_data.local_real(parts),
     parts.config.ipc,
     key,
     normalise=parts.normalise,

@@ -1,23 +1,28 @@
 """Turns a config of RDED, SRe2L, CDA, G-VBSM or EDC into the parts of a run."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import builder
+import devices
 import jax
 import network_specs
 import numpy as np
 import recipes
-import small_sets
 from _config_checks import check_finite
 from ml_collections import ConfigDict
 
-from dcjax import augment, evaluation, labelling, methods, networks
+from dcjax import (
+  augment,
+  evaluation,
+  labelling,
+  methods,
+  networks,
+  sharding,
+)
 from dcjax.base import Augment, Network
-from dcjax.data import Dataset, to_device
+from dcjax.data import Dataset
 from dcjax.data._sampling import DeviceData
 from dcjax.evaluation import Protocol
-from dcjax.inner import InnerData
 from dcjax.optimizers import smoothing_schedule
 from dcjax.utils import check_at_least, check_choice
 
@@ -80,7 +85,8 @@ class Parts(NamedTuple):
     normalise: of images.
     flips: whether mirrored images still look like their class.
     protocol: how students are trained and tested.
-    real: the training images on the device.
+    real: the training images, on all devices.
+    mesh: the devices, None for one.
   """
 
   config: ConfigDict
@@ -91,10 +97,16 @@ class Parts(NamedTuple):
   flips: bool
   protocol: Protocol
   real: DeviceData
+  mesh: jax.sharding.Mesh | None = None
 
 
-def build(config: ConfigDict) -> Parts:
-  """Checks a config and loads its data.
+def build(config: ConfigDict, devices_per_class: int = 0) -> Parts:
+  """Checks a config and loads its data, for all devices there are.
+
+  Args:
+    config: the settings.
+    devices_per_class: see `sharding.make_mesh`; what a run computes does not
+      depend on it.
 
   Raises:
     ValueError: naming the field, its value and what is allowed.
@@ -108,6 +120,7 @@ def build(config: ConfigDict) -> Parts:
     'match'
   ]
   words = tuple(config.evaluation.students)
+  mesh = devices.mesh_of(dataset, devices_per_class)
   return Parts(
     config,
     dataset,
@@ -116,7 +129,8 @@ def build(config: ConfigDict) -> Parts:
     augment.normalise(dataset.mean, dataset.std),
     'flip' in usual.split('_') if flip == 'auto' else flip == 'yes',
     protocol_of(config),
-    to_device(dataset.images, dataset.labels, dataset.scale),
+    devices.real_data(dataset, mesh),
+    mesh,
   )
 
 
@@ -146,11 +160,6 @@ def check_settings(config: ConfigDict) -> None:
   if config.labels.regime == 'stored':
     _check_stored(config)
   protocol_of(config)
-  if jax.process_count() > 1:
-    raise ValueError(
-      f'method {config.method!r}: runs in one process; start it without '
-      '--distributed'
-    )
 
 
 def _check_values(config):
@@ -272,35 +281,11 @@ def build_word(
     raise ValueError(f'{field} {word!r}: {error}') from error
 
 
-def passes(parts: Parts, images_per_class: int) -> Callable[[int], InnerData]:
-  """Returns the real images by the number of the pass, or window.
-
-  Args:
-    parts: of the run.
-    images_per_class: the first ones of every class; 0: all.
-  """
-  stream = parts.dataset.stream
-  if stream is not None:
-    return lambda number: InnerData(
-      parts.real._replace(images=jax.numpy.asarray(stream.window(number)))
-    )
-  data = parts.real
-  if images_per_class:
-    few = small_sets.at_most(parts.dataset, images_per_class)
-    data = to_device(few.images, few.labels, few.scale)
-  return lambda number: InnerData(data)
-
-
-def windows(parts: Parts) -> int:
-  """How many windows show every image; 1 where all are in memory."""
-  stream = parts.dataset.stream
-  return 1 if stream is None else stream.windows_per_pass
-
-
 def observer_augment(parts: Parts) -> Augment:
   """Crops, flips and normalisation of real images, for training and statistics.
 
-  Padding is black, as in the published code, not the mean colour.
+  Padding is black, as in the published code, not the mean colour. With several
+  devices every batch is spread over them first.
   """
   section = parts.config.observers
   steps = []
@@ -313,7 +298,12 @@ def observer_augment(parts: Parts) -> Augment:
     )
   if parts.flips:
     steps.append(augment.random_flip())
-  return augment.chain(*steps, parts.normalise)
+  treat = augment.chain(*steps, parts.normalise)
+  if parts.mesh is None:
+    return treat
+  spread = sharding.spread(parts.mesh)
+  # The key as it is: the draws are those of one device.
+  return lambda key, images: treat(key, spread(key, images))
 
 
 def student_augment(parts: Parts) -> Augment:

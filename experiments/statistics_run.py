@@ -15,15 +15,24 @@ import observers
 import squeeze
 import stages
 import statistics_parts
+import statistics_plan
 import students
 import synthesis
 from _stage_files import Stages
 from ml_collections import ConfigDict
+from outlook import Outlook
 from progress import duration, say
 from statistics_parts import Parts
 from workdir import Interrupted, Workdir
 
-from dcjax import artefact, coresets, formations, labelling, methods
+from dcjax import (
+  artefact,
+  coresets,
+  formations,
+  labelling,
+  methods,
+  sharding,
+)
 from dcjax.artefact import Artefact
 
 METHODS = statistics_parts.METHODS
@@ -45,13 +54,23 @@ class Finished(NamedTuple):
   condensed: Artefact
 
 
-def run(config: ConfigDict, workdir: str, command: list[str]) -> dict[str, Any]:
+def run(
+  config: ConfigDict,
+  workdir: str,
+  command: list[str],
+  *,
+  devices_per_class: int = 0,
+) -> dict[str, Any]:
   """Runs an experiment, or goes on with it, or says that it is finished.
+
+  On several devices or processes it is the same run: all processes call this,
+  the first one writes.
 
   Args:
     config: the settings; see `configs/statistics.py`.
     workdir: the run's folder.
     command: how the program was started, for the messages.
+    devices_per_class: see `sharding.make_mesh`.
 
   Returns:
     The contents of `results.json`.
@@ -66,16 +85,17 @@ def run(config: ConfigDict, workdir: str, command: list[str]) -> dict[str, Any]:
     say(f'finished already: see {folder.path / "report.html"}')
     return folder.results()
   experiment.use_compilation_cache()
-  parts = statistics_parts.build(config)
+  parts = statistics_parts.build(config, devices_per_class)
   wanted = observers.plans(config, parts.dataset)
   if config.method != 'rded':  # what is wrong with it is heard of now
     synthesis.make_condenser(parts, [p.network for p in wanted['matching']])
   folder.claim()
-  say(describe(parts, wanted, folder))
+  left = statistics_plan.expected(parts, wanted, folder)
+  say(statistics_plan.describe(parts, wanted, folder, left))
   try:
     with folder.graceful_stop() as stop:
-      finished = make_set(parts, wanted, folder, stop)
-      _evaluate(parts, folder, finished, stop)
+      finished = make_set(parts, wanted, folder, stop, left)
+      _evaluate(parts, folder, finished, stop, left)
   except Interrupted:
     raise
   except Exception:
@@ -85,9 +105,10 @@ def run(config: ConfigDict, workdir: str, command: list[str]) -> dict[str, Any]:
     if parts.dataset.stream is not None:
       parts.dataset.stream.close()
   results = _summarise(parts, folder, finished)
-  stages.write_pages(
-    folder, _viewable(parts, finished), parts.dataset.value_range, results
-  )
+  if sharding.is_main():
+    stages.write_pages(
+      folder, _viewable(parts, finished), parts.dataset.value_range, results
+    )
   folder.write_json('results.json', results)
   experiment.say_end(results, folder.path)
   return results
@@ -105,6 +126,7 @@ def make_set(
   wanted: dict[str, tuple[observers.Plan, ...]],
   folder: Workdir,
   stop: Any,
+  outlook: Outlook | None = None,
 ) -> Finished:
   """Runs all stages but evaluation, or goes on with them.
 
@@ -113,34 +135,38 @@ def make_set(
     wanted: see `observers.plans`.
     folder: of the run.
     stop: whether the run was asked to stop.
+    outlook: hears how long everything takes.
   """
+  left = outlook or Outlook({})
   config, record = parts.config, Stages(folder)
   data, drawn = observers.data_identity(parts.dataset), keys(config.seed)
   began = time.monotonic()
-  found = observers.obtain(parts, wanted, folder.path, stop)
+  found = observers.obtain(parts, wanted, folder.path, stop, left)
   say(f'observers: ready in {duration(time.monotonic() - began)}')
   looking = found['matching']
   start = squeeze.start(parts, looking, drawn['init'], record, data)
+  left.finish('start', '')
   images, seconds = start, record.seconds.get('start', 0.0)
   if config.method != 'rded':
-    real = squeeze.targets(parts, looking, record, data)
+    real = squeeze.targets(parts, looking, record, data, folder.path, left)
     images, seconds = synthesis.synthesise(
       parts,
       synthesis.make_condenser(parts, [o.plan.network for o in looking]),
-      methods.ObserverData(
-        tuple(o.variables for o in looking), jax.device_put(real)
-      ),
+      methods.ObserverData(tuple(o.variables for o in looking), real),
       start,
       drawn['condense'],
       folder,
       stop,
+      left,
     )
     say(f'synthesis: done in {duration(seconds)}')
   labels = students.relabel(
     parts, found['labelling'], images, drawn['labels'], record
   )
+  left.finish('labels', '')
   made = make_artefact(parts, images, labels, found)
-  artefact.save(folder.path / 'condensed.npz', made)
+  if sharding.is_main():
+    artefact.save(folder.path / 'condensed.npz', made)
   return Finished(start, found, labels, made)
 
 
@@ -205,11 +231,12 @@ def _portable(config):
   return plain
 
 
-def _evaluate(parts, folder, finished, stop):
+def _evaluate(parts, folder, finished, stop, left):
   """Trains students on the condensed set and the baselines, each once."""
   config, drawn = parts.config, keys(parts.config.seed)
-  school = students.Students(parts, finished.observers['labelling'], stop)
-  for name, of, word in _wanted(config):
+  teachers = finished.observers['labelling']
+  school = students.Students(parts, teachers, stop, left)
+  for name, of, word in statistics_plan.evaluations(config):
     if name in folder.evaluations():
       continue
     images = _images(parts, finished, of, drawn)
@@ -220,19 +247,6 @@ def _evaluate(parts, folder, finished, stop):
       raise Interrupted(
         f'stopped after evaluating {name}; the same command goes on from here'
       )
-
-
-def _wanted(config):
-  """Names of evaluations, the set of each, and the word of its student."""
-  unchanged = config.method == 'rded' or config.start.mode == 'noise'
-  baselines = [
-    b for b in config.evaluation.baselines if not (unchanged and b == 'initial')
-  ]
-  for name in ('condensed', *baselines):
-    yield name, name, ''
-  for word in config.evaluation.students:
-    for name in ('condensed', 'random'):
-      yield f'{name}, {word}', name, word
 
 
 def _images(parts, finished, name, drawn):
@@ -296,39 +310,3 @@ def _viewable(parts, finished):
   real = _images(parts, finished, 'random', drawn)
   condensed = _images(parts, finished, 'condensed', drawn)
   return {'real': real, 'initial': finished.start, 'condensed': condensed}
-
-
-def describe(
-  parts: Parts, wanted: dict[str, tuple[observers.Plan, ...]], folder: Workdir
-) -> str:
-  """Returns a few lines: what a run will do, and where."""
-  config, dataset = parts.config, parts.dataset
-  counts = dataset.counts
-  total = dataset.num_classes * config.ipc
-  h, w, d = dataset.image_shape
-  words = {
-    role: ', '.join(p.word for p in wanted[role]) for role in observers.ROLES
-  }
-  lines = [
-    f'{config.method} on {dataset.name}: {dataset.num_classes} classes of '
-    f'{counts.min()} to {counts.max()} images {h}x{w}x{d}',
-    f'  observers, matching: {words["matching"]}',
-    f'  observers, labelling: {words["labelling"]}',
-    f'  {total} images from {config.start.mode} starts, '
-    + _steps(config, total),
-    f'  labels: {statistics_parts.REGIMES[config.labels.regime]}',
-    f'  students: {config.evaluation.seeds} x {parts.network.name}, '
-    f'{parts.protocol.epochs} epochs in batches of '
-    f'{min(parts.protocol.batch_size, total)}, for each of: '
-    + '; '.join(name for name, _, _ in _wanted(config)),
-    f'  in {folder.path}',
-  ]
-  return '\n'.join(lines)
-
-
-def _steps(config, total):
-  if config.method == 'rded':
-    return 'not optimised'
-  section = config.synthesis
-  size = min(section.batch_size or total, total)
-  return f'{section.iterations} steps in batches of {size}'

@@ -11,9 +11,10 @@ import statistics_parts
 from _stage_files import Stages, digest, digest_arrays
 from evaluations import train_and_test
 from observers import Observer
+from outlook import Outlook
 from statistics_parts import REGIMES, Parts
 
-from dcjax import evaluation, labelling
+from dcjax import evaluation, labelling, sharding
 from dcjax.base import Network
 from dcjax.evaluation import Evaluator
 from dcjax.labelling import StoredLabels
@@ -141,7 +142,8 @@ def relabel(
     return Labels('stored', stored=stored)
   began = time.monotonic()
   made = make_labels(parts, teachers, images, key)
-  labelling.save_labels(path, made.stored)
+  if sharding.is_main():
+    labelling.save_labels(path, made.stored)
   stages.finish(
     'labels',
     settings,
@@ -155,7 +157,11 @@ class Students:
   """Trains students on sets, all under one protocol."""
 
   def __init__(
-    self, parts: Parts, teachers: tuple[Observer, ...], stop: Any = None
+    self,
+    parts: Parts,
+    teachers: tuple[Observer, ...],
+    stop: Any = None,
+    outlook: Outlook | None = None,
   ):
     """Remembers the parts; programs are made when they are needed.
 
@@ -163,8 +169,10 @@ class Students:
       parts: of the run.
       teachers: the observers that label.
       stop: whether the run was asked to stop, or None.
+      outlook: hears how long the training takes.
     """
     self._parts, self._stop = parts, stop
+    self._outlook = outlook or Outlook({})
     self._networks = tuple(o.plan.network for o in teachers)
     self._variables = tuple(o.variables for o in teachers)
     self._evaluator = functools.cache(self._build)
@@ -202,7 +210,9 @@ class Students:
       protocol=parts.protocol,
       seeds=parts.config.evaluation.seeds,
       stop=self._stop,
+      watch=self._watch(name),
     )
+    self._outlook.finish('students', name)
     online = labels.regime == 'online'
     return {
       **result.summary(),
@@ -217,6 +227,20 @@ class Students:
       ),
       'seconds': round(time.monotonic() - began, 3),
     }
+
+  def _watch(self, name):
+    """Tells the outlook of every piece but the first, which is compiled."""
+    before: list[tuple[float, float]] = []
+
+    def heard(done):
+      now = time.monotonic()
+      if before:
+        share, then = before.pop()
+        piece = done - share
+        self._outlook.update('students', name, done, piece, now - then)
+      before.append((done, now))
+
+    return heard
 
   def _training_set(self, images, labels):
     parts = self._parts
@@ -259,6 +283,9 @@ class Students:
       }
     if kind == 'online':
       options['loss'] = labelling.online(self._networks, loss)
+    seeds: Any = 'auto'
+    if parts.mesh is not None:
+      seeds = sharding.seed_strategy(parts.mesh)
     evaluator = evaluation.evaluator(
       network,
       dataset.test_images,
@@ -266,6 +293,7 @@ class Students:
       protocol=parts.protocol,
       normalise=parts.normalise,
       scale=dataset.scale,
+      seeds=seeds,
       **options,
     )
     return evaluator, network

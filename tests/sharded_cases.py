@@ -23,6 +23,7 @@ if not ALONE:  # before anything asks for a device
 
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
+import sharded_synthesis  # noqa: E402
 import tiny  # noqa: E402
 
 from dcjax import (  # noqa: E402
@@ -239,6 +240,15 @@ def compare_evaluation():
     RESULTS[f'evaluation/{name}/loss'] = result.loss
 
 
+def compare_synthesis(num_classes):
+  """Statistics of real images and EDC on one device and on the mesh."""
+  mesh, text = sharding.make_mesh(num_classes), ''
+  for name, devices in (('alone', None), ('shared', mesh)):
+    found, text = sharded_synthesis.run(dataset(num_classes), 16, devices)
+    _record('edc', name, found)
+  RESULTS['edc/collectives'] = np.array(collectives(text), str)
+
+
 RESULTS: dict[str, np.ndarray] = {}
 
 
@@ -255,6 +265,7 @@ def on_eight_devices():
   compare('cafe', 'cafe', 10, norm='instance')
   compare('second_order', 'second_order', 10)
   compare('ridge', 'ridge', 8)
+  compare_synthesis(8)
   compare_evaluation()
 
 

@@ -21,3 +21,8 @@ def test_the_examples_run():
   assert names['adapted'].shape == (2,)
   assert np.isclose(names['ranking'].overlap, 0.5)
   assert 0.3 < names['attack'].auc < 0.8
+  assert (names['before'] > names['after']).all()
+  assert (names['repaired'] > names['after']).all()
+  # The narrow network is the pruned one.
+  right = names['logits'].logits.argmax(-1) == names['digits'].test_labels
+  assert np.isclose(right.mean(), names['repaired'][0], atol=0.01)

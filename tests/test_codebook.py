@@ -1,17 +1,23 @@
 """The codebook formation: sizes, decoding, gradients, what it stores."""
 
+import dataclasses
+import hashlib
 import json
+import os
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
+from flax.traverse_util import flatten_dict
 
 import dcjax
 from dcjax import artefact, formations, objectives
 from dcjax.base import Batch
-from dcjax.formations import _generator
+from dcjax.formations import _codebook_numpy, _generator
 
 _SHAPE = (8, 8, 1)
 _OPTIONS = dict(codes_dim=5, projection_dim=4, width=4, embedding_dim=6)
@@ -257,33 +263,160 @@ def _artefact(params, **changes):
   )
 
 
-def test_artefact_decodes_to_the_same_bytes_again(params, tmp_path):
-  path = tmp_path / 'condensed.npz'
-  artefact.save(path, _artefact(params))
-  images, labels = dcjax.load(path).numpy()
-  again, _ = dcjax.load(path).numpy()
-  assert images.tobytes() == again.tobytes()
-  np.testing.assert_allclose(
-    images.reshape(3, 4, *_SHAPE), _DECODE(params).images, atol=1e-5
-  )
-  np.testing.assert_array_equal(labels, np.repeat(np.arange(3), 4))
+_WIDE = formations.codebook(3, (14, 12, 1), codes_dim=9, width=32)
+
+
+def _wide():
+  """A generator wide enough that the order of its sums shows."""
+  rng = np.random.default_rng(3)
+  blank = jax.ShapeDtypeStruct((3, 5, 14, 12, 1), np.float32)
+  shapes = jax.eval_shape(_WIDE.init, tiny.KEY, blank)
+
+  def drawn(path, leaf):
+    if path[-1].key == 'var':
+      return rng.uniform(0.5, 2, leaf.shape).astype(np.float32)
+    return rng.normal(scale=0.3, size=leaf.shape).astype(np.float32)
+
+  return jax.tree_util.tree_map_with_path(drawn, shapes)
+
+
+def _stored(formation, params, path):
+  """What was saved, and what a reader with NumPy alone makes of the file."""
+  kept = _artefact(formations.as_stored(formation, params), spec=formation.spec)
+  artefact.save(path, kept)
+  with np.load(path, allow_pickle=False) as file:
+    text, names = json.loads(file['meta'].tobytes()), {}
+    exec(text['decode_code'], names)
+    return kept, text, names['decode'](file)
 
 
 @pytest.mark.parametrize('stored', ['float32', 'float16'])
-def test_artefact_decodes_with_numpy_alone(params, tmp_path, stored):
+def test_a_file_decodes_to_the_same_bytes_by_every_view(
+  params, tmp_path, stored
+):
   formation = formations.codebook(3, (7, 6, 1), stored=stored, **_OPTIONS)
-  kept = _artefact(formations.as_stored(formation, params), spec=formation.spec)
   path = tmp_path / 'condensed.npz'
-  artefact.save(path, kept)
-  file = np.load(path, allow_pickle=False)
-  assert file['params/codes'].dtype == stored
-  text = json.loads(file['meta'].tobytes())
-  assert 'decode(file)' in text['how_to_decode']
-  names = {}
-  exec(text['decode_code'], names)
-  images = names['decode'](file)
+  kept, text, images = _stored(formation, params, path)
   assert images.shape == (3, 4, 7, 6, 1) and images.dtype == np.float32
-  np.testing.assert_allclose(images, kept.batch().images, atol=1e-5)
+  assert kept.params['codes'].dtype == stored
+  assert 'decode(file)' in text['how_to_decode']
+  loaded = dcjax.load(path)
+  assert loaded.decoded_sha256 == hashlib.sha256(images.tobytes()).hexdigest()
+  found, labels = loaded.numpy()
+  np.testing.assert_array_equal(labels, np.repeat(np.arange(3), 4))
+  for again in (found, kept.numpy()[0], loaded.jax().images):
+    assert np.asarray(again).tobytes() == images.tobytes()
+  batch = loaded.batch()
+  assert np.asarray(batch.images).tobytes() == images.tobytes()
+  decoded = jax.jit(formation.decode)(kept.params)
+  np.testing.assert_allclose(images, decoded.images, atol=2**-14)
+  np.testing.assert_array_equal(batch.labels, decoded.labels)
+  artefact.save(tmp_path / 'again.npz', loaded)
+  assert (tmp_path / 'again.npz').read_bytes() == path.read_bytes()
+
+
+_OTHER_MACHINE = """
+import hashlib, json, sys
+import numpy as np
+
+path = sys.argv[1]
+file = np.load(path, allow_pickle=False)
+names = {}
+exec(json.loads(file['meta'].tobytes())['decode_code'], names)
+print(hashlib.sha256(names['decode'](file).tobytes()).hexdigest())
+import dcjax
+print(hashlib.sha256(dcjax.load(path).numpy()[0].tobytes()).hexdigest())
+"""
+
+
+def test_a_file_decodes_to_the_same_bytes_on_another_kind_of_machine(tmp_path):
+  path = tmp_path / 'condensed.npz'
+  _, text, images = _stored(_WIDE, _wide(), path)
+  assert images.std() > 0.1
+  found = np.show_config(mode='dicts')['SIMD Extensions'].get('found', [])
+  flags = os.environ.get('XLA_FLAGS', '')
+  other = {
+    'OPENBLAS_NUM_THREADS': '1',
+    'OPENBLAS_CORETYPE': 'Prescott',
+    'NPY_DISABLE_CPU_FEATURES': ' '.join(found),
+    'XLA_FLAGS': f'{flags} --xla_cpu_max_isa=SSE4_2',
+  }
+  done = subprocess.run(
+    [sys.executable, '-W', 'ignore', '-c', _OTHER_MACHINE, str(path)],
+    env={**os.environ, **other},
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  digest, loaded = done.stdout.split()
+  assert digest == loaded == text['decoded_sha256']
+
+
+def test_sums_of_a_convolution_do_not_depend_on_their_order():
+  flat = {'params/' + k: v for k, v in flatten_dict(_wide(), sep='/').items()}
+  size = (14, 12, 0.0, 1.0)
+  expected = _codebook_numpy.generate(flat, *size)
+  order = np.random.default_rng(4).permutation(32)
+  moved = dict(flat)
+  for name in ('conv0_0', 'norm0_0', 'conv0_1'):
+    for kind in ('generator', 'statistics'):
+      for leaf in ('kernel', 'bias', 'scale', 'mean', 'var'):
+        path = f'params/{kind}/{name}/{leaf}'
+        if path in flat and name != 'conv0_1':
+          moved[path] = flat[path][..., order]
+  kernel = 'params/generator/conv0_1/kernel'
+  moved[kernel] = flat[kernel][:, :, order]
+  found = _codebook_numpy.generate(moved, *size)
+  assert found.tobytes() == expected.tobytes()
+
+
+def test_bytes_of_an_image_do_not_depend_on_the_others(monkeypatch):
+  params = _wide()
+  whole = formations.decode_exactly(_WIDE, params)
+  few = {**params, 'codes': params['codes'][[3, 1]]}
+  monkeypatch.setattr(_codebook_numpy, '_PIXELS', 512)
+  found = formations.decode_exactly(_WIDE, few)
+  assert found.tobytes() == whole[:, [3, 1]].tobytes()
+
+
+def test_tanh_is_that_of_numpy():
+  x = np.linspace(-30, 30, 10001)
+  np.testing.assert_allclose(
+    _codebook_numpy._tanh(x), np.tanh(x), rtol=3e-15, atol=0
+  )
+
+
+def test_other_images_than_those_saved_are_reported(params, tmp_path):
+  path, changed = tmp_path / 'condensed.npz', tmp_path / 'changed.npz'
+  artefact.save(path, _artefact(params))
+  with np.load(path) as file:
+    entries = dict(file)
+  entries['params/codes'] = entries['params/codes'] + np.float32(0.1)
+  np.savez(changed, **entries)
+  loaded = dcjax.load(changed)
+  for view in (loaded.numpy, loaded.batch, loaded.jax):
+    with pytest.raises(artefact.ArtefactError, match=r'SHA-256 .* saved they'):
+      view()
+  meta = json.loads(entries['meta'].tobytes())
+  for digest, message in ((None, None), ('abc', '64 hexadecimal digits')):
+    text = json.dumps({**meta, 'decoded_sha256': digest}).encode()
+    np.savez(changed, **entries | {'meta': np.frombuffer(text, np.uint8)})
+    if message is None:  # as files of earlier releases
+      assert dcjax.load(changed).numpy()[0].shape == (12, *_SHAPE)
+    else:
+      with pytest.raises(artefact.ArtefactError, match=message):
+        dcjax.load(changed)
+
+
+def test_a_changed_artefact_is_not_held_to_the_old_digest(params, tmp_path):
+  path = tmp_path / 'condensed.npz'
+  artefact.save(path, _artefact(params))
+  loaded = dcjax.load(path)
+  codes = {**loaded.params, 'codes': loaded.params['codes'][:2]}
+  fewer = dataclasses.replace(loaded, params=codes)
+  assert fewer.decoded_sha256 is None
+  images = loaded.batch().images
+  np.testing.assert_array_equal(fewer.batch().images, images[:, :2])
 
 
 def test_plain_export_holds_the_decoded_images(params, tmp_path):

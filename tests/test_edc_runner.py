@@ -9,7 +9,7 @@ import pytest
 import runner
 
 import dcjax
-from dcjax import labelling, networks
+from dcjax import labelling, networks, sharding, statistics
 
 observers = runner.module('observers')
 parts_of = runner.module('statistics_parts')
@@ -43,16 +43,33 @@ def place(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def whole(place, tmp_path_factory):
+def measured():
+  """Stages of `whole` whose speed was measured."""
+  return set()
+
+
+@pytest.fixture(scope='module')
+def whole(place, tmp_path_factory, measured):
   """The folder and results of a run that nothing interrupted."""
   workdir = tmp_path_factory.mktemp('whole') / 'run'
-  return workdir, runner.run(workdir, recipe='edc', **place)
+  kind = runner.module('outlook').Outlook
+  update = kind.update
+
+  def listen(outlook, stage, part, done, piece, seconds):
+    update(outlook, stage, part, done, piece, seconds)
+    if seconds:
+      measured.add(stage)
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(kind, 'update', listen)
+    return workdir, runner.run(workdir, recipe='edc', **place)
 
 
 @pytest.fixture
 def untrained(monkeypatch):
-  """Observers are there already: none may be trained again."""
+  """Observers and statistics are there already: none is made again."""
   monkeypatch.setattr(runner.module('rounds'), 'train_rounds', None)
+  monkeypatch.setattr(statistics, 'collector', None)
 
 
 def test_run_leaves_its_files_and_says_what_they_are(whole, place):
@@ -95,6 +112,76 @@ def test_run_leaves_its_files_and_says_what_they_are(whole, place):
     assert text in page
   again = runner.run(workdir, recipe='edc', **place)
   assert again == results
+
+
+def test_time_that_is_left_is_measured_and_ends_at_nothing(
+  whole, place, measured, tmp_path
+):
+  assert measured == {'observers', 'synthesis', 'students'}
+  plan = runner.module('statistics_plan')
+  parts, _, _ = _school(place)
+  wanted = observers.plans(parts.config, parts.dataset)
+
+  def left(path):
+    folder = runner.module('workdir').Workdir(str(path), parts.config, [])
+    return plan.expected(parts, wanted, folder)
+
+  assert left(whole[0]).total() == 0
+  ahead = left(tmp_path)  # The observers are elsewhere, and trained.
+  assert list(ahead.seconds()) == ['statistics', 'synthesis', 'students']
+  assert ahead.total() > 0
+  assert ahead.describe().startswith('about 0 s on cpu (rough')
+
+
+def test_statistics_are_found_again_beside_their_observers(
+  whole, place, tmp_path, untrained
+):
+  squeeze, files = map(runner.module, ('squeeze', '_stage_files'))
+
+  def obtain(name, **changes):
+    parts, _, found = _school(place, **changes)
+    folder = runner.module('workdir').Workdir(
+      str(tmp_path / name), parts.config, []
+    )
+    folder.path.mkdir()
+    data = observers.data_identity(parts.dataset)
+    stages = files.Stages(folder)
+    return squeeze.targets(parts, found['matching'], stages, data, folder.path)
+
+  found = obtain('same')
+  with np.load(whole[0] / 'statistics.npz') as file:
+    expected = [file[name] for name in file.files]
+  for one, other in zip(jax.tree.leaves(found), expected, strict=True):
+    np.testing.assert_array_equal(one, other)
+  fewer = obtain('whole only', synthesis__alpha=1.0)
+  assert [t.classes for t in fewer] == [None, None]
+  for name, changes in (
+    ('patches', {'statistics__patch_size': 2}),
+    ('flips', {'augment__flip': 'yes'}),
+  ):
+    with pytest.raises(TypeError, match="'NoneType' object is not callable"):
+      obtain(name, **changes)
+
+
+def test_a_mesh_changes_nothing(whole, place, untrained, tmp_path, monkeypatch):
+  """One of one device: where things are is said, but it is one place."""
+  monkeypatch.setattr(
+    runner.module('devices'),
+    'mesh_of',
+    lambda dataset, devices_per_class=0: sharding.make_mesh(4),
+  )
+  config = runner.config('digits,smoke', 'edc', **place)
+  parts = parts_of.build(config)
+  folder = runner.module('workdir').Workdir(str(tmp_path), config, [])
+  with folder.graceful_stop() as stop:
+    made = statistics_run.make_set(
+      parts, observers.plans(config, parts.dataset), folder, stop
+    )
+  np.testing.assert_allclose(
+    made.condensed.params['images'],
+    dcjax.load(whole[0] / 'condensed.npz').params['images'],
+    atol=1e-5,
+  )
 
 
 def test_images_moved_and_the_artefact_opens_with_numpy(whole):
@@ -210,6 +297,7 @@ def test_rded_with_one_soft_label_per_image(place, untrained, tmp_path, whole):
     'labels__regime': 'image',
     'evaluation__protocol': 'edc',
     'evaluation__smallest_crop': 0.5,
+    'evaluation__students': (_TWO[1],),
     **_training(),
   }
   workdir = tmp_path / 'run'
@@ -223,7 +311,14 @@ def test_rded_with_one_soft_label_per_image(place, untrained, tmp_path, whole):
   assert images.shape == (8, 8, 8, 1)
   assert labels.shape == (8, 4)
   assert not (workdir / 'checkpoints').exists()
-  assert set(results['evaluations']) == {'condensed', 'random', 'random_hard'}
+  rows = results['evaluations']
+  more = [f'{name}, {_TWO[1]}' for name in ('condensed', 'random')]
+  assert list(rows) == ['condensed', 'random', 'random_hard', *more]
+  students = [row['network'] for row in rows.values()]
+  assert students == ['convnet1w4'] * 3 + ['convnet1w2'] * 2
+  assert [rows[name]['label_regime'] for name in more] == [
+    'one soft label per image'
+  ] * 2
 
 
 def _training():
@@ -233,7 +328,7 @@ def _training():
   return {f'observers__{n}': section[n] for n in names}
 
 
-@pytest.mark.parametrize('recipe', ['sre2l', 'gvbsm'])
+@pytest.mark.parametrize('recipe', ['sre2l', 'cda', 'gvbsm'])
 def test_methods_from_noise(recipe, place, tmp_path):
   changes = {
     **place,
@@ -253,7 +348,8 @@ def test_methods_from_noise(recipe, place, tmp_path):
   assert (np.abs(images - made.start).max((2, 3, 4)) > 1e-3).all()
   records = folder.metrics()
   assert len(records) == 4
-  assert records[1]['statistics'] < records[0]['statistics']
+  if recipe != 'cda':  # whose crops become smaller
+    assert records[1]['statistics'] < records[0]['statistics']
 
 
 def test_observers_of_one_shape_are_trained_together_and_go_on(

@@ -245,6 +245,39 @@ def test_class_embeddings_are_means_over_all_real_images():
     )
 
 
+def test_class_embeddings_of_parts_are_those_of_the_whole():
+  data, size = tiny.device_data((7, 9, 4), seed=3), 4
+  variables = tiny.LINEAR.init(tiny.KEY)
+
+  @jax.jit
+  def sums(data, weights):
+    return methods.class_sums(
+      tiny.LINEAR, variables, data, lambda key, x: x, weights=weights
+    )
+
+  parts = []
+  for number in range(3):  # as windows that go on with images seen before
+    places = number * size + np.arange(size)
+    at = (
+      np.asarray(data.starts)[:, None]
+      + places % np.asarray(data.counts)[:, None]
+    )
+    new = places < np.asarray(data.counts)[:, None]
+    labels = jnp.repeat(jnp.arange(3), size)
+    part = data._replace(images=data.images[at.ravel()], labels=labels)
+    parts.append(sums(part, jnp.float32(new.ravel())))
+  total = jax.tree.map(lambda *s: sum(s), *parts)
+  np.testing.assert_array_equal(total.counts, data.counts)
+  expected = methods.class_embeddings(
+    tiny.LINEAR, variables, data, lambda key, x: x
+  )
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6),
+    methods.class_means(total),
+    expected,
+  )
+
+
 # Steps.
 
 

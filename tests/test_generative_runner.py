@@ -1,7 +1,9 @@
 """Generative runs: generators are pretrained, found, condensed and shown."""
 
 import json
+import os
 import shlex
+import signal
 
 import jax
 import jax.numpy as jnp
@@ -9,10 +11,12 @@ import numpy as np
 import pytest
 import runner
 import tiny
+from PIL import Image
 from sklearn.decomposition import PCA
 
 import dcjax
-from dcjax import artefact, methods
+from dcjax import artefact, augment, data, methods
+from dcjax.data import to_device
 from dcjax.networks import Discriminator
 
 builder = runner.module('builder')
@@ -44,10 +48,10 @@ def traced_once():
       kept[name] = made._replace(run=jax.jit(made.run))
     return kept[name]
 
-  def embeddings(*args):
-    if 'embeddings' not in kept:
-      kept['embeddings'] = _EMBEDDINGS(*args)
-    return kept['embeddings']
+  def embeddings(config, dataset, network):
+    if dataset.name not in kept:
+      kept[dataset.name] = _EMBEDDINGS(config, dataset, network)
+    return kept[dataset.name]
 
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(methods, 'generator_training', training)
@@ -107,6 +111,93 @@ def test_an_interrupted_pretraining_goes_on_bit_for_bit(
   assert not (tmp_path / 'generator.npz.unfinished').exists()
 
 
+@pytest.fixture(scope='module')
+def windowed(tmp_path_factory):
+  """Changes of a config to a folder of images, of which windows are held."""
+  pytest.importorskip('grain')
+  folder, rng = tmp_path_factory.mktemp('images'), np.random.default_rng(0)
+  for part, counts in (('train', (9, 7, 5)), ('test', (1, 1, 1))):
+    for c, count in enumerate(counts):
+      (folder / part / f'class{c}').mkdir(parents=True)
+      for i in range(count):
+        pixels = rng.integers(60 * c, 60 * c + 80, (8, 8, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / part / f'class{c}' / f'{i}.png')
+  return {
+    'arguments': 'image_folder,smoke,network=mlp',
+    'data__dir': str(folder),
+    'data__options__size': 8,
+  }
+
+
+def test_embeddings_of_windows_are_those_of_all_images(windowed):
+  config = _config(**windowed, data__options__window=4)
+  dataset = builder.load_dataset(config)
+  network = builder.build_network(config, dataset)
+  found = generators.trained_embeddings(config, dataset, network)
+  first = to_device(dataset.images, dataset.labels, dataset.scale)
+  variables = generators.trained_network(config, dataset, network, first)
+  dataset.stream.close()
+  whole = builder.load_dataset(_config(**windowed))
+  assert (len(dataset.labels), len(whole.labels)) == (12, 21)
+  expected = methods.class_embeddings(
+    network,
+    variables,
+    to_device(whole.images, whole.labels, whole.scale),
+    augment.normalise(dataset.mean, dataset.std),
+  )
+  for got, wanted in zip(found, expected, strict=True):
+    np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_a_pretraining_sees_window_after_window(
+  windowed, tmp_path, monkeypatch
+):
+  seen, window = [], data.Windows.window
+
+  def recorded(self, number):
+    seen.append(number)
+    return window(self, number)
+
+  monkeypatch.setattr(data.Windows, 'window', recorded)
+  monkeypatch.setattr(pretraining, '_PIECES', 3)
+  monkeypatch.setattr(pretraining, '_show', lambda *_: None)
+  paths = [tmp_path / name for name in ('whole.npz', 'stopped.npz')]
+  whole, stopped = (
+    _config(
+      **windowed,
+      data__options__window=4,
+      generator__steps=6,
+      generator__pretrained=str(path),
+    )
+    for path in paths
+  )
+  pretraining.make(whole)
+  # Others were looked at for the embeddings; 3 steps show a window once.
+  assert seen[-2:] == [0, 1]
+  seen.clear()
+  check = pretraining._check
+
+  def stop_early(values, done):
+    check(values, done)
+    if done == 4:
+      raise KeyboardInterrupt
+
+  with monkeypatch.context() as patch:
+    patch.setattr(pretraining, '_check', stop_early)
+    with pytest.raises(KeyboardInterrupt):
+      pretraining.make(stopped)
+  pretraining.make(stopped)
+  assert seen == [0, 1, 0, 1]
+  assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_steps_are_cut_where_windows_change():
+  windows = runner.module('_windows')
+  assert list(windows.parts_of(2, 9, 4)) == [(0, 4), (1, 8), (2, 9)]
+  assert list(windows.parts_of(2, 9, None)) == [(0, 9)]
+  assert list(windows.parts_of(4, 4, 4)) == []
+
+
 def test_a_pretraining_that_diverges_is_reported():
   with pytest.raises(ValueError, match='critic_loss is not finite after 7'):
     pretraining._check({'critic_loss': np.nan, 'distance': 1.0}, 7)
@@ -145,11 +236,9 @@ def test_a_missing_generator_names_the_command_that_makes_it(tmp_path):
     assert made[section].to_dict() == config[section].to_dict()
 
 
-@pytest.fixture(scope='module')
-def run(generator, tmp_path_factory):
-  """A run in half precision from the pretrained generator: folder, results."""
-  folder = tmp_path_factory.mktemp('run')
-  results = runner.run(
+def _run(folder, generator):
+  """A run in half precision from the pretrained generator."""
+  return runner.run(
     folder,
     _ARGUMENTS,
     'generative',
@@ -162,7 +251,70 @@ def run(generator, tmp_path_factory):
     evaluation__at=(),
     evaluation__baselines=(),
   )
-  return folder, results
+
+
+@pytest.fixture(scope='module')
+def run(generator, tmp_path_factory):
+  """A run that nothing interrupted: folder, results."""
+  folder = tmp_path_factory.mktemp('run')
+  return folder, _run(folder, generator)
+
+
+def test_an_interrupted_run_ends_with_the_same_bytes(run, generator, tmp_path):
+  folder, _ = run
+  stopped, workdir = tmp_path / 'run', runner.module('workdir')
+  append = workdir.Workdir.append_metrics
+
+  def terminating(self, record):
+    append(self, record)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(workdir.Workdir, 'append_metrics', terminating)
+    with pytest.raises(workdir.Interrupted, match='outer iteration 1 of 2'):
+      _run(stopped, generator)
+  assert not (stopped / 'condensed.npz').exists()
+  evaluated = runner.module('evaluations')
+  with (
+    pytest.MonkeyPatch.context() as patch
+  ):  # only the artefact is of interest
+    patch.setattr(evaluated, 'evaluate_all', _ended)
+    with pytest.raises(_Ended):
+      _run(stopped, generator)
+  condensed = (stopped / 'condensed.npz').read_bytes()
+  assert condensed == (folder / 'condensed.npz').read_bytes()
+  assert _losses(stopped) == _losses(folder)
+
+
+class _Ended(BaseException):
+  """Stands for the end of the process."""
+
+
+def _ended(*arguments):
+  raise _Ended
+
+
+def _losses(folder):
+  text = (folder / 'metrics.jsonl').read_text()
+  lines = map(json.loads, text.splitlines())
+  return [(line['outer'], line['loss']) for line in lines]
+
+
+def test_the_evaluated_images_are_those_of_the_file(run, generator):
+  folder, _ = run
+  parts = builder.build(
+    _small(
+      ipc=2, generator__pretrained=str(generator), formation__stored='float16'
+    )
+  )
+  stored = dcjax.load(folder / 'condensed.npz')
+  params = jax.tree.map(jnp.float32, stored.params)
+  batch = runner.module('evaluations').training_images(
+    parts, {}, params, 'condensed'
+  )
+  images, labels = stored.numpy()
+  assert np.asarray(batch.images).tobytes() == images.tobytes()
+  np.testing.assert_array_equal(batch.labels.argmax(-1).ravel(), labels)
 
 
 def test_a_run_stores_a_codebook_in_half_precision(run):

@@ -24,6 +24,7 @@ _CASES = (
   'cafe',
   'second_order',
   'ridge',
+  'edc',
 )
 
 
@@ -141,6 +142,37 @@ def test_a_batch_travels_as_bytes_and_gradients_in_one_piece(results):
   found = [str(c) for c in results['idc/collectives']]
   assert sum(c.startswith('all-reduce u8[16,8,8,1]') for c in found) == 1
   assert sum(c.startswith('all-reduce (f32[8]') for c in found) == 1
+
+
+def test_images_of_a_synthesis_stay_where_they_are(results):
+  """Only statistics of layers, at most one number for each class, travel."""
+  found = [str(c) for c in results['edc/collectives']]
+  assert found
+  for collective in found:
+    assert collective.startswith('all-reduce ')
+    sizes = re.findall(r'f32\[([\d,]*)\]', collective)
+    assert all(int(size or 1) <= 8 for size in sizes), collective
+
+
+@pytest.mark.parametrize(
+  ('lead', 'expected'),
+  [
+    ((4, 3), (('class', 'data'),)),
+    ((1, 8), (None, ('class', 'data'))),
+    ((2, 6), ('class', 'data')),
+    ((3, 4), ()),  # twelve images, but rows of four
+    ((1, 6), ()),
+  ],
+)
+def test_image_batches_lie_like_the_flat_list_of_them(lead, expected):
+  mesh = jax.sharding.AbstractMesh((2, 2), ('class', 'data'))
+  shapes = {
+    'images': jax.ShapeDtypeStruct((*lead, 8, 8, 1), np.float32),
+    'mean': jax.ShapeDtypeStruct(lead, np.float32),
+  }
+  found = sharding.image_batch_shardings(mesh, shapes, lead)
+  assert tuple(found['images'].spec) == expected
+  assert found['mean'].is_fully_replicated
 
 
 class _Fake:

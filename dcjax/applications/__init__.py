@@ -1,8 +1,8 @@
 """What condensed sets are for: protocols over the one training loop.
 
 Class-incremental learning, task-incremental learning, few-shot adaptation,
-architecture search and membership inference, with the metrics they are judged
-by. `docs/applications.md` shows each in a few lines.
+architecture search, membership inference and network slimming, with the metrics
+they are judged by. `docs/applications.md` shows each in a few lines.
 """
 
 from dcjax.applications._accuracy import (
@@ -43,6 +43,15 @@ from dcjax.applications._outputs import (
 )
 from dcjax.applications._ranking import Ranking, rank_networks, spearman
 from dcjax.applications._search import CONVNET_GRID, convnet_grid
+from dcjax.applications._slimming import (
+  check_slimmable,
+  mask_channels,
+  remove_channels,
+  select_channels,
+  slim_spec,
+  slimmable_layers,
+  with_sparsity,
+)
 from dcjax.applications._tasks import (
   Task,
   adapt,
@@ -66,21 +75,27 @@ __all__ = [
   'backward_transfer',
   'batch_set',
   'check_alike',
+  'check_slimmable',
   'class_incremental',
   'convnet_grid',
   'distillation_loss',
   'final_average_accuracy',
   'forgetting',
   'learner',
+  'mask_channels',
   'membership_attack',
   'membership_scores',
   'output_axes',
   'plain_lesson',
   'published_class_order',
   'rank_networks',
+  'remove_channels',
   'renew_outputs',
   'seed_keys',
   'seen_accuracy',
+  'select_channels',
+  'slim_spec',
+  'slimmable_layers',
   'spearman',
   'split_classes',
   'task_incremental',
@@ -88,4 +103,5 @@ __all__ = [
   'union',
   'widen_classifier',
   'with_outputs',
+  'with_sparsity',
 ]

@@ -123,7 +123,8 @@ def class_incremental(
   Args:
     learner: see `learner`; its network has all `C` classes.
     memories: for each of `T` steps a `Batch` of its `C / T` classes: images
-      `[C / T, M, H, W, D]` in [0, 1]; labels and weights are not read. Class
+      `[C / T, M, H, W, D]` in [0, 1], labels `[C / T, M, C / T]` over the
+      step's own classes, or None for hard ones; weights are not read. Class
       `c` of step `i` is class `i C / T + c` of the network.
     tests: for each step, images as stored and labels `[M']` of the network's
       classes.
@@ -174,21 +175,45 @@ def union(memories: Sequence[Batch], num_steps: int) -> TrainingSet:
   """Joins memories of the first steps, padded to the size of all of them.
 
   Args:
-    memories: of each step, images `[C / T, M, H, W, D]`.
+    memories: of each step, images `[C / T, M, H, W, D]` and labels `[C / T, M,
+      C / T]`, or None for hard ones.
     num_steps: `T`.
 
   Returns:
-    Labels are over all `C` classes; see `class_incremental`.
+    Labels are over all `C` classes; those of a step's images are 0 for the
+    classes of other steps. See `class_incremental`.
+
+  Raises:
+    ValueError: if labels do not fit their images.
   """
   images = np.concatenate([np.asarray(m.images) for m in memories])
-  classes, each = images.shape[:2]
-  num_classes = classes // len(memories) * num_steps
+  per_step, each = memories[0].images.shape[:2]
+  num_classes = per_step * num_steps
+  labels = np.concatenate(
+    [_labels_of(m, i, num_classes) for i, m in enumerate(memories)]
+  )
   return training_set(
     images.reshape(-1, *images.shape[2:]),
-    np.repeat(np.arange(classes), each),
+    labels.reshape(-1, num_classes),
     num_classes,
     padded_to=num_classes * each,
   )
+
+
+def _labels_of(memory, step, num_classes):
+  """Labels `[C / T, M, C]` of a step's images, over the classes of all."""
+  classes, each = memory.images.shape[:2]
+  own = np.eye(classes, dtype=np.float32)[:, None].repeat(each, 1)
+  if memory.labels is not None:
+    own = np.asarray(memory.labels, np.float32)
+  if own.shape != (classes, each, classes):
+    raise ValueError(
+      f'memory of step {step}: labels {own.shape} must be {classes} x {each} x '
+      f"{classes}, over the step's own classes"
+    )
+  labels = np.zeros((classes, each, num_classes), np.float32)
+  labels[..., step * classes : (step + 1) * classes] = own
+  return labels
 
 
 def _check_memories(memories, steps):

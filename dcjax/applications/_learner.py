@@ -7,11 +7,20 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from dcjax import training
 from dcjax._students import optimizer_of, tested_variables
 from dcjax.applications._outputs import distillation_loss, with_outputs
-from dcjax.base import Array, Augment, Batch, Key, Network, Variables
+from dcjax.base import (
+  Array,
+  Augment,
+  Batch,
+  Key,
+  Network,
+  PyTree,
+  Variables,
+)
 from dcjax.data import shuffler
 from dcjax.evaluation import TrainingSet
 from dcjax.matching import ClassStrategy, over_classes
@@ -19,6 +28,10 @@ from dcjax.objectives import cross_entropy
 from dcjax.protocols import Protocol
 from dcjax.training import Mix
 from dcjax.utils import check_at_least
+
+WrapOptimizer = Callable[
+  [optax.GradientTransformation], optax.GradientTransformation
+]
 
 
 class Distillation(NamedTuple):
@@ -39,12 +52,13 @@ class Lesson(NamedTuple):
   Attributes:
     present: `[K]` bool, classes that have an output by now.
     old: `[K]` bool, classes whose outputs are distilled; none: no distillation.
-    teacher: `Variables` with a leading axis `S`, the networks before.
+    teacher: `Variables` with a leading axis `S`, the networks before; what the
+      learner's own `loss` takes, with that axis, if it has one.
   """
 
   present: Array
   old: Array
-  teacher: Variables
+  teacher: PyTree
 
 
 class Learner(NamedTuple):
@@ -75,6 +89,8 @@ def learner(
   augment: Augment | None = None,
   mix: Mix | None = None,
   distillation: Distillation | None = None,
+  loss: Callable[[PyTree, Array, Batch, Array], Array] | None = None,
+  wrap_optimizer: WrapOptimizer = lambda optimizer: optimizer,
   seeds: ClassStrategy = 'auto',
 ) -> Learner:
   """Prepares training that goes on from network to network.
@@ -91,13 +107,22 @@ def learner(
     augment: normalisation and augmentation of training images.
     mix: CutMix, after augmentation. The teacher sees what the student sees.
     distillation: on the old classes; None: none ever.
+    loss: instead of cross-entropy with distillation, `(teacher, logits, batch,
+      labels) -> []`, with the teacher of the lesson; see `labelling.online`.
+    wrap_optimizer: changes the protocol's optimiser, whose state must stay of
+      one structure; see `with_sparsity`.
     seeds: see `evaluation.evaluator`.
 
   Raises:
-    ValueError: if the temperature is not above 0, or the weight negative.
+    ValueError: if the temperature is not above 0, the weight negative, or there
+      is both a distillation and another loss.
   """
   if distillation is not None:
     _check(distillation)
+    if loss is not None:
+      raise ValueError(
+        'loss: comes in place of distillation, which must be None'
+      )
   over_seeds = functools.partial(over_classes, strategy=seeds)
 
   def init(keys):
@@ -107,16 +132,20 @@ def learner(
     )
 
   def start(keys, data, variables):
-    one = functools.partial(_start, protocol, data)
+    one = functools.partial(_start, protocol, wrap_optimizer, data)
     return over_seeds(one)(keys, variables)
 
   def train(keys, data, state, lesson, epochs):
     student = with_outputs(network, lesson.present)
 
     def one(key, state, teacher):
-      loss = _loss(network, teacher, lesson.old, distillation)
-      options = dict(augment=augment, mix=mix, loss=loss)
-      return _train(student, protocol, data, key, state, epochs, **options)
+      own = _loss(network, teacher, lesson.old, distillation)
+      if loss is not None:
+        own = functools.partial(loss, teacher)
+      options = dict(augment=augment, mix=mix, loss=own)
+      return _train(
+        student, protocol, wrap_optimizer, data, key, state, epochs, **options
+      )
 
     return over_seeds(one)(keys, state, lesson.teacher)
 
@@ -141,17 +170,17 @@ def learner(
   )
 
 
-def _start(protocol, data, key, variables):
+def _start(protocol, wrap, data, key, variables):
   walk, steps = _walk(data, protocol)
   # A copy: the state is donated, while the variables may teach.
   copied = jax.tree.map(jnp.copy, variables)
   return (
-    training.start_from(copied, optimizer_of(protocol, steps)),
+    training.start_from(copied, wrap(optimizer_of(protocol, steps))),
     walk.init(jax.random.split(key, 3)[1], data.count[None]),
   )
 
 
-def _train(network, protocol, data, key, state, epochs, **options):
+def _train(network, protocol, wrap, data, key, state, epochs, **options):
   """Passes over a set, from where network and walk stand."""
   walk, steps = _walk(data, protocol)
 
@@ -163,7 +192,7 @@ def _train(network, protocol, data, key, state, epochs, **options):
 
   return training.fit(
     network,
-    optimizer_of(protocol, steps),
+    wrap(optimizer_of(protocol, steps)),
     *state,
     draw,
     epochs * steps,

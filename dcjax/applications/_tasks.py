@@ -33,7 +33,8 @@ class Task(NamedTuple):
     images: `[M, H, W, D]` in [0, 1], training.
     labels: `[M]` integers in `0..K-1`.
     test: images `[M', H, W, D]` as the learner takes them, and labels.
-    memory: `Batch` of the few images kept, `[K, N, H, W, D]` in [0, 1].
+    memory: `Batch` of the few images kept, `[K, N, H, W, D]` in [0, 1], with
+      labels `[K, N, K]`.
     class_names: `K`, compared across tasks.
   """
 
@@ -139,17 +140,22 @@ def _memories(tasks, padded_to):
 
 
 def _with_memories(task, before, padded_to):
-  parts = [(task.images, task.labels), *([_kept(before)] if before else [])]
+  labels = np.eye(len(task.class_names), dtype=np.float32)[task.labels]
+  parts = [(task.images, labels), *([_kept(before)] if before else [])]
   images, labels = map(np.concatenate, zip(*parts, strict=True))
   return training_set(images, labels, len(task.class_names), padded_to)
 
 
 def _kept(tasks):
-  """The images that tasks keep, and their classes."""
-  batches = [np.asarray(task.memory.images) for task in tasks]
-  images = np.concatenate([b.reshape(-1, *b.shape[2:]) for b in batches])
-  labels = [np.repeat(np.arange(b.shape[0]), b.shape[1]) for b in batches]
-  return images, np.concatenate(labels)
+  """The images that tasks keep `[M, H, W, D]`, and their labels `[M, K]`."""
+  images, labels = (
+    np.concatenate([np.asarray(array) for array in arrays])
+    for arrays in zip(*(task.memory[:2] for task in tasks), strict=True)
+  )
+  return (
+    images.reshape(-1, *images.shape[2:]),
+    labels.reshape(-1, labels.shape[-1]),
+  )
 
 
 def adapt(

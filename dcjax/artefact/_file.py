@@ -3,18 +3,20 @@
 import json
 import math
 import os
+import re
 import zipfile
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from dcjax.artefact import _atomic, _checks, _recipe
+from dcjax.artefact import _atomic, _checks, _recipe, _views
 from dcjax.artefact._types import Artefact, ArtefactError
 from dcjax.whitening import Zca
 
 FORMAT = 'dcjax-condensed'
 VERSION = 1
 
+_DIGEST = 'decoded_sha256'
 _FIELDS = (
   'spec',
   'mean',
@@ -33,7 +35,9 @@ def save(path: str | os.PathLike[str], artefact: Artefact) -> None:
   Entries: 'params/images' and the other parameters under their flat names,
   'labels' if there are any, 'zca/mean', 'zca/vectors' and 'zca/values' if the
   images are whitened, and 'meta', JSON text as uint8 bytes. The file
-  appears whole or not at all, and equal artefacts give equal bytes.
+  appears whole or not at all, and equal artefacts give equal bytes. A codebook
+  is decoded, and the digest of its images stored, see
+  `Artefact.decoded_sha256`.
 
   Args:
     path: file to write, by convention `condensed.npz`; an earlier one is
@@ -95,11 +99,13 @@ def _meta(artefact: Artefact, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     for name, array in arrays.items()
   }
   fields = {name: getattr(artefact, name) for name in _FIELDS}
+  digest = _views.generated_sha256(artefact)
   return {
     'format': FORMAT,
     'version': VERSION,
     'arrays': declared,
     **fields,
+    **({} if digest is None else {_DIGEST: digest}),
     **_recipe.how_to_decode(artefact),
   }
 
@@ -127,7 +133,9 @@ def _read(stream: BinaryIO, max_bytes: int) -> Artefact:
       f'only labels, meta, params/... and zca/... may be in it: {sorted(tree)}'
     )
   fields = {name: meta[name] for name in _FIELDS}
-  return Artefact(params=tree['params'], labels=labels, zca=zca, **fields)
+  made = Artefact(params=tree['params'], labels=labels, zca=zca, **fields)
+  object.__setattr__(made, _DIGEST, meta.get(_DIGEST))
+  return made
 
 
 def _whitening(arrays: Any) -> Zca | None:
@@ -213,6 +221,9 @@ def _read_meta(array: np.ndarray) -> dict[str, Any]:
   missing = sorted({'arrays', *_FIELDS} - set(meta))
   if missing:
     raise ValueError(f'its meta lacks {", ".join(missing)}.')
+  digest = meta.get(_DIGEST)
+  if digest is not None and not re.fullmatch('[0-9a-f]{64}', str(digest)):
+    raise ValueError(f'{_DIGEST} in its meta must be 64 hexadecimal digits.')
   if not isinstance(meta['arrays'], dict):
     raise ValueError("'arrays' in its meta must be a dict.")
   return meta

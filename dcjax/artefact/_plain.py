@@ -7,8 +7,10 @@ from dcjax.artefact._types import Artefact
 def export_plain(artefact: Artefact) -> Artefact:
   """Decodes once and stores the images themselves.
 
-  What every machine reads as the same bytes, whatever computes the decoding: a
-  network's sums may differ in their last bits between kinds of processors.
+  For readers that shall not decode at all. A codebook decodes to the same bytes
+  everywhere by itself; the formation `learnable` is decoded by JAX, whose sums
+  may differ in their last bits between kinds of processors, and this fixes
+  them.
 
   Args:
     artefact: of any formation.

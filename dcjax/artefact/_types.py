@@ -1,6 +1,7 @@
 """The condensed data set as a value: stored numbers and how to read them."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,10 @@ class Artefact:
       need (`whitening.apply`) before they are normalised, and what turns the
       decoded images back for viewing (`whitening.invert`). None: images are
       not whitened.
+    decoded_sha256: of a codebook that was loaded: the SHA-256 of its images
+      (float32, little-endian, `[C, N, H, W, D]`) when it was saved, which every
+      view of them is checked against. None: nothing is checked. Not an
+      argument; what `dataclasses.replace` makes has none.
 
   Raises:
     ValueError: a field has a wrong type, shape, dtype or value; the message
@@ -69,22 +74,35 @@ class Artefact:
   protocol: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   zca: Zca | None = None
+  decoded_sha256: str | None = dataclasses.field(default=None, init=False)
 
   def __post_init__(self):
     for name, value in _checks.checked_fields(vars(self)).items():
       object.__setattr__(self, name, value)
 
+  @functools.cached_property
+  def _generated(self) -> np.ndarray:
+    """Images `[C, N, H, W, D]` of a codebook: generated once, kept."""
+    return _views.generated(self)
+
   def batch(self) -> Batch:
-    """Decodes with JAX.
+    """Decodes with JAX; a codebook as `numpy` does.
 
     Returns:
       A `Batch` with unnormalised images `[C, M, H, W, D]` and labels
       `[C, M, K]`; `weights` is None.
+
+    Raises:
+      ArtefactError: as `numpy`.
     """
     return _views.batch(self)
 
   def numpy(self, normalised: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Decodes with NumPy, with JAX for formations that hold a network.
+    """Decodes with NumPy, the formation `learnable` with JAX.
+
+    A codebook decodes to the same bytes on every machine, see
+    `formations.decode_exactly`; `batch`, `jax` and `torch` give the same
+    images. They are made once and kept as long as the artefact.
 
     Args:
       normalised: subtract `mean` and divide by `std`: ready to train on.
@@ -92,6 +110,10 @@ class Artefact:
     Returns:
       images: float32 `[C * M, H, W, D]`, class by class.
       labels: int32 `[C * M]` class indices if hard, else float32 `[C * M, K]`.
+
+    Raises:
+      ArtefactError: the images of a codebook are not those that it had when it
+        was saved.
     """
     return _views.numpy_arrays(self, normalised)
 

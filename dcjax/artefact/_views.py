@@ -6,6 +6,7 @@ artefacts must not need it.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -22,14 +23,54 @@ if TYPE_CHECKING:
 
 def batch(artefact: Artefact) -> Batch:
   """Returns images `[C, M, H, W, D]`, labels `[C, M, K]`, unnormalised."""
-  from dcjax import formations
-
-  params = jax.tree.map(jnp.asarray, artefact.params)
-  decoded = formations.build(artefact.spec).decode(params)
+  decoded = _decoded(artefact)
   if artefact.labels is None:
     return Batch(decoded.images, decoded.labels)
   _check_labels(artefact, decoded.images.shape[1])
   return Batch(decoded.images, jnp.asarray(artefact.labels))
+
+
+def _decoded(artefact: Artefact) -> Batch:
+  """Images with the formation's own labels."""
+  from dcjax import formations
+
+  if artefact.spec['name'] == 'codebook':
+    images = jnp.asarray(artefact._generated)
+    labels = jnp.eye(images.shape[0])[:, None]
+    shape = (*images.shape[:2], images.shape[0])
+    return Batch(images, jnp.broadcast_to(labels, shape))
+  params = jax.tree.map(jnp.asarray, artefact.params)
+  return formations.build(artefact.spec).decode(params)
+
+
+def generated(artefact: Artefact) -> np.ndarray:
+  """Returns the images `[C, N, H, W, D]` of a codebook, checked, read-only."""
+  from dcjax import formations
+  from dcjax.artefact._types import ArtefactError
+
+  formation = formations.build(artefact.spec)
+  images = formations.decode_exactly(formation, artefact.params)
+  expected = artefact.decoded_sha256
+  if expected is not None and _sha256(images) != expected:
+    raise ArtefactError(
+      f'the images have the SHA-256 {_sha256(images)}, where the artefact was'
+      f' saved they had {expected}: numbers of the file were changed, or this'
+      ' release of dcjax or this machine decodes in another way; the text'
+      ' decode_code in the file is the code of that time.'
+    )
+  images.flags.writeable = False
+  return images
+
+
+def generated_sha256(artefact: Artefact) -> str | None:
+  """Returns the SHA-256 of a codebook's images; None for other formations."""
+  if artefact.spec['name'] != 'codebook':
+    return None
+  return artefact.decoded_sha256 or _sha256(artefact._generated)
+
+
+def _sha256(images: np.ndarray) -> str:
+  return hashlib.sha256(images.astype('<f4', copy=False).data).hexdigest()
 
 
 def numpy_arrays(
@@ -99,6 +140,8 @@ def _numpy_decoded(artefact: Artefact) -> np.ndarray | None:
   """Returns images `[C, M, H, W, D]`, or None if only JAX can decode them."""
   from dcjax import formations
 
+  if artefact.spec['name'] == 'codebook':
+    return artefact._generated
   if set(artefact.params) != {'images'}:
     return None
   stored = artefact.params['images']

@@ -8,6 +8,7 @@ from dcjax import base
 from dcjax.formations._codebook import (
   as_stored,
   codebook,
+  decode_exactly,
   decode_pairs,
   decode_some,
   generate_in_training,
@@ -47,6 +48,7 @@ __all__ = [
   'build',
   'calibrate',
   'codebook',
+  'decode_exactly',
   'decode_pairs',
   'decode_some',
   'decoded_count',

@@ -5,9 +5,16 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict
 
 from dcjax import base
-from dcjax.formations import _codebook_start, _generator, _plan
+from dcjax.formations import (
+  _codebook_numpy,
+  _codebook_start,
+  _generator,
+  _plan,
+)
 from dcjax.utils import check_choice
 
 STORED = ('float32', 'float16')
@@ -214,6 +221,40 @@ def _pairs(spec, params, classes, codes):
     jnp.asarray(codes).astype(jnp.float32),
     params['embeddings'][classes],
   )
+
+
+def decode_exactly(
+  formation: base.Formation, params: base.Params
+) -> np.ndarray:
+  """Generates every image with NumPy, to the same bytes on every machine.
+
+  `decode` leaves the order of sums to XLA, which differs between processors,
+  and so do the last bits of its images. Here activations and kernels of the
+  convolutions become multiples of a power of 2, of 20 bits or so each, whose
+  sums of products a float64 holds exactly in any order; all else is done in a
+  fixed order by operations that IEEE 754 rounds in one way (see
+  `_codebook_numpy`). Nothing is left to chance: the bytes depend neither on
+  the BLAS, its threads or instruction sets nor on what is decoded together.
+
+  An image of width 128 and 32 x 32 pixels takes 0.2 GFLOP in float64: 500 of
+  them some seconds.
+
+  Args:
+    formation: a `codebook`.
+    params: its numbers, of any floating type; labels among them are ignored.
+
+  Returns:
+    float32 `[C, N, H, W, D]`, as `decode` up to the rounding of float32 (1e-4
+    for values in [0, 1]).
+
+  Raises:
+    ValueError: if sizes do not fit.
+  """
+  spec = formation.spec
+  _check_params(spec, params, params['codes'])
+  flat = flatten_dict({'params': jax.device_get(params)}, sep='/')
+  height, width, _ = spec['image_shape']
+  return _codebook_numpy.generate(flat, height, width, *spec['value_range'])
 
 
 def _check_params(spec: Mapping[str, Any], params, codes) -> None:

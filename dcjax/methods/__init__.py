@@ -3,9 +3,13 @@
 from dcjax.methods._cafe import cafe, cafe_learning_rate
 from dcjax.methods._class_embeddings import (
   ClassEmbeddings,
+  ClassSums,
   class_embeddings,
+  class_means,
+  class_sums,
   feature_sizes,
 )
+from dcjax.methods._codebook_fit import fit_codebook
 from dcjax.methods._dc import dc, dc_loops
 from dcjax.methods._dm import dm
 from dcjax.methods._generative import (
@@ -53,6 +57,7 @@ __all__ = [
   'CODES',
   'CONDITIONS',
   'ClassEmbeddings',
+  'ClassSums',
   'EdcConfiguration',
   'GanState',
   'GenerativeState',
@@ -63,6 +68,8 @@ __all__ = [
   'cafe_learning_rate',
   'cda',
   'class_embeddings',
+  'class_means',
+  'class_sums',
   'codebook_optimizer',
   'curriculum',
   'cut_batch',
@@ -74,6 +81,7 @@ __all__ = [
   'edc_configuration',
   'feature_sizes',
   'finished_generator',
+  'fit_codebook',
   'generative',
   'generator_training',
   'gradient_penalty',

@@ -22,6 +22,20 @@ class ClassEmbeddings(NamedTuple):
   soft_labels: Array
 
 
+class ClassSums(NamedTuple):
+  """Sums over real images of each class; those of several sets may be added.
+
+  Attributes:
+    embeddings: `[C, F]` of pooled features.
+    soft_labels: `[C, K]` of predicted probabilities.
+    counts: `[C]`, images that were added.
+  """
+
+  embeddings: Array
+  soft_labels: Array
+  counts: Array
+
+
 def class_embeddings(
   network: Network,
   variables: Variables,
@@ -40,12 +54,40 @@ def class_embeddings(
   Args:
     network: exposes block outputs, or an embedding.
     variables: its numbers, trained on the whole set.
-    data: the set.
+    data: the set; one that is larger than memory goes through `class_sums`.
     normalise: applied to the images.
     batch_size: images at a time.
 
   Returns:
     Both means, over every image of the set.
+  """
+  return class_means(
+    class_sums(network, variables, data, normalise, batch_size=batch_size)
+  )
+
+
+def class_sums(
+  network: Network,
+  variables: Variables,
+  data: sampling.DeviceData,
+  normalise: Augment,
+  *,
+  weights: Array | None = None,
+  batch_size: int = 100,
+) -> ClassSums:
+  """Sums features and predictions over a part of a set, such as a window.
+
+  Args:
+    network: see `class_embeddings`.
+    variables: see `class_embeddings`.
+    data: the part; it holds images of every class.
+    normalise: applied to the images.
+    weights: `[M]` in {0, 1}: 0 leaves an image out. None: all count.
+    batch_size: images at a time.
+
+  Example:
+    >>> parts = [class_sums(network, variables, d, normalise) for d in windows]
+    >>> means = class_means(jax.tree.map(lambda *s: sum(s), *parts))
   """
   total, classes = data.labels.shape[0], data.counts.shape[0]
   places = jnp.arange(-(-total // batch_size) * batch_size)
@@ -55,17 +97,35 @@ def class_embeddings(
     outputs, _ = network.apply(
       variables, normalise(jax.random.key(0), images), False
     )
-    found = ClassEmbeddings(
-      pooled_features(outputs), jax.nn.softmax(outputs.logits)
-    )
+    found = pooled_features(outputs), jax.nn.softmax(outputs.logits)
     labels = data.labels[jnp.minimum(at, total - 1)]
     member = jax.nn.one_hot(labels, classes) * (at < total)[:, None]
-    return jax.tree.map(lambda s, f: s + member.T @ f, sums, found), None
+    if weights is not None:
+      member *= weights[jnp.minimum(at, total - 1)][:, None]
+    sums = ClassSums(
+      sums.embeddings + member.T @ found[0],
+      sums.soft_labels + member.T @ found[1],
+      sums.counts + member.sum(0),
+    )
+    return sums, None
 
-  sizes = feature_sizes(network, data.images.shape[-3:])
-  start = ClassEmbeddings(*(jnp.zeros((classes, size)) for size in sizes))
-  sums, _ = jax.lax.scan(add, start, places.reshape(-1, batch_size))
-  return jax.tree.map(lambda s: s / data.counts[:, None], sums)
+  pooled, logits = feature_sizes(network, data.images.shape[-3:])
+  start = ClassSums(
+    jnp.zeros((classes, pooled)),
+    jnp.zeros((classes, logits)),
+    jnp.zeros(classes),
+  )
+  return jax.lax.scan(add, start, places.reshape(-1, batch_size))[0]
+
+
+def class_means(sums: ClassSums) -> ClassEmbeddings:
+  """Divides sums over the images of each class by their number.
+
+  Args:
+    sums: over every image of the set, of each class at least one.
+  """
+  counts = sums.counts[:, None]
+  return ClassEmbeddings(sums.embeddings / counts, sums.soft_labels / counts)
 
 
 def feature_sizes(

@@ -44,6 +44,7 @@ def generative(
   codes_learning_rate: float = 0.01,
   generator_learning_rate: float = 0.001,
   momentum: float = 0.5,
+  largest_gradient: float = 1.0,
   discriminator_learning_rate: float = 1e-4,
   discriminator_widths: tuple[int, ...] = (512, 256),
   network_batches: int = 1,
@@ -92,6 +93,7 @@ def generative(
     codes_learning_rate: of the codes.
     generator_learning_rate: of generator and projection.
     momentum: of both.
+    largest_gradient: see `codebook_optimizer`.
     discriminator_learning_rate: of the discriminator.
     discriminator_widths: see `networks.feature_discriminator`.
     network_batches: network updates after every step.
@@ -130,7 +132,11 @@ def generative(
     formation,
     terms or objectives.generative_terms(),
     codebook_optimizer(
-      codes_learning_rate, generator_learning_rate, steps, momentum
+      codes_learning_rate,
+      generator_learning_rate,
+      steps,
+      momentum,
+      largest_gradient,
     ),
     feature_discriminator(
       features, formation.spec['embedding_dim'], discriminator_widths
@@ -163,20 +169,38 @@ def codebook_optimizer(
   generator_learning_rate: float,
   steps: int,
   momentum: float = 0.5,
+  largest_gradient: float = 1.0,
 ) -> optax.GradientTransformation:
   """SGD of a codebook's params: two rates that fall linearly, the rest fixed.
+
+  The feature term, a sum over layers, has gradients of a size that depends on
+  network and data; at the paper's rates they can drive the generator's `tanh`
+  into saturation within a few steps, from which it never returns. So gradients
+  are clipped, which the paper does not mention.
 
   Args:
     codes_learning_rate: of the codes, at the start.
     generator_learning_rate: of generator and projection, at the start.
     steps: after which both are 0.
     momentum: of both.
+    largest_gradient: norm to which the gradient of the codes, and that of
+      generator and projection, is clipped; 0 for no limit.
+
+  Raises:
+    ValueError: if `largest_gradient` is negative.
   """
+  if not largest_gradient >= 0:
+    raise ValueError(
+      f'largest_gradient {largest_gradient}: must be at least 0; 0 is no limit'
+    )
 
   def falling(rate):
-    return optimizers.sgd(
+    sgd = optimizers.sgd(
       optax.linear_schedule(rate, 0.0, steps), momentum=momentum
     )
+    if not largest_gradient:
+      return sgd
+    return optax.chain(optax.clip_by_global_norm(largest_gradient), sgd)
 
   kinds = {
     'codes': falling(codes_learning_rate),

@@ -68,6 +68,7 @@ class _Training(NamedTuple):
   batch_size: int
   penalty: float
   class_weight: float
+  critic_steps: int
 
 
 def generator_training(
@@ -79,6 +80,7 @@ def generator_training(
   penalty: float = 10.0,
   class_weight: float = 1.0,
   critic_width: int = 64,
+  critic_steps: int = 1,
 ) -> GeneratorTraining:
   """Trains a codebook's generator to give images like the real ones.
 
@@ -98,6 +100,9 @@ def generator_training(
     penalty: of squared distances of gradient norms from 1.
     class_weight: of the classifier's cross-entropy, in both losses.
     critic_width: see `networks.image_discriminator`.
+    critic_steps: of the critic after one of the generator, each with new real
+      images. A critic that cannot keep up lets the generator forget its codes:
+      in short trainings, use 5 (Gulrajani et al.).
 
   Raises:
     ValueError: if an option is out of range.
@@ -109,6 +114,7 @@ def generator_training(
     >>> params = finished_generator(formation, state, key)
   """
   check_at_least('batch_size', batch_size, 1)
+  check_at_least('critic_steps', critic_steps, 1)
   check_at_least('penalty', penalty, 0)
   check_at_least('class_weight', class_weight, 0)
   spec, total = formation.spec, int(np.sum(counts))
@@ -123,6 +129,7 @@ def generator_training(
     min(batch_size, total),
     penalty,
     class_weight,
+    critic_steps,
   )
 
   def run(key, state, data, num_steps):
@@ -176,17 +183,25 @@ def _init_of(training):
 
 
 def _step(training, key, state, data):
-  """One step of the generator, then one of the critic."""
-  keys = jax.random.split(jax.random.fold_in(key, state.step), 4)
-  walk, positions, _ = training.walk.next(
-    keys[0], jnp.asarray(training.whole), state.walk
+  """One step of the generator, then those of the critic."""
+  keys = jax.random.split(jax.random.fold_in(key, state.step), 3)
+  state = state._replace(step=state.step + 1)
+  state, fake, metrics = _generator_step(training, keys[:2], state)
+
+  def on_new_images(state, key):
+    walk_key, own_key = jax.random.split(key)
+    walk, positions, _ = training.walk.next(
+      walk_key, jnp.asarray(training.whole), state.walk
+    )
+    real = _scaled(training, sampling.fetch(data, positions[0]))
+    labels = data.labels[positions[0]]
+    state = state._replace(walk=walk)
+    return _critic_step(training, own_key, state, real, labels, fake)
+
+  state, more = jax.lax.scan(
+    on_new_images, state, jax.random.split(keys[2], training.critic_steps)
   )
-  real = _scaled(training, sampling.fetch(data, positions[0]))
-  labels = data.labels[positions[0]]
-  state = state._replace(walk=walk, step=state.step + 1)
-  state, fake, metrics = _generator_step(training, keys[1:3], state)
-  state, more = _critic_step(training, keys[3], state, real, labels, fake)
-  return state, metrics | more
+  return state, metrics | jax.tree.map(jnp.mean, more)
 
 
 def _scaled(training, images):

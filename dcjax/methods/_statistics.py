@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from dcjax import objectives
-from dcjax.base import Array, Network
+from dcjax.base import Array, Augment, Network
 from dcjax.condensing import Condenser
 from dcjax.methods import _synthesis
 from dcjax.utils import check_choice
@@ -24,6 +24,7 @@ def sre2l(
   roll: int = 0,
   flip: bool = True,
   image_steps: int = 100,
+  spread: Augment | None = None,
 ) -> Condenser:
   """SRe2L: the statistics of one network's BatchNorm, from noise.
 
@@ -44,6 +45,7 @@ def sre2l(
     roll: see `view`.
     flip: see `view`.
     image_steps: in one compiled call.
+    spread: see `view`.
 
   Raises:
     ValueError: if an option is out of range.
@@ -53,7 +55,12 @@ def sre2l(
     [network],
     std,
     seen=_synthesis.view(
-      mean, std, smallest_crop=smallest_crop, flip=flip, roll=roll
+      mean,
+      std,
+      smallest_crop=smallest_crop,
+      flip=flip,
+      roll=roll,
+      spread=spread,
     ),
     terms=terms,
     iterations=iterations,
@@ -170,6 +177,7 @@ def edc(
   flip: bool = True,
   patch_size: int = 4,
   image_steps: int = 25,
+  spread: Augment | None = None,
   **terms: float | bool | str,
 ) -> Condenser:
   """EDC: statistics of all and of each class, flat minima, real starts.
@@ -199,6 +207,7 @@ def edc(
     flip: see `view`.
     patch_size: as for the statistics: 4, ImageNet 16.
     image_steps: in one compiled call.
+    spread: on several devices; see `view` and `dcjax.sharding`.
     **terms: see `objectives.statistics_matching`.
 
   Raises:
@@ -220,7 +229,9 @@ def edc(
   return _synthesis.synthesis(
     observers,
     std,
-    seen=_synthesis.view(mean, std, smallest_crop=smallest_crop, flip=flip),
+    seen=_synthesis.view(
+      mean, std, smallest_crop=smallest_crop, flip=flip, spread=spread
+    ),
     terms=checked,
     iterations=iterations,
     learning_rate=learning_rate,

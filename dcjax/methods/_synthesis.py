@@ -10,7 +10,7 @@ import optax
 from jax import lax
 
 from dcjax import augment, formations, objectives
-from dcjax.base import Array, Key, Network, Params, Variables
+from dcjax.base import Array, Augment, Key, Network, Params, Variables
 from dcjax.condensing import Condenser, CondenseState
 from dcjax.methods._image_batches import cut_batch, put_batch
 from dcjax.objectives import (
@@ -126,6 +126,7 @@ def view(
   smallest_crop: float | Callable[[Array], Array] | None,
   flip: bool = True,
   roll: int = 0,
+  spread: Augment | None = None,
 ) -> View:
   """Makes what observers see of an image batch: one draw for all its images.
 
@@ -137,6 +138,9 @@ def view(
       that is done for a curriculum; None for no crop.
     flip: whether half of the batches are mirrored.
     roll: pixels that the batch is moved by at most, round the border.
+    spread: puts the images of the batch onto several devices before anything
+      else is done with them; see `dcjax.sharding.spread`. Statistics are then
+      still those of the whole batch.
 
   Raises:
     ValueError: if an option is out of range.
@@ -148,6 +152,8 @@ def view(
 
   def apply(key: Key, images: Array, progress: Array) -> Array:
     box_key, flip_key, roll_key = jax.random.split(key, 3)
+    if spread is not None:
+      images = spread(key, images)
     images = normalise(key, images)
     if roll:
       shift = jax.random.randint(roll_key, (2,), -roll, roll + 1)

@@ -3,6 +3,8 @@
 Layers and sizes follow Zhao et al. (2021); all start as PyTorch's layers do.
 """
 
+import itertools
+
 import flax.linen as nn
 
 from dcjax.base import Array, Network, Outputs
@@ -18,6 +20,7 @@ from dcjax.networks._zoo_checks import (
   check_last_size,
   check_options,
   check_rate,
+  layer_widths,
 )
 from dcjax.utils import check_at_least, check_choice
 
@@ -112,7 +115,7 @@ class Vgg11(nn.Module):
   """Eight 3x3 convolutions in five stages that end in a max pooling."""
 
   num_classes: int
-  width: int = 64
+  width: int | tuple[int, ...] = 64
   norm: str = 'instance'
   conv_form: str = 'auto'
 
@@ -122,10 +125,10 @@ class Vgg11(nn.Module):
     taps = []
     x = images
     index = 0
-    for stage in _VGG11_STAGES:
-      for multiple in stage:
+    for stage in _vgg11_channels(self.width):
+      for width in stage:
         x = Conv(
-          multiple * self.width,
+          width,
           padding=_vgg_padding(images.shape) if index == 0 else 1,
           form=self.conv_form,
           name=f'conv{index}',
@@ -265,7 +268,7 @@ def vgg11(
   num_classes: int,
   *,
   form: str = 'dc',
-  width: int = 64,
+  width: int | tuple[int, ...] = 64,
   norm: str = 'instance',
   dropout: float = 0.0,
   conv_form: str = 'auto',
@@ -287,7 +290,7 @@ def vgg11(
     num_classes: `K`.
     form: `'dc'` or `'imagenet'`.
     width: channels of the first stage; the later ones have 2, 4, 8, 8 times
-      as many.
+      as many. Or a tuple of the channels of each of the 8 convolutions.
     norm: `'instance'`, `'batch'`, `'layer'`, `'group'` or `'none'`.
     dropout: rate after the hidden layers of `'imagenet'`, in [0, 1).
       torchvision trains with 0.5; the default is 0 because observers are
@@ -300,7 +303,8 @@ def vgg11(
   """
   check_choice('form', form, _FORMS)
   _check_dropout(form, dropout)
-  check_options(norm, (width,), conv_form)
+  channels = tuple(itertools.chain(*_vgg11_channels(width)))
+  check_options(norm, channels, conv_form)
   if form == 'imagenet':
     return _large_vgg11(
       image_shape, num_classes, width, norm, dropout, conv_form
@@ -315,11 +319,18 @@ def vgg11(
 def _large_vgg11(image_shape, num_classes, width, norm, dropout, conv_form):
   last = min(image_shape[:2]) // 16
   check_last_size('vgg11', image_shape, last if last > 1 else 0, norm)
-  stages = tuple(tuple(m * width for m in stage) for stage in _VGG11_STAGES)
+  stages = _vgg11_channels(width)
   module = LargeVgg11(num_classes, stages, norm, dropout, conv_form)
   return from_linen(
     module, image_shape, init='he_fan_out', name='vgg11', dropout=dropout > 0
   )
+
+
+def _vgg11_channels(width):
+  """Channels of every convolution, stage by stage."""
+  multiples = itertools.chain(*_VGG11_STAGES)
+  channels = iter(layer_widths(width, tuple(multiples)))
+  return tuple(tuple(next(channels) for _ in stage) for stage in _VGG11_STAGES)
 
 
 def _check_dropout(form, dropout):

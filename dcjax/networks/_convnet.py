@@ -4,15 +4,14 @@ import flax.linen as nn
 
 from dcjax.base import Array, Network, Outputs
 from dcjax.networks._adapters import from_linen
-from dcjax.networks._conv import resolve_form
 from dcjax.networks._layers import (
-  NORMS,
   POOLINGS,
   Conv,
   activation,
   make_norm,
   pool,
 )
+from dcjax.networks._zoo_checks import check_options, layer_widths
 from dcjax.utils import check_at_least, check_choice
 
 
@@ -26,7 +25,7 @@ class ConvNet(nn.Module):
 
   num_classes: int
   depth: int = 3
-  width: int = 128
+  width: int | tuple[int, ...] = 128
   norm: str = 'instance'
   activation: str = 'relu'
   pooling: str = 'avg'
@@ -37,10 +36,10 @@ class ConvNet(nn.Module):
     """Returns logits, embedding and block outputs of `images [B, H, W, D]`."""
     taps = []
     x = images
-    for block in range(self.depth):
+    for block, width in enumerate(_widths(self.width, self.depth)):
       one_channel = block == 0 and images.shape[-1] == 1
       x = Conv(
-        self.width,
+        width,
         padding=3 if one_channel else 1,
         form=self.conv_form,
         name=f'conv{block}',
@@ -58,7 +57,7 @@ def convnet(
   num_classes: int,
   *,
   depth: int = 3,
-  width: int = 128,
+  width: int | tuple[int, ...] = 128,
   norm: str = 'instance',
   activation: str = 'relu',
   pooling: str = 'avg',
@@ -70,7 +69,7 @@ def convnet(
     image_shape: `(H, W, D)`.
     num_classes: `K`.
     depth: number of blocks; each pooling halves rows and columns.
-    width: channels of every block.
+    width: channels of every block, or a tuple of those of each.
     norm: `'instance'`, `'batch'`, `'layer'`, `'group'` or `'none'`.
     activation: `'relu'`, `'sigmoid'`, `'leaky_relu'` or `'swish'`.
     pooling: `'avg'`, `'max'` or `'none'`.
@@ -79,24 +78,25 @@ def convnet(
   Raises:
     ValueError: if an option is unknown or the image too small for the depth.
   """
-  resolve_form(conv_form)
-  _check(image_shape, depth, width, norm, activation, pooling)
+  _check(image_shape, depth, width, norm, activation, pooling, conv_form)
   module = ConvNet(
     num_classes, depth, width, norm, activation, pooling, conv_form
   )
+  channels = '-'.join(map(str, width)) if isinstance(width, tuple) else width
   return from_linen(
-    module, image_shape, init='torch', name=f'convnet{depth}w{width}'
+    module, image_shape, init='torch', name=f'convnet{depth}w{channels}'
   )
 
 
-def _check(image_shape, depth, width, norm, kind, pooling):
+def _widths(width, depth):
+  return layer_widths(width, (1,) * depth)
+
+
+def _check(image_shape, depth, width, norm, kind, pooling, conv_form):
   activation(kind)
-  check_choice('norm', norm, NORMS)
   check_choice('pooling', pooling, POOLINGS)
   check_at_least('depth', depth, 1)
-  check_at_least('width', width, 1)
-  if norm == 'group' and width % 4:
-    raise ValueError(f'width {width}: group norm needs a multiple of 4')
+  check_options(norm, _widths(width, depth), conv_form)
   smallest = min(image_shape[:2]) + (4 if image_shape[2] == 1 else 0)
   if pooling != 'none' and smallest >> depth < 1:
     raise ValueError(

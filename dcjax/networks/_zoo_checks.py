@@ -1,5 +1,7 @@
 """Checks that the factories of the network zoo share."""
 
+from collections.abc import Sequence
+
 from dcjax.networks._conv import resolve_form
 from dcjax.networks._layers import NORMS
 from dcjax.utils import check_at_least, check_choice
@@ -25,6 +27,29 @@ def check_options(
   odd = [width for width in widths if width % 4]
   if norm == 'group' and odd:
     raise ValueError(f'width {odd[0]}: group norm needs a multiple of 4')
+
+
+def layer_widths(
+  width: int | Sequence[int], multiples: Sequence[int]
+) -> tuple[int, ...]:
+  """Returns the channels of every layer.
+
+  Args:
+    width: channels in multiples of this, or those of each layer, as in a
+      network that was slimmed.
+    multiples: of each layer.
+
+  Raises:
+    ValueError: if there are not as many widths as layers.
+  """
+  if not isinstance(width, Sequence):
+    return tuple(multiple * width for multiple in multiples)
+  if len(width) != len(multiples):
+    raise ValueError(
+      f'width {tuple(width)}: must be a number, or one for each of the '
+      f'{len(multiples)} convolutions'
+    )
+  return tuple(width)
 
 
 def check_last_size(

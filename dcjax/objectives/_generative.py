@@ -17,6 +17,7 @@ from dcjax.objectives._joint import class_means, mixed, outputs_of
 from dcjax.utils import check_at_least, check_choice
 
 REDUCTIONS = ('sum', 'mean')
+COMPARED = ('image', 'class')
 _EPSILON = 1e-8
 _WEIGHTS = ('adversarial', 'classification', 'feature', 'intra', 'inter')
 
@@ -32,6 +33,7 @@ class GenerativeTerms(NamedTuple):
   saturating: bool = False
   layer_weights: tuple[float, ...] = (0.1, 0.1, 1.0, 1.0)
   reduction: str = 'sum'
+  compared: str = 'image'
   temperature: float = 0.1
   margin: float = 1.0
   normalised: bool = True
@@ -59,7 +61,7 @@ def generative_terms(**terms: float | bool | str | tuple) -> GenerativeTerms:
   Args:
     **terms: `adversarial`, `classification`, `feature`, `intra`, `inter`:
       weights, 1 as printed, 0 for none. `saturating`: see `adversarial_loss`.
-      `layer_weights` (as in `cafe_matching`) and `reduction`: see
+      `layer_weights` (as in `cafe_matching`), `reduction` and `compared`: see
       `association_loss`. `temperature`: see `intra_loss`. `margin`: see
       `inter_loss`. `normalised`: of both relation losses.
 
@@ -76,6 +78,7 @@ def generative_terms(**terms: float | bool | str | tuple) -> GenerativeTerms:
   for weight in checked.layer_weights:
     check_at_least('layer_weights', weight, 0)
   check_choice('reduction', checked.reduction, REDUCTIONS)
+  check_choice('compared', checked.compared, COMPARED)
   if not checked.temperature > 0:
     raise ValueError(f'temperature {checked.temperature!r}: must be positive')
   return checked._replace(layer_weights=tuple(checked.layer_weights))
@@ -144,13 +147,15 @@ def association_loss(
   real: Judged,
   layer_weights: Sequence[float] = GenerativeTerms().layer_weights,
   reduction: str = 'sum',
+  compared: str = 'image',
 ) -> Array:
-  """Pulls every synthetic image to the mean feature of its association.
+  """Pulls synthetic images to the mean feature of their association.
 
   Equation 2: `sum_l w_l ||f_l - mean f_l(association)||^2`, the mean over the
-  real images of the same class that were drawn. One synthetic image at a time,
-  unlike CAFE's class means. The paper prints a squared norm and says MSE, and
-  gives no weights.
+  real images of the same class that were drawn. It pulls one synthetic image at
+  a time, so that all of a class become alike but for the intra-class loss;
+  `compared='class'` compares class means on both sides, as CAFE does. The paper
+  prints a squared norm and says MSE, and gives no weights.
 
   Args:
     fake: of synthetic images.
@@ -158,6 +163,7 @@ def association_loss(
     layer_weights: aligned at the deepest layer, see `cafe_matching`.
     reduction: `'sum'`: over the numbers of a layer, averaged over images;
       `'mean'`: over both.
+    compared: `'image'`: each synthetic image; `'class'`: their class means.
 
   Returns:
     `[]`.
@@ -167,9 +173,12 @@ def association_loss(
   total = jnp.zeros(())
   for weight, f, r in zip(weights, fake.layers, real.layers, strict=True):
     centres = jax.lax.stop_gradient(class_means(r, real.batch))
-    gap = f.reshape(*shape, *f.shape[1:]) - centres[:, None]
-    squares = jnp.sum(gap**2) / (shape[0] * shape[1])
-    per_image = gap.size // (shape[0] * shape[1])
+    features = f.reshape(*shape, *f.shape[1:])
+    if compared == 'class':
+      features = jnp.mean(features, axis=1, keepdims=True)
+    gap = features - centres[:, None]
+    number = gap.shape[0] * gap.shape[1]
+    squares, per_image = jnp.sum(gap**2) / number, gap.size // number
     total += weight * squares / (per_image if reduction == 'mean' else 1)
   return total
 
@@ -269,7 +278,7 @@ def generative_loss(
       fake.logits, Batch(mixed(fake.batch).images, labels)
     ),
     'feature': association_loss(
-      fake, real, terms.layer_weights, terms.reduction
+      fake, real, terms.layer_weights, terms.reduction, terms.compared
     ),
     'intra': intra_loss(pooled, anchors, terms.temperature, terms.normalised),
     'inter': inter_loss(pooled, terms.margin, terms.normalised),

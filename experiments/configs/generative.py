@@ -106,6 +106,7 @@ def _base(name, ipc, factor, network, *, condition, codes, losses):
       saturating=False,
       layer_weights=(0.1, 0.1, 1.0, 1.0),
       reduction='sum',
+      compared='image',
       temperature=0.1,
       margin=1.0,
       **_weights(losses),
@@ -131,13 +132,16 @@ def _base(name, ipc, factor, network, *, condition, codes, losses):
   config.generator = ml_collections.ConfigDict(
     dict(
       pretrained='',
+      fit_steps=0,
       learning_rate=1e-3,
+      largest_gradient=1.0,
       embedding_steps=5000,
       steps=60000,
       batch_size=128,
       gan_learning_rate=1e-4,
       penalty=10.0,
       critic_width=128,
+      critic_steps=1,
     )
   )
   config.discriminator = ml_collections.ConfigDict(

@@ -1,0 +1,163 @@
+"""Decodes a codebook with NumPy alone, to the same bytes on every machine.
+
+Sums of products are the one thing that processors, BLAS libraries and numbers
+of threads round differently. Here convolutions multiply whole numbers, small
+enough that a float64 holds every sum of them exactly, in whatever order it is
+made; the other sums are made in a fixed order. What is left are additions,
+products, quotients and roots of single numbers, whose last bit IEEE 754 fixes.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+_EXACT = 53  # bits of the whole numbers that a float64 holds
+_PIXELS = 2**15  # of the images that are made at once: bounds the memory
+_FIRST = 4  # rows and columns of the first layer
+
+
+def generate(
+  file: Mapping[str, np.ndarray],
+  height: int,
+  width: int,
+  low: float,
+  high: float,
+) -> np.ndarray:
+  """Makes image n of class c from code n and embedding c.
+
+  Args:
+    file: holds the entries 'params/codes' [N, codes], 'params/embeddings'
+      [C, F], 'params/generator/...' and 'params/statistics/...'.
+    height: rows of an image.
+    width: columns of an image.
+    low: value that the least output, -1, stands for.
+    high: value that the largest output, 1, stands for.
+
+  Returns:
+    Images [C, N, H, W, D], float32.
+  """
+  params = {
+    name.removeprefix('params/'): np.asarray(file[name], np.float64)
+    for name in file
+    if name.startswith('params/')
+  }
+  blocks = 0
+  while f'generator/conv{blocks}_0/kernel' in params:
+    blocks += 1
+  params = _with_whole_kernels(params)
+  side = _FIRST * 2**blocks
+  top, left = (side - height) // 2, (side - width) // 2
+  counts = len(params['embeddings']), len(params['codes'])
+  channels = params['generator/output/bias'].size
+  images = np.empty((*counts, height, width, channels), np.float32)
+  flat, done = images.reshape(-1, height, width, channels), 0
+  for x in _stems(params, max(1, _PIXELS // side**2)):
+    x = _blocks(params, x, blocks)[:, top : top + height, left : left + width]
+    flat[done : done + len(x)] = low + (high - low) * (x + 1) / 2
+    done += len(x)
+  return images
+
+
+def _stems(params: dict[str, np.ndarray], size: int) -> Iterator[np.ndarray]:
+  """Yields the first layer of `size` images at a time, class by class."""
+  codes, kernel = params['codes'], params['generator/stem/kernel']
+  conditions = _product(
+    params['embeddings'], params['generator/projection/kernel']
+  )
+  conditions = conditions + params['generator/projection/bias']
+  # What a code and what a class adds: once, not for every pair.
+  of_codes = _product(codes, kernel[: codes.shape[1]])
+  of_classes = _product(conditions, kernel[codes.shape[1] :])
+  of_classes = of_classes + params['generator/stem/bias']
+  for start in range(0, len(of_classes) * len(codes), size):
+    stop = min(start + size, len(of_classes) * len(codes))
+    classes, chosen = np.divmod(np.arange(start, stop), len(codes))
+    x = of_classes[classes] + of_codes[chosen]
+    yield x.reshape(len(x), _FIRST, _FIRST, -1)
+
+
+def _blocks(
+  params: dict[str, np.ndarray], x: np.ndarray, blocks: int
+) -> np.ndarray:
+  """Images [B, S, S, D] in [-1, 1] of the first layer [B, 4, 4, width]."""
+  for block in range(blocks):
+    for name in (f'{block}_0', f'{block}_1'):
+      x = _convolution(params, f'conv{name}', x)
+      x = _norm(params, f'norm{name}', x)
+    x = x.repeat(2, axis=1).repeat(2, axis=2)
+  return _tanh(_convolution(params, 'output', x))
+
+
+def _product(x: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+  """Matrix product, summed in the order of the inputs."""
+  total = np.zeros((len(x), kernel.shape[1]))
+  for column, row in zip(x.T, kernel, strict=True):
+    total = total + column[:, None] * row
+  return total
+
+
+def _convolution(
+  params: dict[str, np.ndarray], name: str, x: np.ndarray
+) -> np.ndarray:
+  """ReLU, then a convolution of 3 x 3 with a border of zeros."""
+  count, h, w, channels = x.shape
+  whole, unit = _whole_numbers(np.maximum(x, 0), _bits(channels), (1, 2, 3))
+  products = whole.reshape(-1, channels) @ params[f'{name}/whole']
+  products = products.reshape(count, h, w, 3, 3, -1)
+  total = np.zeros((count, h + 2, w + 2, products.shape[-1]))
+  for i in range(3):
+    for j in range(3):
+      total[:, 2 - i : h + 2 - i, 2 - j : w + 2 - j] += products[:, :, :, i, j]
+  total = total[:, 1:-1, 1:-1] * (unit * params[f'{name}/unit'])
+  return total + params[f'generator/{name}/bias']
+
+
+def _with_whole_kernels(params: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+  """Adds the kernels of convolutions as whole numbers, `[cin, 9 * cout]`."""
+  added = {}
+  for path, kernel in params.items():
+    if kernel.ndim == 4:
+      name, channels = path.split('/')[1], kernel.shape[2]
+      whole, unit = _whole_numbers(kernel, _bits(channels), (0, 1, 2))
+      added[f'{name}/whole'] = whole.transpose(2, 0, 1, 3).reshape(channels, -1)
+      added[f'{name}/unit'] = unit
+  return params | added
+
+
+def _bits(channels: int) -> int:
+  """Bits of a factor: sums of 9 * channels products must stay exact."""
+  return (_EXACT - (9 * channels - 1).bit_length()) // 2
+
+
+def _whole_numbers(
+  x: np.ndarray, bits: int, axes: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+  """Whole numbers of so many bits and the power of 2 they are multiples of.
+
+  Each part of the array along the other axes has a power of its own.
+  """
+  _, exponent = np.frexp(abs(x).max(axis=axes, keepdims=True))
+  unit = np.ldexp(1.0, exponent - bits)
+  return np.rint(x / unit), unit
+
+
+def _norm(
+  params: dict[str, np.ndarray], name: str, x: np.ndarray
+) -> np.ndarray:
+  """BatchNorm with the stored statistics."""
+  spread = np.sqrt(params[f'statistics/{name}/var'] + 1e-5)
+  gain = params[f'generator/{name}/scale'] / spread
+  x = (x - params[f'statistics/{name}/mean']) * gain
+  return x + params[f'generator/{name}/bias']
+
+
+def _tanh(x: np.ndarray) -> np.ndarray:
+  """Hyperbolic tangent; the last bit of np.tanh depends on the processor."""
+  x = np.clip(x, -20.0, 20.0) / 32
+  fraction = np.full_like(x, 17.0)
+  for odd in (15, 13, 11, 9, 7, 5, 3, 1):  # Lambert's continued fraction
+    fraction = odd + x * x / fraction
+  x = x / fraction
+  for _ in range(5):  # back from a 32nd: tanh 2x = 2 tanh x / (1 + tanh^2 x)
+    x = 2 * x / (1 + x * x)
+  return x
