@@ -139,7 +139,8 @@ def fits_images(config: ConfigDict) -> bool:
 
 
 def _finished_start(config, formation, key, params, images):
-  if not fits_images(config):
+  # Codes that are drawn anew have no image of their own.
+  if not fits_images(config) or config.matching.codes != 'learned':
     return _draw_codes(config, key, params)
   return methods.fit_codebook(
     formation,

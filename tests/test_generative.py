@@ -52,15 +52,17 @@ def _inter(features, margin=1.0, normalised=True):
   return np.mean(pairs)
 
 
-def _association(fake, real, weights, reduction):
+def _association(fake, real, weights, reduction, compared):
   total = 0.0
   for weight, f, r in zip(weights, fake, real, strict=True):
     for of_class, association in zip(f, r, strict=True):
       centre = association.mean(0)
+      if compared == 'class':
+        of_class = of_class.mean(0, keepdims=True)
       for one in of_class:
         squares = (one - centre) ** 2
         value = squares.mean() if reduction == 'mean' else squares.sum()
-        total += weight * value / (f.shape[0] * f.shape[1])
+        total += weight * value / (f.shape[0] * len(of_class))
   return total
 
 
@@ -121,8 +123,11 @@ def _judged(layers, classes=3):
   return Judged(flat, flat[-1], flat[-1], Batch(blank, blank[:, :, 0, 0]))
 
 
-@pytest.mark.parametrize('reduction', objectives.REDUCTIONS)
-def test_association_loss_is_that_of_numpy(reduction):
+@pytest.mark.parametrize(
+  ('reduction', 'compared'),
+  [('sum', 'image'), ('mean', 'image'), ('sum', 'class')],
+)
+def test_association_loss_is_that_of_numpy(reduction, compared):
   first, real = (
     _features(2, (3, 4, 2, 2, 2)),
     [
@@ -134,12 +139,13 @@ def test_association_loss_is_that_of_numpy(reduction):
 
   def loss(f, target):
     fake = _judged([jnp.float32(first), f])
-    return objectives.association_loss(fake, target, weights, reduction)
+    options = (weights, reduction, compared)
+    return objectives.association_loss(fake, target, *options)
 
   target = _judged([jnp.float32(r) for r in real])
   _agree(
     lambda f: loss(f, target),
-    lambda f: _association([first, f], real, weights, reduction),
+    lambda f: _association([first, f], real, weights, reduction, compared),
     _features(),
   )
   into_real = jax.grad(lambda t: loss(jnp.float32(_features()), t))
@@ -399,6 +405,41 @@ def test_rates_fall_linearly_to_zero():
   assert not rates['embeddings'].any() and not rates['statistics'].any()
 
 
+def test_gradients_of_codes_and_generator_are_clipped():
+  zeros = {n: jnp.zeros(2) for n in ('codes', 'embeddings', 'generator')}
+  gradient = {
+    **zeros,
+    'codes': jnp.array([3.0, 4.0]),
+    'generator': zeros['codes'],
+  }
+  for largest, expected in ((1.0, [0.6, 0.8]), (10.0, [3, 4]), (0.0, [3, 4])):
+    optimizer = methods.codebook_optimizer(1.0, 1.0, 4, 0.0, largest)
+    updates, _ = optimizer.update(gradient, optimizer.init(zeros), zeros)
+    np.testing.assert_allclose(updates['codes'], -np.array(expected), rtol=1e-5)
+    assert not np.any(updates['generator'])
+  with pytest.raises(ValueError, match='largest_gradient -1: must be at least'):
+    methods.codebook_optimizer(1.0, 1.0, 4, 0.0, -1)
+
+
+def test_a_codebook_is_fitted_to_images():
+  levels = jax.random.uniform(jax.random.key(3), (3, 4, 1, 1, 1))
+  images = jnp.broadcast_to(levels, (3, 4, *_SHAPE))
+  params = _params()
+
+  def error(params):
+    return jnp.mean((_FORMATION.decode(params).images - images) ** 2)
+
+  options = {'steps': 60, 'codes_per_step': 2}
+  fitted = methods.fit_codebook(_FORMATION, params, images, tiny.KEY, **options)
+  assert error(fitted) < 0.7 * error(params)
+  for name in ('embeddings', 'statistics'):
+    jax.tree.map(np.testing.assert_array_equal, fitted[name], params[name])
+  with pytest.raises(
+    ValueError, match=r'must be \[C, N, H, W, D\] with C, N = '
+  ):
+    methods.fit_codebook(_FORMATION, params, images[:, :3], tiny.KEY)
+
+
 @pytest.mark.parametrize(
   ('loss', 'accuracy', 'message'),
   [
@@ -445,6 +486,7 @@ def test_bad_options(options, message):
     ({'feature': -1.0}, 'feature -1.0: must be at least 0'),
     ({'layer_weights': ()}, 'layer_weights .*at least one'),
     ({'reduction': 'max'}, "reduction 'max': must be one of"),
+    ({'compared': 'set'}, "compared 'set': must be one of"),
     ({'temperature': 0.0}, 'temperature 0.0: must be positive'),
   ],
 )

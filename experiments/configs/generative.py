@@ -15,6 +15,8 @@ Arguments beside those of idc.py:
     drawn anew in every step (Table 7, whose "uniform sample" is gaussian);
   losses=adversarial+classification+feature+intra+inter, or some of them
     (Table 8);
+  size, window: of folders of images, as for idc.py; like=imagenet or
+    like=cifar100: whose settings they take;
   schedule=short: minutes on two cores, with a generator of width 32.
 
 ImageNet-1k at 64 pixels (`tfds:imagenet_resized/64x64`): 64 classes a step, and
@@ -42,11 +44,20 @@ _ASSOCIATIONS = {'cifar100': 64, 'imagenet': 16}
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   """Returns the config for `dataset[,ipc=][,condition=][,...]`, see above."""
   config = common.finish(
-    _base, arg, _short, condition='class', codes='learned', losses='all'
+    _base,
+    arg,
+    _short,
+    condition='class',
+    codes='learned',
+    losses='all',
+    size=0,
+    window=0,
+    like='',
   )
   if _is_smoke(arg):
     config.formation.width, config.formation.codes_dim = 4, 8
     config.generator.steps = config.generator.embedding_steps = 4
+    config.generator.critic_steps, config.generator.fit_steps = 2, 0
     config.generator.batch_size = config.generator.critic_width = 4
     config.discriminator.widths = (8,)
   if config.data.name != 'digits' and not _is_smoke(arg):
@@ -72,23 +83,33 @@ def _path(config):
 
 def _short(ipc):
   return {
-    'schedule.outer': 20,
+    'schedule.outer': 12,
     'schedule.inner': 50,
+    'init.mode': 'random',
+    'images.learning_rate': 0.2,
+    'matching.compared': 'class',
     'matching.batch_real': 32,
     'inner.batch_size': 64,
     'formation.width': 32,
-    'generator.steps': 1500,
-    'generator.gan_learning_rate': 5e-4,
+    'generator.learning_rate': 0.05,
+    'generator.fit_steps': 200,
+    'generator.steps': 600,
+    'generator.batch_size': 64,
+    'generator.gan_learning_rate': 1e-3,
     'generator.embedding_steps': 1000,
     'generator.critic_width': 32,
+    'generator.critic_steps': 5,
   }
 
 
-def _base(name, ipc, factor, network, *, condition, codes, losses):
+def _base(
+  name, ipc, factor, network, *, condition, codes, losses, size, window, like
+):
   check_choice('config argument condition', condition, methods.CONDITIONS)
   check_choice('config argument codes', codes, methods.CODES)
-  large = 'imagenet' in name
-  associations = _ASSOCIATIONS.get('imagenet' if large else name, 256)
+  check_choice('config argument like', like, ('', *_ASSOCIATIONS))
+  large = 'imagenet' in (like or name)
+  associations = _ASSOCIATIONS.get('imagenet' if large else like or name, 256)
   config = common.matching_config(
     'generative',
     name,
@@ -117,6 +138,9 @@ def _base(name, ipc, factor, network, *, condition, codes, losses):
   )
   if factor != 1:
     raise ValueError(f'config argument factor={factor}: a codebook takes none')
+  for option, value in (('size', size), ('window', window)):
+    if value:
+      config.data.options[option] = value
   config.matching.batch_real = associations
   config.matching.most_synthetic = 10
   config.augment.match = config.augment.train = 'none'

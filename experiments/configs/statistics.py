@@ -304,8 +304,11 @@ def _short(config):
   )
   config.statistics.images_per_class = 1000
   config.start.candidates = min(config.start.candidates, 100)
-  # Too strong for as few epochs.
+  # RandAugment is too strong for as few epochs.
   config.evaluation.update(epochs=200, seeds=2, randaugment=False)
+  if config.method == 'edc' and config.evaluation.override.average_rate != 0.0:
+    # Averages over the share of 200 epochs that 0.99 has of 1000.
+    config.evaluation.override.average_rate = 0.95
   if 'synthesis' in config:
     steps = config.synthesis.image_steps
     factor = max(1.0, config.synthesis.iterations / (8 * steps))
