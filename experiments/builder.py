@@ -4,6 +4,7 @@ import os
 from typing import Any, NamedTuple
 
 import _config_checks
+import codebook_start
 import devices
 import generators
 import jax
@@ -216,7 +217,7 @@ def build(config: ConfigDict, devices_per_class: int = 0) -> Run:
   network = build_network(config, dataset)
   _config_checks.check_layers(config, network, dataset.image_shape)
   formation = build_formation(config, dataset)
-  formation = generators.prepared(config, dataset, network, formation)
+  formation = codebook_start.prepared(config, dataset, network, formation)
   mesh = devices.mesh_of(dataset, devices_per_class)
   strategies = choose_strategies(config, dataset) | {'mesh': mesh}
   normalise = augment.normalise(dataset.mean, dataset.std)
@@ -292,7 +293,7 @@ def treatment(run: Run, name: str, sharing: str):
 def initial_params(run: Run, key: jax.Array):
   """Draws the stored numbers that condensation starts from."""
   codebook = run.formation.spec['name'] == 'codebook'
-  if codebook and not generators.fits_images(run.config):
+  if codebook and not codebook_start.fits_images(run.config):
     blank = generators.blank_images(run.config, run.formation)
     return run.formation.init(key, blank)
   per_class = run.config.ipc * run.formation.cells
