@@ -153,7 +153,16 @@ def _base(
       stored='float32',
     )
   )
-  config.generator = ml_collections.ConfigDict(
+  config.generator = _generator()
+  config.discriminator = ml_collections.ConfigDict(
+    dict(learning_rate=1e-4, widths=(512, 256))
+  )
+  config.evaluation.fresh = False
+  return config
+
+
+def _generator():
+  return ml_collections.ConfigDict(
     dict(
       pretrained='',
       fit_steps=0,
@@ -168,11 +177,6 @@ def _base(
       critic_steps=1,
     )
   )
-  config.discriminator = ml_collections.ConfigDict(
-    dict(learning_rate=1e-4, widths=(512, 256))
-  )
-  config.evaluation.fresh = False
-  return config
 
 
 def _weights(losses):
