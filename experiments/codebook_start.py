@@ -26,10 +26,16 @@ def prepared(
     formation: a codebook; any other is returned as it is.
 
   Raises:
-    ValueError: if the file is missing, damaged, or of another codebook.
+    ValueError: if the file is missing, damaged, or of another codebook, or
+      the codebook shall be fitted to images that are not real.
   """
   if formation.spec['name'] != 'codebook' or 'generator' not in config:
     return formation
+  if fits_images(config) and config.init.mode != 'random':
+    raise ValueError(
+      f'generator.fit_steps {config.generator.fit_steps}: fits real images, so '
+      f"init.mode must be 'random', not {config.init.mode!r}"
+    )
   draw = functools.partial(_finished_start, config, formation)
   if config.generator.pretrained:
     stored = load(config.generator.pretrained, formation).params

@@ -53,16 +53,9 @@ def run(config: ConfigDict, workdir: str) -> dict[str, dict[str, Any]]:
     for name, section in (('', config.training), (MEMBERS, config.members))
   }
   with application.opened(config, workdir) as folder:
-    sets = {
-      name: small_sets.make(
-        members,
-        name,
-        making,
-        folder.path / 'sets' / small_sets.slug(name),
-        folder.stop,
-      ).batch()
-      for name in config.methods
-    }
+    sets = small_sets.batches(
+      members, config.methods, making, folder.path / 'sets', folder.stop
+    )
     sets[MEMBERS] = whole_set.images(members)
     found = {
       name: folder.measure(

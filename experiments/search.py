@@ -53,16 +53,9 @@ def run(config: ConfigDict, workdir: str) -> dict[str, Any]:
   for spec in grid.values():  # What cannot be built is heard of now.
     networks.build(spec, dataset.image_shape, dataset.num_classes)
   with application.opened(config, workdir) as folder:
-    sets = {
-      name: small_sets.make(
-        dataset,
-        name,
-        making,
-        folder.path / 'sets' / small_sets.slug(name),
-        folder.stop,
-      ).batch()
-      for name in config.proxies
-    }
+    sets = small_sets.batches(
+      dataset, config.proxies, making, folder.path / 'sets', folder.stop
+    )
     sets[WHOLE] = whole_set.images(dataset)
     measured = _measure_all(_Search(config, dataset, sets, folder), grid)
     return _report(config, dataset.num_classes, measured, folder)

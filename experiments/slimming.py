@@ -62,16 +62,9 @@ def run(config: ConfigDict, workdir: str) -> dict[str, dict[str, Any]]:
   small_sets.check(config.methods, making, dataset)
   learners = _learners(config, dataset)
   with application.opened(config, workdir) as folder:
-    sets = {
-      name: small_sets.make(
-        dataset,
-        name,
-        making,
-        folder.path / 'sets' / small_sets.slug(name),
-        folder.stop,
-      ).batch()
-      for name in config.methods
-    }
+    sets = small_sets.batches(
+      dataset, config.methods, making, folder.path / 'sets', folder.stop
+    )
     work = _Slimming(config, dataset, learners, folder)
     networks = _whole_networks(work)
     found = {

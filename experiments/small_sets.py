@@ -28,6 +28,7 @@ from progress import say
 from workdir import Workdir
 
 from dcjax import artefact
+from dcjax.base import Batch
 from dcjax.data import Dataset
 from dcjax.data._images import resize_array
 from dcjax.utils import check_at_least, check_choice
@@ -95,6 +96,31 @@ def check(names: Sequence[str], making: Making, dataset: Dataset) -> None:
       f'{dataset.name} holds {dataset.counts[smallest]} images; a memory must '
       'not be larger than the data'
     )
+
+
+def batches(
+  dataset: Dataset,
+  names: Sequence[str],
+  making: Making,
+  folder: pathlib.Path,
+  stop: Any,
+) -> dict[str, Batch]:
+  """Makes several small sets of the same images, see `make`.
+
+  Args:
+    dataset: the only images that the sets are made of.
+    names: of coresets or configs.
+    making: how sets are made here.
+    folder: holds one folder for each set.
+    stop: whether the program was asked to stop.
+
+  Returns:
+    Name -> images and labels.
+  """
+  return {
+    name: make(dataset, name, making, folder / slug(name), stop).batch()
+    for name in names
+  }
 
 
 def make(

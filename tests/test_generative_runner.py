@@ -451,6 +451,12 @@ def test_ablations_are_arguments():
   assert np.abs(params['codes']).max() <= 1.0
 
 
+def test_only_real_images_are_fitted():
+  noise = _small(generator__fit_steps=3, init__mode='noise')
+  with pytest.raises(ValueError, match="must be 'random', not 'noise'"):
+    builder.build(noise)
+
+
 @pytest.mark.parametrize(
   ('arguments', 'message'),
   [
