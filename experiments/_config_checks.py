@@ -33,6 +33,7 @@ _CHOICES = {
   'labels.start': formations.LABEL_STARTS,
   'matching.condition': methods.CONDITIONS,
   'matching.codes': methods.CODES,
+  'generator.optimizer': methods.OPTIMIZERS,
   'matching.labels': ('hard', 'soft'),
 }
 _STRATEGIES = ('auto', 'scan', 'vmap')  # or a number of classes at a time

@@ -213,6 +213,7 @@ def _generative(config, dataset, network, formation, rate, strategies):
     codes_learning_rate=rate,
     generator_learning_rate=config.generator.learning_rate,
     largest_gradient=config.generator.largest_gradient,
+    optimizer=config.generator.optimizer,
     momentum=config.images.momentum,
     discriminator_learning_rate=config.discriminator.learning_rate,
     discriminator_widths=config.discriminator.widths,

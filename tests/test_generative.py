@@ -421,6 +421,18 @@ def test_gradients_of_codes_and_generator_are_clipped():
     methods.codebook_optimizer(1.0, 1.0, 4, 0.0, -1)
 
 
+def test_adam_steps_by_the_rate_whatever_the_size_of_a_gradient():
+  params = {n: jnp.ones(2) for n in ('codes', 'generator', 'statistics')}
+  for size in (1e-3, 1e3):
+    optimizer = methods.codebook_optimizer(0.1, 0.02, 4, optimizer='adam')
+    gradient = jax.tree.map(lambda x, size=size: size * x, params)
+    updates, _ = optimizer.update(gradient, optimizer.init(params), params)
+    for name, rate in (('codes', 0.1), ('generator', 0.02), ('statistics', 0)):
+      np.testing.assert_allclose(updates[name], [-rate, -rate], rtol=1e-3)
+  with pytest.raises(ValueError, match=r"optimizer.*'sgd'"):
+    methods.codebook_optimizer(0.1, 0.02, 4, optimizer='lion')
+
+
 def test_a_codebook_is_fitted_to_images():
   levels = jax.random.uniform(jax.random.key(3), (3, 4, 1, 1, 1))
   images = jnp.broadcast_to(levels, (3, 4, *_SHAPE))

@@ -15,6 +15,7 @@ from dcjax.methods._dm import dm
 from dcjax.methods._generative import (
   CODES,
   CONDITIONS,
+  OPTIMIZERS,
   codebook_optimizer,
   discriminator_problem,
   generative,
@@ -56,6 +57,7 @@ from dcjax.methods._synthesis import (
 __all__ = [
   'CODES',
   'CONDITIONS',
+  'OPTIMIZERS',
   'ClassEmbeddings',
   'ClassSums',
   'EdcConfiguration',

@@ -20,6 +20,7 @@ from dcjax.utils import check_at_least, check_choice
 
 CONDITIONS = ('class', 'one_hot', 'online')
 CODES = ('learned', *formations.CODES)
+OPTIMIZERS = ('sgd', 'adam')
 # Loss of a discriminator that says nothing is 2 log 2, about 1.4.
 _LARGEST_LOSS = 20.0
 _STUCK = 0.005
@@ -44,6 +45,7 @@ def generative(
   codes_learning_rate: float = 0.01,
   generator_learning_rate: float = 0.001,
   momentum: float = 0.5,
+  optimizer: str = 'sgd',
   largest_gradient: float = 1.0,
   discriminator_learning_rate: float = 1e-4,
   discriminator_widths: tuple[int, ...] = (512, 256),
@@ -93,6 +95,7 @@ def generative(
     codes_learning_rate: of the codes.
     generator_learning_rate: of generator and projection.
     momentum: of both.
+    optimizer: of both, see `codebook_optimizer`.
     largest_gradient: see `codebook_optimizer`.
     discriminator_learning_rate: of the discriminator.
     discriminator_widths: see `networks.feature_discriminator`.
@@ -137,6 +140,7 @@ def generative(
       steps,
       momentum,
       largest_gradient,
+      optimizer,
     ),
     feature_discriminator(
       features, formation.spec['embedding_dim'], discriminator_widths
@@ -170,8 +174,9 @@ def codebook_optimizer(
   steps: int,
   momentum: float = 0.5,
   largest_gradient: float = 1.0,
+  optimizer: str = 'sgd',
 ) -> optax.GradientTransformation:
-  """SGD of a codebook's params: two rates that fall linearly, the rest fixed.
+  """Steps a codebook's params: two rates that fall linearly, the rest fixed.
 
   The feature term, a sum over layers, has gradients of a size that depends on
   network and data; at the paper's rates they can drive the generator's `tanh`
@@ -182,25 +187,30 @@ def codebook_optimizer(
     codes_learning_rate: of the codes, at the start.
     generator_learning_rate: of generator and projection, at the start.
     steps: after which both are 0.
-    momentum: of both.
+    momentum: of both, Adam's first beta.
     largest_gradient: norm to which the gradient of the codes, and that of
       generator and projection, is clipped; 0 for no limit.
+    optimizer: one of `OPTIMIZERS`. The paper has `'sgd'`; `'adam'` gives every
+      number a step of its rate's size, whatever a term's scale is.
 
   Raises:
-    ValueError: if `largest_gradient` is negative.
+    ValueError: if `largest_gradient` is negative, or the optimiser unknown.
   """
+  check_choice('optimizer', optimizer, OPTIMIZERS)
   if not largest_gradient >= 0:
     raise ValueError(
       f'largest_gradient {largest_gradient}: must be at least 0; 0 is no limit'
     )
 
   def falling(rate):
-    sgd = optimizers.sgd(
-      optax.linear_schedule(rate, 0.0, steps), momentum=momentum
-    )
+    falling_rate = optax.linear_schedule(rate, 0.0, steps)
+    if optimizer == 'adam':
+      steps_of = optax.adam(falling_rate, b1=momentum)
+    else:
+      steps_of = optimizers.sgd(falling_rate, momentum=momentum)
     if not largest_gradient:
-      return sgd
-    return optax.chain(optax.clip_by_global_norm(largest_gradient), sgd)
+      return steps_of
+    return optax.chain(optax.clip_by_global_norm(largest_gradient), steps_of)
 
   kinds = {
     'codes': falling(codes_learning_rate),
