@@ -108,6 +108,37 @@ def test_a_rehearsal_runs_from_folder_to_report(tmp_path):
   assert stored.params['images'].shape == (3, 1, 16, 16, 3)
 
 
+def test_edc_rehearses_imagenet_1k_window_by_window(tmp_path, monkeypatch):
+  pytest.importorskip('grain')
+  folder = _write(tmp_path / 'data', ('ant', 'bee', 'cat'), 9)
+  seen, window = set(), data.Windows.window
+
+  def recorded(self, number):
+    images = window(self, number)
+    seen.update(np.asarray(images)[:, 0, 0, 0].tolist())
+    return images
+
+  monkeypatch.setattr(data.Windows, 'window', recorded)
+  one = ('convnet:width=3:depth=1:norm=batch',)
+  results = runner.run(
+    tmp_path / 'run',
+    'image_folder,like=imagenet1k,size=16,window=4,smoke',
+    recipe='edc',
+    network=runner.config('digits,smoke', 'edc').network,
+    data__dir=folder,
+    observers__matching=one,
+    observers__labelling=one,
+    evaluation__baselines=('random',),
+  )
+  assert {'condensed', 'random'} <= set(results['evaluations'])
+  whole = data.load('image_folder', folder, size=16)
+  assert seen >= set(whole.images[:, 0, 0, 0].tolist())
+  stored = dcjax.load(tmp_path / 'run' / 'condensed.npz')
+  assert stored.params['images'].shape[0] == 3
+  assert stored.params['images'].shape[2:] == (16, 16, 3)
+  assert stored.label_regime == 'stored soft labels per crop'
+
+
 def test_imagenet_evaluation_needs_square_colour_images(tmp_path):
   path = runner.write_npz(tmp_path / 'own.npz')
   changes = {'data__dir': str(path), 'augment__evaluate': 'imagenet'}
