@@ -205,6 +205,22 @@ def test_inter_loss_ends_at_the_margin_and_has_a_finite_gradient():
   assert np.isfinite(gradient).all()
 
 
+def test_standardised_features_are_those_of_numpy_and_tell_classes_apart():
+  real = 10 + np.arange(3)[:, None, None] + _features(0, (3, 6, 5))
+  fake = 10 + np.arange(3)[:, None, None] + _features(1, (3, 4, 5))
+  flat = real.reshape(-1, 5)
+  expected = (fake - flat.mean(0)) / flat.std(0)
+  found = objectives.standardised(jnp.float32(fake), jnp.float32(real))
+  np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+  assert objectives.inter_loss(jnp.float32(fake)) > 0.5
+  assert objectives.inter_loss(found) < 0.2
+  ones = jnp.ones_like(found)
+  slope = jax.grad(
+    lambda like: jnp.sum(objectives.standardised(ones, like) ** 2)
+  )(jnp.float32(real))
+  assert not slope.any()
+
+
 def test_weights_of_the_terms_and_every_term_in_the_metrics():
   fake = _judged([jnp.float32(_features(i, (3, 4, 3))) for i in (0, 1)])
   real = _judged([jnp.float32(_features(i, (3, 5, 3))) for i in (2, 3)])
@@ -371,7 +387,11 @@ def test_a_step_costs_the_same_for_any_number_of_stored_images():
 def test_online_conditions_and_codes_that_are_drawn():
   soft = jnp.full((3, 3), 1 / 3)
   method = _method(
-    condition='online', codes='truncated', soft_labels=soft, inner_steps=1
+    condition='online',
+    codes='truncated',
+    soft_labels=soft,
+    inner_steps=1,
+    terms=objectives.generative_terms(reduction='mean', standardised=True),
   )
   data = tiny.inner_data(_COUNTS, _SHAPE)
 

@@ -1,5 +1,6 @@
 """A step of condensation into a generative model."""
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -165,8 +166,10 @@ def _codebook_step(method, key, state, classes, real):
   if method.condition == 'online':
     stored = params['embeddings'].at[classes].set(means)
     params = {**params, 'embeddings': stored}
-  conditions = params['embeddings'][classes]
-  anchors = conditions if method.condition == 'class' else means
+  see = _lens(method, judged_real, params['embeddings'])
+  conditions = see.embeddings(params['embeddings'][classes])
+  anchors = conditions if method.condition == 'class' else see.features(means)
+  judged_real = see.judged(judged_real)
 
   def loss_fn(params):
     codes = _codes(method, code_key, params['codes'])
@@ -175,7 +178,7 @@ def _codebook_step(method, key, state, classes, real):
       real.labels[:, :1], (*images.shape[:2], real.labels.shape[-1])
     )
     batch = _augmented(method.augment, augment_key, Batch(images, labels))
-    fake = objectives.judge(method.network, variables, batch)
+    fake = see.judged(objectives.judge(method.network, variables, batch))
     loss, metrics = objectives.generative_loss(
       method.terms,
       fake,
@@ -192,6 +195,25 @@ def _codebook_step(method, key, state, classes, real):
   )
   params = optax.apply_updates(params, updates)
   return params, (judged_real, fake, conditions), opt_state, metrics
+
+
+class _Lens(NamedTuple):
+  """How relation losses and discriminator see features and embeddings."""
+
+  features: Callable[[Array], Array]
+  embeddings: Callable[[Array], Array]
+
+  def judged(self, judged: Judged) -> Judged:
+    return judged._replace(pooled=self.features(judged.pooled))
+
+
+def _lens(method, real, embeddings):
+  if not method.terms.standardised:
+    return _Lens(lambda x: x, lambda x: x)
+  return _Lens(
+    functools.partial(objectives.standardised, like=real.pooled),
+    functools.partial(objectives.standardised, like=embeddings),
+  )
 
 
 def _augmented(augment, key, batch):

@@ -36,6 +36,7 @@ from dcjax.objectives._generative import (
   intra_loss,
   judge,
   pooled_features,
+  standardised,
 )
 from dcjax.objectives._gradient import (
   TENSORS,
@@ -100,6 +101,7 @@ __all__ = [
   'ridge',
   'ridge_classifier',
   'squared',
+  'standardised',
   'start_running',
   'statistics_loss',
   'statistics_matching',

@@ -36,6 +36,7 @@ class GenerativeTerms(NamedTuple):
   compared: str = 'image'
   temperature: float = 0.1
   margin: float = 1.0
+  standardised: bool = False
   normalised: bool = True
 
 
@@ -63,7 +64,9 @@ def generative_terms(**terms: float | bool | str | tuple) -> GenerativeTerms:
       weights, 1 as printed, 0 for none. `saturating`: see `adversarial_loss`.
       `layer_weights` (as in `cafe_matching`), `reduction` and `compared`: see
       `association_loss`. `temperature`: see `intra_loss`. `margin`: see
-      `inter_loss`. `normalised`: of both relation losses.
+      `inter_loss`. `standardised`: whether the pooled features of both
+      relation losses and of the discriminator are those of `standardised`.
+      `normalised`: of both relation losses.
 
   Raises:
     ValueError: if one is unknown or out of range.
@@ -114,6 +117,24 @@ def judge(network: Network, variables: Variables, batch: Batch) -> Judged:
 def class_feature_means(judged: Judged) -> Array:
   """Means of the pooled features over each class's images: `[c, F]`."""
   return class_means(judged.pooled, judged.batch)
+
+
+def standardised(features: Array, like: Array) -> Array:
+  """Features minus the mean of `like`, over its deviation, in each number.
+
+  Behind instance normalisation and ReLU the mean of a channel over its pixels
+  is nearly the same in every image: pooled features have a cosine of almost 1,
+  and neither relation losses nor a discriminator see much of them. What differs
+  from image to image does, once each number has mean 0 and variance 1 over the
+  real images. Not in the paper.
+
+  Args:
+    features: `[..., F]`.
+    like: `[..., F]`, with any number of axes; gets no gradient.
+  """
+  like = jax.lax.stop_gradient(like.reshape(-1, like.shape[-1]))
+  deviation = jnp.sqrt(jnp.var(like, axis=0) + _EPSILON)
+  return (features - jnp.mean(like, axis=0)) / deviation
 
 
 def adversarial_loss(logits: Array, saturating: bool = False) -> Array:
