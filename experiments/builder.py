@@ -224,10 +224,11 @@ def build(config: ConfigDict, devices_per_class: int = 0) -> Run:
   rate = image_learning_rate(config, dataset)
   # An unknown operation is heard of now, not after condensation.
   recipes.treatment_of(dataset, strategies, 'evaluate', 'sample')
-  make = recipes.CONDENSERS[config.method]
   # Only what judges the images is rounded; what tests them is not.
   judge = networks.with_precision(network, config.precision)
-  condenser = make(config, dataset, judge, formation, rate, strategies)
+  condenser = recipes.make_condenser(
+    config, dataset, judge, formation, rate, strategies
+  )
   pool = None
   if config.inner.get('pool'):
     pool = pretrain.load(config.inner.pool, network)

@@ -7,7 +7,15 @@ import generators
 import optax
 from ml_collections import ConfigDict
 
-from dcjax import augment, data, methods, objectives, optimizers, sharding
+from dcjax import (
+  augment,
+  data,
+  formations,
+  methods,
+  objectives,
+  optimizers,
+  sharding,
+)
 from dcjax.condensing import Condenser
 
 # Formations whose numbers do not all belong to one class: no class by class.
@@ -81,7 +89,7 @@ def _idc(config, dataset, network, formation, rate, strategies):
     tensors=config.matching.tensors,
     momentum=config.images.momentum,
     sweep=config.images.sweep and config.formation.name not in _SHARED,
-    optimizer=_at_once(config, rate),
+    optimizer=_codebook_steps(config, rate) or _at_once(config, rate),
     train_mix=cutmix(strategies['train_cutmix_probability']),
     train_augment=treatment_of(dataset, strategies, 'train', 'sample'),
     network_batches=config.inner.batches,
@@ -117,6 +125,20 @@ def _at_once(config, rate):
   )
 
 
+def _codebook_steps(config, rate):
+  """How codes and generator are stepped; None where images are."""
+  if 'generator' not in config:
+    return None
+  return methods.codebook_optimizer(
+    rate,
+    config.generator.learning_rate,
+    config.schedule.outer * config.schedule.inner,
+    config.images.momentum,
+    config.generator.largest_gradient,
+    config.generator.optimizer,
+  )
+
+
 def _schedule(config, rate):
   """The image rate: fixed, halved as in CAFE, or falling by a cosine to 0."""
   if config.images.decay == 'none':
@@ -135,6 +157,7 @@ def _dc(config, dataset, network, formation, rate, strategies):
     dataset.std,
     learning_rate=_schedule(config, rate),
     momentum=config.images.momentum,
+    optimizer=_codebook_steps(config, rate),
     distance=config.matching.distance,
     tensors=config.matching.tensors,
     normalise=augment.normalise(dataset.mean, dataset.std),
@@ -155,6 +178,7 @@ def _dm(config, dataset, network, formation, rate, strategies):
     dataset.std,
     learning_rate=_schedule(config, rate),
     momentum=config.images.momentum,
+    optimizer=_codebook_steps(config, rate),
     image_steps=config.schedule.inner,
     **_common(config, dataset, strategies),
   )
@@ -252,6 +276,35 @@ def _common(config, dataset, strategies):
 
 # Methods that look through trained observers; see `statistics_run`.
 WITH_OBSERVERS = ('rded', 'sre2l', 'cda', 'gvbsm', 'edc')
+
+
+def make_condenser(
+  config: ConfigDict,
+  dataset: data.Dataset,
+  network: Any,
+  formation: Any,
+  rate: float,
+  strategies: dict[str, Any],
+) -> Condenser:
+  """Makes the condenser of a config's method.
+
+  Args:
+    config: its `method` is one of `CONDENSERS`.
+    dataset: the real data.
+    network: judges the images.
+    formation: of the stored numbers; a codebook is trained with the statistics
+      of its batches, whatever the method.
+    rate: image learning rate.
+    strategies: augmentation strategies by name.
+  """
+  make = CONDENSERS[config.method]
+  own = config.method == 'generative'
+  if formation.spec['name'] != 'codebook' or own:
+    return make(config, dataset, network, formation, rate, strategies)
+  shown = formations.in_training(formation)
+  made = make(config, dataset, network, shown, rate, strategies)
+  return methods.calibrated(made, formation)
+
 
 # name -> (config, dataset, network, formation, image learning rate,
 # augmentation strategies) -> the condenser.

@@ -169,6 +169,46 @@ def test_statistics_are_those_of_the_images_at_the_start(params):
   )
 
 
+def test_training_decodes_by_the_statistics_of_the_set(params):
+  # Whatever is stored as statistics.
+  wrong = {
+    **params,
+    'statistics': jax.tree.map(jnp.ones_like, params['statistics']),
+  }
+  seen = jax.jit(formations.in_training(_FORMATION).decode)(wrong)
+  measured = _DECODE(formations.calibrate(_FORMATION, wrong))
+  np.testing.assert_allclose(seen.images, measured.images, atol=1e-4)
+  np.testing.assert_array_equal(seen.labels, measured.labels)
+
+  def total(params):
+    decoded = formations.in_training(_FORMATION).decode(params)
+    return jnp.sum(decoded.images**2)
+
+  gradient = jax.jit(jax.grad(total))(wrong)
+  for name in ('embeddings', 'statistics'):
+    assert all(np.all(leaf == 0) for leaf in jax.tree.leaves(gradient[name]))
+  for name in ('codes', 'generator'):
+    assert any(np.any(leaf != 0) for leaf in jax.tree.leaves(gradient[name]))
+
+
+def test_many_images_train_in_mixed_batches(params):
+  classes, codes = jnp.arange(3), jax.random.normal(tiny.KEY, (100, 5))
+  decode = jax.jit(
+    lambda *args: formations.decode_in_training(_FORMATION, *args)
+  )
+  images = decode(params, classes, codes)
+  assert images.shape == (3, 100, *_SHAPE)
+  # Two batches of 150 have nearly the statistics of all 300.
+  pairs = np.repeat(np.arange(3), 100), np.tile(codes, (3, 1))
+  whole, _ = formations.generate_in_training(_FORMATION, params, *pairs)
+  whole = whole.reshape(images.shape)
+  off = np.abs(images - whole)
+  assert 0 < off.mean() < 0.1 * whole.std()
+  # Every image is where its class and code say.
+  other = np.abs(images - np.roll(whole, 1, axis=1)).mean()
+  assert off.mean() < 0.3 * other
+
+
 @pytest.mark.parametrize('kind', formations.CODES)
 def test_draws_of_codes(kind):
   codes = formations.draw_codes(tiny.KEY, (100, 50), kind)

@@ -452,6 +452,9 @@ def test_ablations_are_arguments():
 
 
 def test_only_real_images_are_fitted():
+  images = _config('cifar10,start=images')
+  assert (images.generator.fit_steps, images.generator.pretrained) == (300, '')
+  assert images.init.mode == 'random'
   noise = _small(generator__fit_steps=3, init__mode='noise')
   with pytest.raises(ValueError, match="must be 'random', not 'noise'"):
     builder.build(noise)
@@ -464,6 +467,8 @@ def test_only_real_images_are_fitted():
     ('digits,codes=none', "codes 'none': must be one of .*learned"),
     ('digits,losses=all+style', "losses 'all': must be one of .*intra"),
     ('digits,factor=2', 'factor=2: a codebook takes none'),
+    ('digits,start=gan', "start 'gan': must be one of .*images"),
+    ('digits,start=images,codes=gaussian', 'gaussian are drawn anew'),
   ],
 )
 def test_bad_arguments(arguments, message):
@@ -475,23 +480,3 @@ def test_fresh_samples_need_a_generator():
   parts = builder.build(runner.config(_ARGUMENTS, 'dm'))
   with pytest.raises(ValueError, match="'identity' has no fresh samples"):
     runner.module('fresh').run(parts, {}, {}, None)
-
-
-@pytest.mark.parametrize('recipe', ['dm', 'idc'])
-def test_other_methods_condense_into_a_codebook(recipe):
-  made = runner.config(
-    f'{_ARGUMENTS},factor=1',
-    recipe,
-    formation__name='codebook',
-    data__options__size=8,
-  )
-  parts = builder.build(made)
-  params = builder.initial_params(parts, tiny.KEY)
-  assert params['embeddings'].shape == (10, 10)
-  method, data = parts.condenser, parts.inner_data
-  state = jax.eval_shape(method.init, tiny.KEY, params, data)
-  after, metrics = jax.eval_shape(method.period, tiny.KEY, state, data)
-  assert metrics['loss'].shape == (2,)
-  assert jax.tree.map(jnp.shape, after.params) == jax.tree.map(
-    jnp.shape, params
-  )

@@ -11,7 +11,6 @@ from dcjax.formations._codebook import (
   decode_exactly,
   decode_pairs,
   decode_some,
-  generate_in_training,
   generator_size,
 )
 from dcjax.formations._codebook_start import (
@@ -19,6 +18,11 @@ from dcjax.formations._codebook_start import (
   calibrate,
   draw_codes,
   with_embeddings,
+)
+from dcjax.formations._codebook_training import (
+  decode_in_training,
+  generate_in_training,
+  in_training,
 )
 from dcjax.formations._generator import Generator
 from dcjax.formations._labels import (
@@ -49,6 +53,7 @@ __all__ = [
   'calibrate',
   'codebook',
   'decode_exactly',
+  'decode_in_training',
   'decode_pairs',
   'decode_some',
   'decoded_count',
@@ -56,6 +61,7 @@ __all__ = [
   'generate_in_training',
   'generator_size',
   'identity',
+  'in_training',
   'learnable',
   'multiscale',
   'numpy_decode',

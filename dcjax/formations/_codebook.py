@@ -42,8 +42,9 @@ def codebook(
   paper leaves the generator open; see `Generator` for the one taken here.
 
   BatchNorm always uses stored statistics: batch statistics would make an image
-  depend on the others that are decoded with it. `init` measures them once on
-  the images it starts with; pretraining brings its own.
+  depend on the others that are decoded with it. `init` measures them on the
+  images it starts with, pretraining brings its own, and training, which does
+  use those of its batches (see `in_training`), measures them in the end.
 
   Images of `H x W` are the middle of the smallest square of 8, 16, 32, ...
   pixels that holds them; tanh is mapped to the value range.
@@ -170,34 +171,6 @@ def decode_pairs(
     ValueError: if sizes do not fit.
   """
   return _pairs(formation.spec, params, classes, codes)
-
-
-def generate_in_training(
-  formation: base.Formation,
-  params: base.Params,
-  classes: base.Array,
-  codes: base.Array,
-) -> tuple[base.Array, base.Params]:
-  """Generates images with the BatchNorm statistics of their own batch.
-
-  How GANs are trained; `decode` never does this.
-
-  Args:
-    formation: a `codebook`.
-    params: its numbers.
-    classes: `[B]` int, class indices.
-    codes: `[B, dim]`.
-
-  Returns:
-    Images `[B, H, W, D]`, and the running statistics with this batch in them.
-  """
-  squares, statistics = _codebook_start.in_training(
-    _generator.generator_of(formation.spec),
-    params,
-    codes,
-    params['embeddings'][classes],
-  )
-  return _generator.to_images(formation.spec, squares), statistics
 
 
 def _decode(spec, params, classes, codes):

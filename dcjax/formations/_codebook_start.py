@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dcjax import base
 from dcjax.formations import _generator
@@ -143,7 +144,7 @@ def calibrate(
 def _calibrated(spec, params, most=256):
   codes, embeddings = params['codes'], params['embeddings']
   pairs = codes.shape[0] * embeddings.shape[0]
-  chosen = jnp.linspace(0, pairs - 1, min(pairs, most)).astype(jnp.int32)
+  chosen = np.linspace(0, pairs - 1, min(pairs, most)).round().astype(np.int32)
   _, statistics = jax.jit(in_training, static_argnums=0)(
     _generator.generator_of(spec, momentum=0.0),
     params,

@@ -30,7 +30,8 @@ def fit_codebook(
   for minutes tells classes apart but hardly codes, and condensation then starts
   from, and stays with, one image of each class.
 
-  Adam with cosine rates; embeddings and BatchNorm statistics stay.
+  Adam with cosine rates; embeddings stay, BatchNorm's statistics are those of a
+  step's images, and in the end measured.
 
   Args:
     formation: a `formations.codebook`.
@@ -85,7 +86,7 @@ def _fit(formation, optimizer, size, params, images, keys):
     chosen = jax.random.permutation(key, images.shape[1])[:size]
 
     def loss_fn(moving):
-      made = formations.decode_some(
+      made = formations.decode_in_training(
         formation, {**params, **moving}, classes, moving['codes'][chosen]
       )
       return jnp.mean((made - images[:, chosen]) ** 2)
@@ -95,4 +96,4 @@ def _fit(formation, optimizer, size, params, images, keys):
     return (optax.apply_updates(moving, updates), state), None
 
   (moving, _), _ = jax.lax.scan(step, (moving, optimizer.init(moving)), keys)
-  return {**params, **moving}
+  return formations.calibrate(formation, {**params, **moving})

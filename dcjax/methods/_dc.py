@@ -47,6 +47,7 @@ def dc(
   *,
   learning_rate: float | optax.Schedule = 0.1,
   momentum: float = 0.5,
+  optimizer: optax.GradientTransformation | None = None,
   distance: str = 'cosine',
   tensors: str = 'weights',
   match_augment: Augment | None = None,
@@ -77,6 +78,8 @@ def dc(
     std: `[D]` of the normalisation.
     learning_rate: of the images, in normalised units; may be a schedule.
     momentum: of the images.
+    optimizer: replaces the image optimiser altogether, and takes the stored
+      numbers as they are.
     distance: see `objectives.gradient_matching`.
     tensors: see `objectives.gradient_matching`.
     match_augment: normalisation and siamese augmentation.
@@ -96,9 +99,10 @@ def dc(
   Raises:
     ValueError: if a name is unknown, or `statistics_images` is below 1.
   """
-  optimizer = optimizers.in_normalised_units(
-    optimizers.sgd(learning_rate, momentum=momentum), std
-  )
+  if optimizer is None:
+    optimizer = optimizers.in_normalised_units(
+      optimizers.sgd(learning_rate, momentum=momentum), std
+    )
   networks = inner.train_on_synthetic(
     network,
     optimizers.sgd(network_learning_rate, momentum=0.0),

@@ -19,6 +19,7 @@ def dm(
   *,
   learning_rate: float | optax.Schedule = 1.0,
   momentum: float = 0.5,
+  optimizer: optax.GradientTransformation | None = None,
   match_augment: Augment | None = None,
   image_steps: int = 100,
   batch_real: int = 256,
@@ -40,15 +41,18 @@ def dm(
     std: `[D]` of the normalisation.
     learning_rate: of the images, in normalised units; may be a schedule.
     momentum: of the images.
+    optimizer: replaces the image optimiser altogether, and takes the stored
+      numbers as they are.
     match_augment: normalisation and siamese augmentation.
     image_steps: in one compiled call.
     batch_real: real images of a class in a step.
     most_synthetic: decoded images of a class in a step, at most.
     classes: see `matching.over_classes`.
   """
-  optimizer = optimizers.in_normalised_units(
-    optimizers.sgd(learning_rate, momentum=momentum), std
-  )
+  if optimizer is None:
+    optimizer = optimizers.in_normalised_units(
+      optimizers.sgd(learning_rate, momentum=momentum), std
+    )
   return condenser(
     network,
     formation=formation,

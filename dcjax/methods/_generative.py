@@ -165,7 +165,32 @@ def generative(
     codes_per_step,
     min(classes_per_step or num_classes, num_classes),
   )
-  return Condenser(init_of(method), period_of(method, inner_steps))
+  made = Condenser(init_of(method), period_of(method, inner_steps))
+  return calibrated(made, formation)
+
+
+def calibrated(condenser: Condenser, formation: Formation) -> Condenser:
+  """Measures a codebook's BatchNorm statistics at the end of every period.
+
+  Training takes the statistics of its batches; what is decoded afterwards, for
+  a file or an evaluation, takes those that are stored.
+
+  Args:
+    condenser: of any method; its formation is `formations.in_training` of the
+      codebook.
+    formation: the codebook itself.
+
+  Example:
+    >>> shown = formations.in_training(formation)
+    >>> method = calibrated(dm(network, shown, counts, std), formation)
+  """
+
+  def period(key, state, data):
+    state, metrics = condenser.period(key, state, data)
+    params = formations.calibrate(formation, state.params)
+    return state._replace(params=params), metrics
+
+  return condenser._replace(period=period)
 
 
 def codebook_optimizer(

@@ -173,7 +173,9 @@ def _codebook_step(method, key, state, classes, real):
 
   def loss_fn(params):
     codes = _codes(method, code_key, params['codes'])
-    images = formations.decode_some(method.formation, params, classes, codes)
+    images = formations.decode_in_training(
+      method.formation, params, classes, codes
+    )
     labels = jnp.broadcast_to(
       real.labels[:, :1], (*images.shape[:2], real.labels.shape[-1])
     )

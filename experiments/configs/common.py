@@ -163,6 +163,75 @@ def formation_config(name: str, factor: int) -> ml_collections.ConfigDict:
   return ml_collections.ConfigDict(dict(name=name, factor=factor, **options))
 
 
+FORMATIONS = ('uniform', 'codebook')
+
+
+def codebook_config(ipc: int, large: bool = False) -> ml_collections.ConfigDict:
+  """Returns the `formation` section of a codebook.
+
+  Args:
+    ipc: stored codes.
+    large: of many classes and pixels, for a wide generator.
+  """
+  return ml_collections.ConfigDict(
+    dict(
+      name='codebook',
+      codes_dim=128,
+      projection_dim=128,
+      width=128 if ipc <= 10 and not large else 256,
+      stored='float32',
+    )
+  )
+
+
+def into_codebook(config: ml_collections.ConfigDict, short: bool) -> None:
+  """Replaces the images of a method by codes and a generator.
+
+  It starts as real images (`methods.fit_codebook`) and is stepped by Adam.
+
+  Args:
+    config: of idc, dc, dsa or dm, without multi-formation.
+    short: of the short schedule: a generator of width 32.
+
+  Raises:
+    ValueError: if the method takes no codebook, or the factor is not 1.
+  """
+  if config.method not in ('idc', 'dc', 'dsa', 'dm'):
+    raise ValueError(
+      f'config argument formation=codebook: method {config.method!r} takes '
+      'none; must be one of idc, dc, dsa, dm, or use generative.py'
+    )
+  if config.formation.factor != 1:
+    raise ValueError(
+      f'config argument factor={config.formation.factor}: a codebook takes '
+      'none; say factor=1'
+    )
+  config.formation = codebook_config(config.ipc)
+  config.generator = ml_collections.ConfigDict(
+    dict(
+      pretrained='',
+      fit_steps=300,
+      learning_rate=5e-4,
+      optimizer='adam',
+      largest_gradient=0.0,
+      embedding_steps=5000,
+    )
+  )
+  if short:
+    config.formation.width, config.generator.embedding_steps = 32, 1000
+  config.matching.condition, config.matching.codes = 'class', 'learned'
+  config.init.mode = 'random'
+  config.images.learning_rate, config.images.momentum = 0.01, 0.9
+  config.images.decay = (
+    'none'  # The rates of a codebook fall to 0 by themselves.
+  )
+  if 'scale_learning_rate' in config.images:
+    config.images.scale_learning_rate = False
+  for field, value in (('batch_size', 64), ('learning_rate', 0.01)):
+    if field not in config.inner:  # of the network behind the embeddings
+      config.inner[field] = value
+
+
 SCHEDULES = ('reference', 'short')
 dc_loops = methods.dc_loops
 
@@ -260,6 +329,7 @@ def finish(base, arg: str | None, short, **more):
     width=0,
     schedule='',
     smoke=False,
+    formation='uniform',
     **more,
   )
   name = args['dataset']
@@ -275,9 +345,19 @@ def finish(base, arg: str | None, short, **more):
     config.evaluation.seeds = 2
     config.evaluation.herding_steps = 1000
     config.update_from_flattened_dict(short(args['ipc']))
+  choose_formation(config, args['formation'], schedule == 'short')
   if args['smoke']:
     smoke(config)
   return config
+
+
+def choose_formation(
+  config: ml_collections.ConfigDict, formation: str, short: bool
+) -> None:
+  """Applies the config argument `formation`, see `into_codebook`."""
+  check_choice('config argument formation', formation, FORMATIONS)
+  if formation == 'codebook' and config.formation.name != 'codebook':
+    into_codebook(config, short)
 
 
 def smoke(config: ml_collections.ConfigDict) -> None:
@@ -287,6 +367,10 @@ def smoke(config: ml_collections.ConfigDict) -> None:
       config.network[option] = size
   if config.network.name in ('convnet', 'mlp'):  # others know a few depths
     config.network.depth = min(config.network.depth, 2)
+  if config.formation.name == 'codebook':
+    config.formation.width, config.formation.codes_dim = 4, 8
+    config.generator.embedding_steps = 4
+    config.generator.fit_steps = min(config.generator.fit_steps, 2)
   config.ipc = 1
   config.schedule.outer, config.schedule.inner = 2, 2
   config.matching.batch_real = 8

@@ -17,7 +17,10 @@ Arguments beside those of idc.py:
     (Table 8);
   size, window: of folders of images, as for idc.py; like=imagenet or
     like=cifar100: whose settings they take;
-  schedule=short: minutes on two cores, with a generator of width 32.
+  start=generator (a pretrained one, the paper's) or images (codes and a new
+    generator are fitted to real images; nothing is pretrained);
+  schedule=short: minutes on two cores, with a generator of width 32; say
+    start=images with learned codes, as minutes make no good generator.
 
 ImageNet-1k at 64 pixels (`tfds:imagenet_resized/64x64`): 64 classes a step, and
 soft labels. `--config.evaluation.fresh=true` evaluates fresh samples, too, as
@@ -39,6 +42,7 @@ from dcjax.utils import check_choice
 _LOSSES = ('adversarial', 'classification', 'feature', 'intra', 'inter')
 # Real images of a class in a step, by number of classes.
 _ASSOCIATIONS = {'cifar100': 64, 'imagenet': 16}
+_FIT_STEPS = 300
 
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
@@ -53,14 +57,15 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     size=0,
     window=0,
     like='',
+    start='generator',
   )
   if _is_smoke(arg):
-    config.formation.width, config.formation.codes_dim = 4, 8
-    config.generator.steps = config.generator.embedding_steps = 4
+    config.generator.steps = 4
     config.generator.critic_steps, config.generator.fit_steps = 2, 0
     config.generator.batch_size = config.generator.critic_width = 4
     config.discriminator.widths = (8,)
-  if config.data.name != 'digits' and not _is_smoke(arg):
+  pretrained = config.data.name != 'digits' and not _is_smoke(arg)
+  if pretrained and not config.generator.fit_steps:
     config.generator.pretrained = _path(config)
   return config
 
@@ -85,7 +90,6 @@ def _short(ipc):
   return {
     'schedule.outer': 4,
     'schedule.inner': 50,
-    'init.mode': 'random',
     'images.learning_rate': 0.01,
     'matching.compared': 'class',
     'matching.batch_real': 32,
@@ -96,7 +100,6 @@ def _short(ipc):
     'formation.width': 32,
     'generator.optimizer': 'adam',
     'generator.learning_rate': 5e-4,
-    'generator.fit_steps': 600,
     'generator.steps': 300,
     'generator.batch_size': 64,
     'generator.gan_learning_rate': 1e-3,
@@ -107,11 +110,28 @@ def _short(ipc):
 
 
 def _base(
-  name, ipc, factor, network, *, condition, codes, losses, size, window, like
+  name,
+  ipc,
+  factor,
+  network,
+  *,
+  condition,
+  codes,
+  losses,
+  size,
+  window,
+  like,
+  start,
 ):
   check_choice('config argument condition', condition, methods.CONDITIONS)
   check_choice('config argument codes', codes, methods.CODES)
   check_choice('config argument like', like, ('', *_ASSOCIATIONS))
+  check_choice('config argument start', start, ('generator', 'images'))
+  if start == 'images' and codes != 'learned':
+    raise ValueError(
+      f'config argument start=images: codes={codes} are drawn anew and have no '
+      'images to be fitted to; say start=generator'
+    )
   large = 'imagenet' in (like or name)
   associations = _ASSOCIATIONS.get('imagenet' if large else like or name, 256)
   config = common.matching_config(
@@ -149,16 +169,10 @@ def _base(
   config.matching.batch_real = associations
   config.matching.most_synthetic = 10
   config.augment.match = config.augment.train = 'none'
-  config.formation = ml_collections.ConfigDict(
-    dict(
-      name='codebook',
-      codes_dim=128,
-      projection_dim=128,
-      width=128 if ipc <= 10 and not large else 256,
-      stored='float32',
-    )
-  )
+  config.formation = common.codebook_config(ipc, large)
   config.generator = _generator()
+  config.generator.fit_steps = _FIT_STEPS * (start == 'images')
+  config.init.mode = 'random' if start == 'images' else 'noise'
   config.discriminator = ml_collections.ConfigDict(
     dict(learning_rate=1e-4, widths=(512, 256))
   )

@@ -18,7 +18,9 @@ transfer.py), `width` (of networks that have one), `schedule` (`reference`:
 with a narrower network and far larger steps), `size` (pixels to resize to, of
 ImageNet and image folders), `window` (images of each class in memory at once),
 `like` (published set whose settings a set of one's own takes, such as
-`image_folder,like=imagenet10,size=64`), `smoke` (seconds, for tests).
+`image_folder,like=imagenet10,size=64`), `formation` (`codebook` stores codes
+and a generator instead of images, with factor=1; see docs/generative.md),
+`smoke` (seconds, for tests).
 Published with the reference schedule (ConvNet-3, width 128, factor 2, ipc 1 /
 10 / 50): CIFAR-10 50.6 / 67.5 / 74.5, Fashion-MNIST 81.0 / 86.0 / 86.2, MNIST
 94.2 / 98.4 / 99.1, SVHN 68.5 / 87.5 / 90.1. Measured: docs/results.md.
@@ -41,6 +43,7 @@ _ARGUMENTS = dict(
   size=0,
   window=0,
   like='',
+  formation='uniform',
   smoke=False,
 )
 
@@ -70,6 +73,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     _short(config)
     if name == 'digits':
       _digits(config)
+  common.choose_formation(config, args['formation'], schedule == 'short')
   if args['smoke']:
     common.smoke(config)
   return config
