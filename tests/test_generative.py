@@ -410,6 +410,9 @@ def test_online_conditions_and_codes_that_are_drawn():
   np.testing.assert_array_equal(after.params['codes'], state.params['codes'])
   rows = (after.params['embeddings'] != state.params['embeddings']).any(-1)
   assert rows.sum() == 2  # the classes of the step
+  of_step = after.params['embeddings'][rows]
+  np.testing.assert_allclose(of_step.mean(0), 0, atol=1e-3)
+  assert np.median(of_step.std(0)) > 0.9  # told apart, as codes are
   assert metrics['classification'] >= np.log(3) - 1e-4
 
 

@@ -80,9 +80,9 @@ def generative(
     terms: see `objectives.generative_terms`.
     condition: what tells the classes apart: `'class'` and `'one_hot'` leave the
       stored embeddings as they are; `'online'` replaces them in every step by
-      the mean features of the associations under the current network. The
-      intra-class loss pulls to the embeddings if `'class'`, else to these
-      means.
+      the mean features of the associations under the current network, each
+      with mean 0 and variance 1 over the step's classes. The intra-class loss
+      pulls to the embeddings if `'class'`, else to these means.
     codes: `'learned'`, or how `formations.draw_codes` draws new ones in every
       step; the stored codes then stay as they start.
     codes_per_step: codes of a step, at most; the intra-class loss needs 2.

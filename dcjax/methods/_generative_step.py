@@ -164,7 +164,9 @@ def _codebook_step(method, key, state, classes, real):
   means = objectives.class_feature_means(judged_real)
   params = state.params
   if method.condition == 'online':
-    stored = params['embeddings'].at[classes].set(means)
+    # Means of features are nearly the same vector for all classes.
+    apart = objectives.standardised(means, like=means)
+    stored = params['embeddings'].at[classes].set(apart)
     params = {**params, 'embeddings': stored}
   see = _lens(method, judged_real, params['embeddings'])
   conditions = see.embeddings(params['embeddings'][classes])
