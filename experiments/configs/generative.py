@@ -123,15 +123,7 @@ def _base(
   like,
   start,
 ):
-  check_choice('config argument condition', condition, methods.CONDITIONS)
-  check_choice('config argument codes', codes, methods.CODES)
-  check_choice('config argument like', like, ('', *_ASSOCIATIONS))
-  check_choice('config argument start', start, ('generator', 'images'))
-  if start == 'images' and codes != 'learned':
-    raise ValueError(
-      f'config argument start=images: codes={codes} are drawn anew and have no '
-      'images to be fitted to; say start=generator'
-    )
+  _check_arguments(condition, codes, like, start)
   large = 'imagenet' in (like or name)
   associations = _ASSOCIATIONS.get('imagenet' if large else like or name, 256)
   config = common.matching_config(
@@ -178,6 +170,18 @@ def _base(
   )
   config.evaluation.fresh = False
   return config
+
+
+def _check_arguments(condition, codes, like, start):
+  check_choice('config argument condition', condition, methods.CONDITIONS)
+  check_choice('config argument codes', codes, methods.CODES)
+  check_choice('config argument like', like, ('', *_ASSOCIATIONS))
+  check_choice('config argument start', start, ('generator', 'images'))
+  if start == 'images' and codes != 'learned':
+    raise ValueError(
+      f'config argument start=images: codes={codes} are drawn anew and have no '
+      'images to be fitted to; say start=generator'
+    )
 
 
 def _generator():
