@@ -16,6 +16,7 @@ from dcjax import (
   optimizers,
   sharding,
 )
+from dcjax.base import Formation
 from dcjax.condensing import Condenser
 
 # Formations whose numbers do not all belong to one class: no class by class.
@@ -282,7 +283,7 @@ def make_condenser(
   config: ConfigDict,
   dataset: data.Dataset,
   network: Any,
-  formation: Any,
+  formation: Formation,
   rate: float,
   strategies: dict[str, Any],
 ) -> Condenser:

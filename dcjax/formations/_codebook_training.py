@@ -92,9 +92,9 @@ def in_training(formation: base.Formation) -> base.Formation:
   """The codebook as it is trained: `decode` takes the statistics of the set.
 
   For any objective that steps a whole set: BatchNorm's statistics are those of
-  all images that are decoded, and stored ones are neither read nor kept. After
-  training, `calibrate` measures them for the codebook itself, which then
-  decodes to the same images.
+  the decoded images, see `decode_in_training`, and stored ones are neither read
+  nor kept. After training, `calibrate` measures them for the codebook itself; a
+  set of up to 256 images then decodes to the same ones, up to rounding.
 
   Args:
     formation: a `codebook`.

@@ -164,6 +164,8 @@ def formation_config(name: str, factor: int) -> ml_collections.ConfigDict:
 
 
 FORMATIONS = ('uniform', 'codebook')
+# Of a codebook that starts as real images.
+FIT_STEPS = 300
 
 
 def codebook_config(ipc: int, large: bool = False) -> ml_collections.ConfigDict:
@@ -210,7 +212,7 @@ def into_codebook(config: ml_collections.ConfigDict, short: bool) -> None:
   config.generator = ml_collections.ConfigDict(
     dict(
       pretrained='',
-      fit_steps=300,
+      fit_steps=FIT_STEPS,
       learning_rate=5e-4,
       optimizer='adam',
       largest_gradient=0.0,
@@ -222,9 +224,8 @@ def into_codebook(config: ml_collections.ConfigDict, short: bool) -> None:
   config.matching.condition, config.matching.codes = 'class', 'learned'
   config.init.mode = 'random'
   config.images.learning_rate, config.images.momentum = 0.01, 0.9
-  config.images.decay = (
-    'none'  # The rates of a codebook fall to 0 by themselves.
-  )
+  # The rates of a codebook fall to 0 by themselves.
+  config.images.decay = 'none'
   if 'scale_learning_rate' in config.images:
     config.images.scale_learning_rate = False
   for field, value in (('batch_size', 64), ('learning_rate', 0.01)):

@@ -42,7 +42,6 @@ from dcjax.utils import check_choice
 _LOSSES = ('adversarial', 'classification', 'feature', 'intra', 'inter')
 # Real images of a class in a step, by number of classes.
 _ASSOCIATIONS = {'cifar100': 64, 'imagenet': 16}
-_FIT_STEPS = 300
 
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
@@ -163,7 +162,7 @@ def _base(
   config.augment.match = config.augment.train = 'none'
   config.formation = common.codebook_config(ipc, large)
   config.generator = _generator()
-  config.generator.fit_steps = _FIT_STEPS * (start == 'images')
+  config.generator.fit_steps = common.FIT_STEPS * (start == 'images')
   config.init.mode = 'random' if start == 'images' else 'noise'
   config.discriminator = ml_collections.ConfigDict(
     dict(learning_rate=1e-4, widths=(512, 256))
