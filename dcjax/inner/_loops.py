@@ -1,71 +1,13 @@
-"""Where the networks come from that judge the synthetic images."""
-
-from collections.abc import Callable
-from typing import Any, NamedTuple
+"""Networks trained on real images, on the synthetic set, or not at all."""
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
-from dcjax.base import Augment, Batch, Key, Network, PyTree, Variables
+from dcjax.base import Augment, Batch, Network
 from dcjax.data import _sampling as sampling
-from dcjax.training import Mix, TrainState, fit, start_from
-from dcjax.utils import check_at_least
-
-
-class InnerState(NamedTuple):
-  """The network of this period and what trains it.
-
-  Attributes:
-    train: the network in training.
-    source: where the walk through its training data stands; it goes on from
-      network to network.
-  """
-
-  train: TrainState
-  source: PyTree
-
-  @property
-  def variables(self) -> Variables:
-    """The network's numbers."""
-    return self.train.variables
-
-
-def _unprepared(key: Key, state: InnerState, data: Any) -> InnerState:
-  del key, data
-  return state
-
-
-class InnerLoop(NamedTuple):
-  """A supply of networks.
-
-  Attributes:
-    init: `(key, data) -> InnerState`.
-    reset: `(key, state, data) -> InnerState`, at the start of a period.
-    update: `(key, state, data, synthetic) -> (InnerState, metrics)`, after
-      every image step.
-    prepare: `(key, state, data) -> InnerState`, before every image step;
-      changes nothing by default.
-  """
-
-  init: Callable[[Key, Any], InnerState]
-  reset: Callable[[Key, InnerState, Any], InnerState]
-  update: Callable[[Key, InnerState, Any, Batch], tuple[InnerState, dict]]
-  prepare: Callable[[Key, InnerState, Any], InnerState] = _unprepared
-
-
-class InnerData(NamedTuple):
-  """What inner loops draw from.
-
-  Attributes:
-    real: the real training set, on the device.
-    pool: `Variables` of pretrained networks, leaves with a leading axis `E`,
-      or None.
-  """
-
-  real: sampling.DeviceData
-  pool: Variables | None = None
+from dcjax.inner._types import InnerLoop, InnerState
+from dcjax.training import Mix, fit, start_from
 
 
 def train_on_real(
@@ -234,74 +176,3 @@ def train_on_synthetic(
     return InnerState(train_state, ()), metrics
 
   return InnerLoop(init, reset, update)
-
-
-def tracks_statistics(network: Network) -> bool:
-  """Whether a network keeps running statistics, as BatchNorm does.
-
-  Nothing is computed: the answer is known before anything is compiled.
-
-  Args:
-    network: any; those with a non-empty `Variables.state` track statistics.
-
-  Example:
-    >>> network = networks.convnet((32, 32, 3), 10, norm='batch')
-    >>> inner.tracks_statistics(network)
-    True
-  """
-  variables = jax.eval_shape(network.init, jax.random.key(0))
-  return bool(jax.tree.leaves(variables.state))
-
-
-def with_real_statistics(
-  loop: InnerLoop,
-  network: Network,
-  counts: np.ndarray,
-  *,
-  images_per_class: int = 16,
-  augment: Augment | None = None,
-) -> InnerLoop:
-  """Lets real images update the running statistics before every image step.
-
-  As the code of Zhao et al. (2021) treats BatchNorm networks: random real
-  images of all classes go through the network together in train mode, once, so
-  that the statistics move by one update of the network's momentum. The match
-  that follows should then use eval mode (`gradient_matching(train=False)`), so
-  that it never depends on the statistics of one class alone.
-
-  Args:
-    loop: where the networks come from.
-    network: the loop's; without running statistics `loop` itself is returned.
-    counts: `[C]` real images of each class.
-    images_per_class: real images of each class, drawn anew every time; those
-      of a class that holds fewer come more than once.
-    augment: of these images `[C * images_per_class, H, W, D]`; normalisation.
-
-  Raises:
-    ValueError: if `images_per_class` is below 1.
-
-  Example:
-    >>> loop = train_on_synthetic(network, optax.sgd(0.01), epochs=50)
-    >>> loop = with_real_statistics(loop, network, dataset.counts)
-  """
-  check_at_least('images_per_class', images_per_class, 1)
-  if not tracks_statistics(network):
-    return loop
-  walk = sampling.shuffler(int(np.max(counts)), images_per_class)
-
-  def prepare(key, state, data):
-    loop_key, order_key, walk_key, augment_key = jax.random.split(key, 4)
-    state = loop.prepare(loop_key, state, data)
-    real = data.real
-    start = walk.init(order_key, real.counts)
-    _, positions, _ = walk.next(walk_key, real.counts, start)
-    places = real.starts[:, None] + positions
-    images = sampling.fetch(real, places.reshape(-1))
-    if augment is not None:
-      images = augment(augment_key, images)
-    variables = state.variables
-    _, tracked = network.apply(variables, images, True)
-    variables = variables._replace(state=tracked)
-    return state._replace(train=state.train._replace(variables=variables))
-
-  return loop._replace(prepare=prepare)

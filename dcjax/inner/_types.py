@@ -1,0 +1,62 @@
+"""What every supply of networks is made of."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from dcjax.base import Batch, Key, PyTree, Variables
+from dcjax.data import _sampling as sampling
+from dcjax.training import TrainState
+
+
+class InnerState(NamedTuple):
+  """The network of this period and what trains it.
+
+  Attributes:
+    train: the network in training.
+    source: where the walk through its training data stands; it goes on from
+      network to network.
+  """
+
+  train: TrainState
+  source: PyTree
+
+  @property
+  def variables(self) -> Variables:
+    """The network's numbers."""
+    return self.train.variables
+
+
+def _unprepared(key: Key, state: InnerState, data: Any) -> InnerState:
+  del key, data
+  return state
+
+
+class InnerLoop(NamedTuple):
+  """A supply of networks.
+
+  Attributes:
+    init: `(key, data) -> InnerState`.
+    reset: `(key, state, data) -> InnerState`, at the start of a period.
+    update: `(key, state, data, synthetic) -> (InnerState, metrics)`, after
+      every image step.
+    prepare: `(key, state, data) -> InnerState`, before every image step;
+      changes nothing by default.
+  """
+
+  init: Callable[[Key, Any], InnerState]
+  reset: Callable[[Key, InnerState, Any], InnerState]
+  update: Callable[[Key, InnerState, Any, Batch], tuple[InnerState, dict]]
+  prepare: Callable[[Key, InnerState, Any], InnerState] = _unprepared
+
+
+class InnerData(NamedTuple):
+  """What inner loops draw from.
+
+  Attributes:
+    real: the real training set, on the device.
+    pool: `Variables` of pretrained networks, leaves with a leading axis `E`,
+      or None.
+  """
+
+  real: sampling.DeviceData
+  pool: Variables | None = None
