@@ -1,0 +1,163 @@
+"""Words, specs and the factories that they name.
+
+A word is what people write, `'convnet:width=32:norm=batch'`; a spec is what
+files hold, `{'name': 'convnet', 'width': 32, 'norm': 'batch'}`; a factory takes
+its options as keyword arguments. Networks, formations, data sets, starts and
+every choice of a config are said this way.
+"""
+
+import ast
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+Spec = dict[str, Any]
+
+
+def parse(field: str, word: str) -> Spec:
+  """Reads a word.
+
+  Args:
+    field: that holds it, for messages.
+    word: a name with `:option=value` parts. Parts without `=` belong to the
+      name, as in `'tfds:mnist:3.0.1'`.
+
+  Returns:
+    The spec; a value that is no Python literal is text.
+
+  Raises:
+    ValueError: if the name is missing, or an option comes before a part of it.
+
+  Example:
+    >>> parse('formation', 'uniform:factor=2')
+    {'name': 'uniform', 'factor': 2}
+  """
+  name, options = [], {}
+  for part in str(word).split(':'):
+    option, equals, text = part.partition('=')
+    if not equals and not options:
+      name.append(part)
+    elif equals and option:
+      options[option] = literal(text)
+    else:
+      raise ValueError(f'{field} {word!r}: {part!r} must be option=value')
+  if not name[0]:
+    raise ValueError(f'{field} {word!r}: must begin with a name')
+  return {'name': ':'.join(name), **options}
+
+
+def literal(text: str) -> Any:
+  """Reads a value of a command line; what is no Python literal is text.
+
+  Example:
+    >>> literal('0.5'), literal('true'), literal('batch')
+    (0.5, True, 'batch')
+  """
+  if text.lower() in ('true', 'false', 'none'):
+    text = text.lower().capitalize()
+  try:
+    return ast.literal_eval(text)
+  except (SyntaxError, ValueError):
+    return text
+
+
+def word(spec: Mapping[str, Any]) -> str:
+  """Returns the word of a spec; `parse` reads it back.
+
+  Example:
+    >>> word({'name': 'uniform', 'factor': 2})
+    'uniform:factor=2'
+  """
+  options = [f'{n}={v}' for n, v in spec.items() if n != 'name']
+  return ':'.join([spec['name'], *options]).replace(' ', '')
+
+
+def options_of(factory: Callable[..., Any], skip: int = 0) -> Spec:
+  """Returns the options of a factory with their defaults.
+
+  Args:
+    factory: any function.
+    skip: positional parameters in front that are no options.
+  """
+  parameters = list(inspect.signature(factory).parameters.values())[skip:]
+  return {p.name: p.default for p in parameters}
+
+
+def check(
+  field: str,
+  spec: Mapping[str, Any],
+  known: Mapping[str, Any],
+  *,
+  offered: Sequence[str] = (),
+) -> None:
+  """Checks that options exist and have the type of their defaults.
+
+  Args:
+    field: that holds the spec, for messages.
+    spec: `{'name': ..., option: value, ...}`.
+    known: option -> default; one without a value takes anything.
+    offered: options that messages list; all known ones by default.
+
+  Raises:
+    ValueError: naming the field, the option and what is allowed.
+  """
+  for option, value in spec.items():
+    if option == 'name':
+      continue
+    if option not in known:
+      raise ValueError(
+        f'{field} {spec["name"]!r} has no option {option!r}: it takes '
+        f'{list(offered or known)}'
+      )
+    default = known[option]
+    if default is None or default is inspect.Parameter.empty:
+      continue
+    if not _fits(value, default):
+      raise ValueError(
+        f'{field} {spec["name"]!r}: {option}={value} must be '
+        f'{type(default).__name__}'
+      )
+
+
+def _fits(value, default):
+  if isinstance(default, bool) or isinstance(value, bool):
+    return isinstance(value, bool) and isinstance(default, bool)
+  if isinstance(default, float):
+    return isinstance(value, int | float)
+  if isinstance(default, tuple):
+    return isinstance(value, tuple | list)
+  return isinstance(value, type(default))
+
+
+def call(
+  field: str,
+  factories: Mapping[str, Callable[..., Any]],
+  spec: Mapping[str, Any],
+  *args: Any,
+) -> Any:
+  """Calls the factory that `spec['name']` names with the rest of `spec`.
+
+  Args:
+    field: what is built, for messages: `'network'`, `'formation'`, ...
+    factories: name -> factory; options are keyword arguments.
+    spec: `{'name': ..., option: value, ...}`.
+    *args: positional arguments passed on.
+
+  Raises:
+    ValueError: if the name or an option is unknown, or an option is missing;
+      lists the known ones.
+  """
+  options = dict(spec)
+  name = options.pop('name', None)
+  if name not in factories:
+    raise ValueError(f'{field} {name!r}: must be one of {sorted(factories)}')
+  known = options_of(factories[name], len(args))
+  for option in options:
+    if option not in known:
+      raise ValueError(
+        f'{field} {name!r} has no option {option!r}: it takes {list(known)}'
+      )
+  for option, default in known.items():
+    if default is inspect.Parameter.empty and option not in options:
+      raise ValueError(f'{field} {name!r}: option {option!r} is missing')
+  return factories[name](*args, **options)
