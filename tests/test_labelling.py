@@ -7,7 +7,7 @@ import optax
 import pytest
 import tiny
 
-from dcjax import augment, evaluation, labelling, training
+from dcjax import augment, evaluation, labelling, training, trees
 from dcjax.base import Batch, Variables
 
 _NORMALISE = augment.normalise(0.4, 0.5)
@@ -140,12 +140,44 @@ def test_labels_of_other_training_are_errors(stored, tmp_path):
       labelling.check_stored(stored, **{**fits, field: fits[field] + 1})
   with pytest.raises(FileNotFoundError):
     labelling.load_labels(tmp_path / 'absent.npz')
-  np.savez(tmp_path / 'other.npz', header=np.array('{}'))
-  with pytest.raises(ValueError, match='holds no stored labels'):
+  trees.save(tmp_path / 'other.npz', {'images': np.ones(3)})
+  with pytest.raises(ValueError, match='no stored labels'):
     labelling.load_labels(tmp_path / 'other.npz')
-  (tmp_path / 'broken.npz').write_bytes(b'no zip file')
-  with pytest.raises(ValueError, match='holds no stored labels'):
-    labelling.load_labels(tmp_path / 'broken.npz')
+  for content in (b'no zip file', b''):
+    (tmp_path / 'broken.npz').write_bytes(content)
+    with pytest.raises(ValueError, match=r'broken\.npz: is damaged'):
+      labelling.load_labels(tmp_path / 'broken.npz')
+
+
+@pytest.mark.parametrize(
+  ('field', 'change', 'said'),
+  [
+    ('images', lambda a: a - 5, 'images holds -'),
+    ('partners', lambda a: a + 4, 'partners holds'),
+    ('weights', lambda a: a + 1, 'weights holds'),
+    ('flips', lambda a: a.astype(np.uint8), 'flips is uint8'),
+    ('cuts', lambda a: a[:-1], 'cuts is uint16'),
+    ('boxes', lambda a: a[..., :3], 'boxes is uint16'),
+    ('logits', lambda a: a.astype(np.float32), 'logits is float32'),
+    ('logits', lambda a: a[..., 0], 'logits is float16'),
+    ('logits', lambda a: a[:, :, :0], 'nothing empty'),
+  ],
+)
+def test_stored_labels_are_what_they_claim(
+  stored, tmp_path, field, change, said
+):
+  changed = stored._replace(**{field: change(getattr(stored, field))})
+  labelling.save_labels(tmp_path / 'labels.npz', changed)
+  with pytest.raises(ValueError, match=said) as raised:
+    labelling.load_labels(tmp_path / 'labels.npz')
+  assert 'labels.npz' in str(raised.value)
+
+
+def test_logits_that_are_not_finite_are_not_stored(stored, tmp_path):
+  wrong = np.array(stored.logits)
+  wrong[0, 0, 0] = np.inf
+  with pytest.raises(ValueError, match="'logits' holds NaN or infinite"):
+    labelling.save_labels(tmp_path / 'x.npz', stored._replace(logits=wrong))
 
 
 def test_storing_checks_its_numbers(teachers, condensed):

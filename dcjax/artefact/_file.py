@@ -1,7 +1,6 @@
 """The artefact's file: a plain `.npz` with arrays and one JSON text."""
 
 import json
-import math
 import os
 import re
 import zipfile
@@ -9,7 +8,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from dcjax.artefact import _atomic, _checks, _recipe, _views
+from dcjax import _npz, files
+from dcjax.artefact import _checks, _recipe, _views
 from dcjax.artefact._types import Artefact, ArtefactError
 from dcjax.whitening import Zca
 
@@ -48,7 +48,7 @@ def save(path: str | os.PathLike[str], artefact: Artefact) -> None:
     OSError: the file cannot be written, for example because the disk is full.
       The message names `path`; an earlier file there is left untouched.
   """
-  with _atomic.replacing(path) as stream:
+  with files.replacing(path) as stream:
     write(stream, artefact)
 
 
@@ -68,13 +68,13 @@ def load(path: str | os.PathLike[str], max_bytes: int = 16 * 2**30) -> Artefact:
       format or version, or not a valid artefact. The message names the file
       and the reason.
   """
-  with open(path, 'rb') as stream:
+  with files.opened(path) as stream:
     try:
       return _read(stream, max_bytes)
     # Damaged files fail in zipfile, NumPy and json in many ways; callers get
     # one.
     except Exception as error:
-      reason = str(error) or type(error).__name__
+      reason = files.one_line(error)
       raise ArtefactError(
         f'{os.fspath(path)} is not a valid artefact: {reason}'
       ) from error
@@ -115,14 +115,14 @@ def _read(stream: BinaryIO, max_bytes: int) -> Artefact:
   if size > max_bytes:
     raise ValueError(f'it has {size} bytes, the limit is {max_bytes}.')
   with zipfile.ZipFile(stream) as archive:
-    entries = _entries(archive, size)
+    entries = _npz.entries(archive, size)
     if 'meta' not in entries:
       raise ValueError("entry 'meta' is missing.")
-    meta = _read_meta(_read_array(archive, entries.pop('meta')))
+    meta = _read_meta(_npz.read_array(archive, entries.pop('meta')))
     declared = meta['arrays']
     _check_entries(set(entries), set(declared))
     arrays = {
-      name: _read_array(archive, entries[name], declared[name])
+      name: _npz.read_array(archive, entries[name], declared[name])
       for name in sorted(entries)
     }
   labels = arrays.pop('labels', None)
@@ -144,67 +144,6 @@ def _whitening(arrays: Any) -> Zca | None:
   if not isinstance(arrays, dict) or set(arrays) != set(Zca._fields):
     raise ValueError(f'the entries zca/... must be {", ".join(Zca._fields)}.')
   return Zca(**arrays)
-
-
-def _entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
-  """Returns the entries by name, once their sizes are known to be true."""
-  entries = {}
-  for info in archive.infolist():
-    name = info.filename.removesuffix('.npy')
-    if name in entries or name == info.filename:
-      raise ValueError(f'entry {info.filename!r} is doubled or not an array.')
-    if info.compress_type != zipfile.ZIP_STORED:
-      raise ValueError(f'entry {name!r} is compressed; entries are stored.')
-    if info.file_size != info.compress_size:
-      raise ValueError(f'entry {name!r} declares two different sizes.')
-    entries[name] = info
-  total = sum(info.file_size for info in entries.values())
-  if total > size:
-    raise ValueError(f'its entries declare {total} bytes, it has {size}.')
-  return entries
-
-
-def _read_array(
-  archive: zipfile.ZipFile,
-  info: zipfile.ZipInfo,
-  declared: dict[str, Any] | None = None,
-) -> np.ndarray:
-  """Reads one entry after comparing its header with its declaration."""
-  with archive.open(info) as stream:
-    shape, fortran_order, dtype = _read_header(stream)
-    if dtype.hasobject or fortran_order:
-      raise ValueError(f'{info.filename} holds objects or is column-major.')
-    if declared is not None and declared != {
-      'dtype': dtype.str,
-      'shape': list(shape),
-    }:
-      raise ValueError(
-        f'{info.filename} has shape {shape} and dtype {dtype.str}, meta'
-        f' declares {declared}.'
-      )
-    num_bytes = math.prod(shape) * dtype.itemsize
-    if min(shape, default=0) < 0 or num_bytes > info.file_size:
-      raise ValueError(
-        f'{info.filename} declares shape {shape}, {num_bytes} bytes, but has'
-        f' {info.file_size}.'
-      )
-    # Reading to the end makes zipfile compare the checksum.
-    content = stream.read()
-  if len(content) != num_bytes:
-    raise ValueError(
-      f'{info.filename} has {len(content)} bytes of data, its shape {shape}'
-      f' needs {num_bytes}.'
-    )
-  return np.frombuffer(content, dtype).reshape(shape)
-
-
-def _read_header(stream: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
-  version = np.lib.format.read_magic(stream)
-  if version == (1, 0):
-    return np.lib.format.read_array_header_1_0(stream)
-  if version == (2, 0):
-    return np.lib.format.read_array_header_2_0(stream)
-  raise ValueError(f'an array has NumPy format {version}, allowed: 1.0, 2.0.')
 
 
 def _read_meta(array: np.ndarray) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from dcjax.artefact import _atomic, _views
+from dcjax import files
+from dcjax.artefact import _views
 from dcjax.artefact._types import Artefact
 
 
@@ -98,7 +99,7 @@ def export_idc(path: str | os.PathLike[str], artefact: Artefact) -> None:
   images = images.reshape(-1, *images.shape[2:]).transpose(0, 3, 1, 2)
   labels = np.repeat(np.arange(num_classes, dtype=np.int64), ipc)
   tensors = [torch.tensor(images.copy()), torch.tensor(labels)]
-  with _atomic.replacing(path) as stream:
+  with files.replacing(path) as stream:
     torch.save(tensors, stream)
 
 

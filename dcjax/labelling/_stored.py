@@ -1,8 +1,6 @@
 """Labels stored beside the views they belong to (FKD)."""
 
-import json
 import pathlib
-import zipfile
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -10,14 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dcjax import augment
-from dcjax.artefact import replacing
+from dcjax import augment, trees
 from dcjax.base import Array, Augment, Key, Network, PyTree, Variables
 from dcjax.data import _sampling as sampling
 from dcjax.labelling._ensemble import StudentLoss, ensemble_logits
 from dcjax.utils import check_at_least
 
-_FORMAT = 'dcjax stored labels'
+_HOLDS = 'stored labels'
 _MOST_PIXELS = 2**16
 
 
@@ -260,29 +257,58 @@ def save_labels(path: str | pathlib.Path, stored: StoredLabels) -> None:
   Args:
     path: of the file.
     stored: see `store`.
+
+  Raises:
+    ValueError: if a logit is NaN or infinite.
+    OSError: if the file cannot be written.
   """
-  header = {'format': _FORMAT, 'batch_size': stored.batch_size}
-  arrays = {n: np.asarray(a) for n, a in stored._asdict().items()}
-  with replacing(path) as file:
-    np.savez(file, header=np.array(json.dumps(header)), **arrays)
+  trees.save(path, stored, {'holds': _HOLDS})
 
 
 def load_labels(path: str | pathlib.Path) -> StoredLabels:
-  """Reads what `save_labels` wrote.
+  """Reads what `save_labels` wrote, and checks everything about it.
 
   Args:
     path: of the file.
 
   Raises:
     FileNotFoundError: if there is no such file.
-    ValueError: if it holds no stored labels, or not all of them.
+    ValueError: if it is damaged, or holds no stored labels; names the file.
   """
-  try:
-    with np.load(path, allow_pickle=False) as file:
-      header = json.loads(str(file['header']))
-      stored = StoredLabels(*(file[name] for name in StoredLabels._fields))
-  except (KeyError, ValueError, zipfile.BadZipFile, EOFError) as error:
-    raise ValueError(f'{path}: holds no stored labels ({error})') from error
-  if header.get('format') != _FORMAT:
-    raise ValueError(f'{path}: format must be {_FORMAT!r}')
+  arrays = trees.load(path)
+  if set(arrays) != set(StoredLabels._fields):
+    raise ValueError(
+      f'{path}: holds {sorted(arrays)[:3]} and no stored labels; give the file '
+      'that belongs here, or delete it to make it again'
+    )
+  stored = StoredLabels(**arrays)
+  _check_form(path, stored)
   return stored
+
+
+def _check_form(path, stored: StoredLabels) -> None:
+  """Raises a ValueError unless arrays are as `StoredLabels` says."""
+  steps, size, classes = (*stored.logits.shape, 0, 0, 0)[:3]
+  forms = {
+    'images': ('int32', (steps, size)),
+    'weights': ('uint8', (steps, size)),
+    'boxes': ('uint16', (steps, size, 4)),
+    'flips': ('bool', (steps, size)),
+    'partners': ('int32', (steps, size)),
+    'cuts': ('uint16', (steps, 4)),
+    'logits': ('float16', (steps, size, classes)),
+  }
+  for name, form in forms.items():
+    array = getattr(stored, name)
+    if (str(array.dtype), array.shape) != form or not array.size:
+      raise ValueError(
+        f'{path}: {name} is {array.dtype} {array.shape}; stored labels have '
+        f'{form[0]} {form[1]}, nothing empty'
+      )
+  for name, end in (('images', None), ('partners', size), ('weights', 2)):
+    array = getattr(stored, name)
+    if array.min() < 0 or (end is not None and array.max() >= end):
+      raise ValueError(
+        f'{path}: {name} holds {array.min()}..{array.max()}; allowed are '
+        f'numbers from 0{"" if end is None else f" to {end - 1}"}'
+      )
