@@ -340,6 +340,7 @@ __all__ = [
   'Evaluator',
   'Protocol',
   'TrainingSet',
+  'check_protocol',
   'dc_protocol',
   'dm_protocol',
   'evaluate',

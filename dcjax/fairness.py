@@ -10,6 +10,8 @@ is compared with seed `s` of the other: give both the same key, and the two
 networks start alike.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -19,6 +21,7 @@ __all__ = [
   'improvement_over_random',
   'label_robust_score',
   'mean_and_std',
+  'scores',
 ]
 
 
@@ -124,6 +127,43 @@ def augmentation_robust_score(
   bare_gain = _in_range('plain', plain, -1)
   _check_shapes('augmented', gain, 'plain', bare_gain)
   return _to_unit(weight * gain + (1 - weight) * bare_gain)
+
+
+def scores(
+  accuracies: Mapping[str, ArrayLike],
+  *,
+  label_weight: float = 0.5,
+  augmentation_weight: float = 0.5,
+) -> dict[str, dict[str, float]]:
+  """All scores of a condensed set, from the accuracies of its evaluations.
+
+  Args:
+    accuracies: `[S]` fractions of `'condensed'`, `'random'`, `'whole'`,
+      `'condensed_plain'` and `'random_plain'` (without augmentation), and of
+      `'condensed_hard'` where the set has other labels than its classes.
+    label_weight: of IOR in LRS.
+    augmentation_weight: of the augmented half in ARS.
+
+  Returns:
+    `'HLR'`, `'IOR'`, `'LRS'`, `'ARS'` -> `'mean'` and `'std'` over seeds.
+
+  Raises:
+    ValueError: if an accuracy or a weight is outside [0, 1].
+  """
+  hard = accuracies.get('condensed_hard', accuracies['condensed'])
+  recovery = hard_label_recovery(accuracies['whole'], hard)
+  gain = improvement_over_random(accuracies['condensed'], accuracies['random'])
+  plain = improvement_over_random(
+    accuracies['condensed_plain'], accuracies['random_plain']
+  )
+  found = {
+    'HLR': recovery,
+    'IOR': gain,
+    'LRS': label_robust_score(gain, recovery, weight=label_weight),
+    'ARS': augmentation_robust_score(gain, plain, weight=augmentation_weight),
+  }
+  summaries = {name: mean_and_std(value) for name, value in found.items()}
+  return {n: {'mean': m, 'std': s} for n, (m, s) in summaries.items()}
 
 
 def mean_and_std(values: ArrayLike) -> tuple[float, float]:

@@ -1,39 +1,6 @@
 """Small helpers that several parts share."""
 
-import inspect
-from collections.abc import Callable, Mapping
 from typing import Any
-
-
-def call_by_name(
-  kind: str,
-  factories: Mapping[str, Callable[..., Any]],
-  spec: Mapping[str, Any],
-  *args: Any,
-) -> Any:
-  """Calls the factory that `spec['name']` names with the rest of `spec`.
-
-  Args:
-    kind: what is built, for messages: `'network'`, `'formation'`, ...
-    factories: name -> factory; options are keyword arguments.
-    spec: `{'name': ..., option: value, ...}`.
-    *args: positional arguments passed on.
-
-  Raises:
-    ValueError: if the name or an option is unknown; lists the known ones.
-  """
-  options = dict(spec)
-  name = options.pop('name', None)
-  if name not in factories:
-    raise ValueError(f'{kind} {name!r}: must be one of {sorted(factories)}')
-  factory = factories[name]
-  known = list(inspect.signature(factory).parameters)[len(args) :]
-  for option in options:
-    if option not in known:
-      raise ValueError(
-        f'{kind} {name!r} has no option {option!r}: it takes {known}'
-      )
-  return factory(*args, **options)
 
 
 def check_choice(field: str, value: Any, known: Any) -> None:

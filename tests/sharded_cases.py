@@ -98,7 +98,7 @@ def condenser(method, network, real, mesh):
       counts,
       std,
       learning_rate=1.0,
-      image_steps=STEPS,
+      inner_steps=STEPS,
       **common,
     )
   if method == 'feature':
@@ -121,7 +121,7 @@ def condenser(method, network, real, mesh):
       counts,
       std,
       learning_rate=1.0,
-      image_steps=STEPS,
+      inner_steps=STEPS,
       normalise=normalise,
       **on_synthetic,
     )
@@ -132,7 +132,7 @@ def condenser(method, network, real, mesh):
       counts,
       std,
       learning_rate=1.0,
-      image_steps=STEPS,
+      inner_steps=STEPS,
       **on_synthetic,
     )
   return methods.label_distillation(
@@ -141,7 +141,7 @@ def condenser(method, network, real, mesh):
     counts,
     form=method,
     learning_rate=1.0,
-    label_steps=STEPS,
+    inner_steps=STEPS,
     **on_synthetic,
   )
 

@@ -67,7 +67,7 @@ def run(real, batch_size, mesh):
     real.mean,
     real.std,
     iterations=PERIODS * STEPS,
-    image_steps=STEPS,
+    inner_steps=STEPS,
     smallest_crop=None,  # compiles long, and is the same for all images
     **places,
   )

@@ -110,7 +110,7 @@ def dc_period():
     formations.identity(),
     np.array(tiny.COUNTS),
     _STD,
-    image_steps=2,
+    inner_steps=2,
     epochs=0,
     batch_real=9,
     learning_rate=1e-9,
@@ -225,7 +225,7 @@ def test_dm_chooses_by_the_network(norm):
     formations.identity(),
     np.array(tiny.COUNTS),
     _STD,
-    image_steps=1,
+    inner_steps=1,
     batch_real=4,
   )
   params, data = {'images': tiny.stored(2)}, tiny.inner_data()

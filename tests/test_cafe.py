@@ -180,7 +180,7 @@ def test_a_period_brings_images_to_the_real_means():
     np.array(tiny.COUNTS),
     (0.5,),
     learning_rate=methods.cafe_learning_rate(0.1, 60),
-    image_steps=60,
+    inner_steps=60,
     epochs=2,
     batch_real=9,
   )

@@ -67,7 +67,7 @@ def test_after_a_period_the_set_decodes_as_training_saw_it():
       counts,
       (1.0,),
       optimizer=methods.codebook_optimizer(0.05, 0.05, 8, optimizer='adam'),
-      image_steps=4,
+      inner_steps=4,
       batch_real=4,
     ),
     formation,
@@ -100,7 +100,7 @@ def test_optimisers_are_replaced():
       counts,
       (1.0,),
       optimizer=frozen,
-      image_steps=1,
+      inner_steps=1,
       batch_real=2,
       **options,
     )

@@ -324,7 +324,7 @@ def test_edc_takes_turns_and_lowers_the_loss():
     ),
   )
   condenser = methods.edc(
-    built, _MEAN, _STD, iterations=6, image_steps=3, learning_rate=0.2
+    built, _MEAN, _STD, iterations=6, inner_steps=3, learning_rate=0.2
   )
   start = tiny.stored(2, shape=_SHAPE)
   first, second = methods.image_batches(3, 2, 4)
@@ -356,7 +356,7 @@ def test_cda_moves_images_and_its_curriculum_narrows(observer):
   network, variables = observer
   real = statistics.running_statistics(network, variables, _SHAPE)
   data = methods.ObserverData((variables,), (statistics.Targets(real),))
-  condenser = methods.cda(network, _MEAN, _STD, iterations=2, image_steps=2)
+  condenser = methods.cda(network, _MEAN, _STD, iterations=2, inner_steps=2)
   start = tiny.stored(2, shape=_SHAPE)
   results = list(
     methods.synthesise(
@@ -366,7 +366,7 @@ def test_cda_moves_images_and_its_curriculum_narrows(observer):
       tiny.KEY,
       batches=methods.image_batches(3, 2, 3, 'round'),
       iterations=2,
-      image_steps=2,
+      inner_steps=2,
     )
   )
   assert len(results) == 2

@@ -206,7 +206,7 @@ def test_specs_survive_json(spec):
 
 
 def test_every_formation_has_a_builder():
-  assert sorted(formations._FORMATIONS) == sorted(_plan.NAMES)
+  assert sorted(formations.FORMATIONS) == sorted(_plan.NAMES)
   # Constants, then classes, then functions, as the linter sorts them.
   assert len(formations.__all__) == len(set(formations.__all__))
   assert all(hasattr(formations, name) for name in formations.__all__)

@@ -249,7 +249,7 @@ def test_a_period_labels_real_images_and_leaves_them_alone(form):
   places = data.real.starts[:, None] + jnp.arange(4)
   images = data.real.images[places]
   params = formation.init(tiny.KEY, images)
-  method = _recipe(form, unrolled_learning_rate=0.5, label_steps=60)
+  method = _recipe(form, unrolled_learning_rate=0.5, inner_steps=60)
   state = jax.jit(method.init)(tiny.KEY, params, data)
   after, metrics = jax.jit(method.period)(tiny.KEY, state, data)
   np.testing.assert_array_equal(after.params['images'], images)

@@ -120,7 +120,7 @@ def test_a_period_of_each_recipe_moves_every_image(name):
     formations.identity(),
     np.array(tiny.COUNTS),
     _STD,
-    image_steps=3,
+    inner_steps=3,
     batch_real=4,
     **options,
   )

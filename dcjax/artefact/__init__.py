@@ -9,6 +9,7 @@ names, label regime, evaluation protocol and provenance.
 """
 
 from dcjax.artefact._file import FORMAT, VERSION, load, save
+from dcjax.artefact._foreign import load_any
 from dcjax.artefact._idc import export_idc, import_idc
 from dcjax.artefact._plain import export_plain
 from dcjax.artefact._storage import codebook_bytes, storage
@@ -25,6 +26,7 @@ __all__ = [
   'export_plain',
   'import_idc',
   'load',
+  'load_any',
   'replacing',
   'save',
   'storage',

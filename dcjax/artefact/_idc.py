@@ -56,7 +56,7 @@ def import_idc(
         f'{os.fspath(path)} is not a list of two tensors [images, labels]:'
         f' {error}'
       ) from error
-  images = _by_class(os.fspath(path), images, labels)
+  images = by_class(os.fspath(path), images, labels)
   names = class_names or [str(c) for c in range(len(images))]
   return Artefact(
     params={'images': images},
@@ -103,7 +103,7 @@ def export_idc(path: str | os.PathLike[str], artefact: Artefact) -> None:
     torch.save(tensors, stream)
 
 
-def _by_class(path: str, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def by_class(path: str, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
   """Returns float32 `[C, N, H, W, D]` of `[C * N, D, H, W]`."""
   if images.ndim != 4 or images.dtype.kind != 'f' or not len(images):
     raise ValueError(

@@ -30,6 +30,14 @@ from dcjax.data._stream import (
   describe_memory,
   image_memory,
 )
+from dcjax.data._subsets import (
+  at_most,
+  chosen_images,
+  halves,
+  images_at,
+  in_shape,
+  only_classes,
+)
 from dcjax.data._tfds import load_tfds
 
 __all__ = [
@@ -43,12 +51,17 @@ __all__ = [
   'ImageMemory',
   'Normalization',
   'Windows',
+  'at_most',
   'channel_statistics',
   'check_dataset',
+  'chosen_images',
   'describe_memory',
   'fetch',
   'from_arrays',
+  'halves',
   'image_memory',
+  'images_at',
+  'in_shape',
   'list_sources',
   'load',
   'load_digits',
@@ -58,6 +71,7 @@ __all__ = [
   'load_wav_folder',
   'log_spectrogram',
   'magnitude_spectrogram',
+  'only_classes',
   'read_wav',
   'shuffler',
   'stratified_split',

@@ -1,10 +1,9 @@
 """Formations: how few stored numbers become many synthetic images."""
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from dcjax import base
+from dcjax import base, specs
 from dcjax.formations._codebook import (
   as_stored,
   codebook,
@@ -43,6 +42,7 @@ from dcjax.formations._plan import decoded_count
 
 __all__ = [
   'CODES',
+  'FORMATIONS',
   'FSRCNN',
   'LABEL_STARTS',
   'Generator',
@@ -71,7 +71,7 @@ __all__ = [
   'with_labels',
 ]
 
-_FORMATIONS: dict[str, Callable[..., base.Formation]] = {
+FORMATIONS: dict[str, Callable[..., base.Formation]] = {
   'bound': bound,
   'codebook': codebook,
   'identity': identity,
@@ -100,22 +100,4 @@ def build(spec: Mapping[str, Any]) -> base.Formation:
     >>> build({'name': 'uniform', 'factor': 2}).cells
     4
   """
-  name = spec.get('name')
-  if name not in _FORMATIONS:
-    raise ValueError(
-      f'name is {name!r}; the known formations are {", ".join(_FORMATIONS)}.'
-    )
-  make = _FORMATIONS[name]
-  known = inspect.signature(make).parameters
-  options = {
-    option: value for option, value in spec.items() if option != 'name'
-  }
-  for option in options:
-    if option not in known:
-      raise ValueError(
-        f'option {option!r} is unknown; {name!r} knows {", ".join(known)}.'
-      )
-  for option, parameter in known.items():
-    if parameter.default is parameter.empty and option not in options:
-      raise ValueError(f'option {option!r} is missing; {name!r} needs it.')
-  return make(**options)
+  return specs.call('formation', FORMATIONS, spec)

@@ -6,8 +6,9 @@ import numpy as np
 import optax
 
 from dcjax import inner, objectives, optimizers
-from dcjax.base import Augment, Formation, Network
-from dcjax.condensing import Condenser, condenser, real_batches
+from dcjax.base import Augment, Formation, Network, Objective
+from dcjax.condensing import Condenser, Source, condenser, real_batches
+from dcjax.inner import InnerLoop
 from dcjax.utils import check_at_least
 
 # Fractions of the run after which the image rate is halved: 1200, 1600 and 1800
@@ -43,17 +44,21 @@ def cafe(
   *,
   learning_rate: float | optax.Schedule = 0.1,
   momentum: float = 0.5,
+  optimizer: optax.GradientTransformation | None = None,
   layer_weights: Sequence[float] = (0.1, 0.1, 1.0, 1.0),
   last_weight: float = 1.0,
   discrimination: float = 0.01,
   match_augment: Augment | None = None,
   train_augment: Augment | None = None,
-  image_steps: int = 10,
+  inner_steps: int = 10,
   epochs: int = 10,
   batch_real: int = 256,
   most_synthetic: int = 10**6,
   network_batch_size: int = 256,
   network_learning_rate: float = 0.01,
+  objective: Objective | None = None,
+  source: Source | None = None,
+  loop: InnerLoop | None = None,
 ) -> Condenser:
   """CAFE: features aligned under networks trained on the synthetic set.
 
@@ -76,29 +81,37 @@ def cafe(
     learning_rate: of the images, in normalised units; `cafe_learning_rate`
       makes the paper's schedule.
     momentum: of the images.
+    optimizer: replaces the image optimiser altogether, and takes the stored
+      numbers as they are.
     layer_weights: see `objectives.cafe_matching`.
     last_weight: see `objectives.cafe_matching`.
     discrimination: see `objectives.cafe_matching`.
     match_augment: normalisation and siamese augmentation.
     train_augment: normalisation and per-sample augmentation.
-    image_steps: for each network.
+    inner_steps: for each network.
     epochs: of the network over the synthetic set after each image step.
     batch_real: real images of a class in a step.
     most_synthetic: decoded images of a class in a step, at most.
     network_batch_size: synthetic images in a network update.
     network_learning_rate: of the networks; plain SGD.
+    objective: replaces the method's own.
+    source: replaces the method's own.
+    loop: where networks come from, in place of the method's own.
   """
-  optimizer = optimizers.in_normalised_units(
-    optimizers.sgd(learning_rate, momentum=momentum), std
-  )
+  if optimizer is None:
+    optimizer = optimizers.in_normalised_units(
+      optimizers.sgd(learning_rate, momentum=momentum), std
+    )
   return condenser(
     network,
     formation=formation,
-    objective=objectives.cafe_matching(
+    objective=objective
+    or objectives.cafe_matching(
       layer_weights, last_weight=last_weight, discrimination=discrimination
     ),
-    source=real_batches(counts, batch_real),
-    inner=inner.train_on_synthetic(
+    source=source or real_batches(counts, batch_real),
+    inner=loop
+    or inner.train_on_synthetic(
       network,
       optimizers.sgd(network_learning_rate, momentum=0.0),
       epochs=epochs,
@@ -107,7 +120,7 @@ def cafe(
     ),
     optimizer=optimizer,
     augment=match_augment,
-    inner_steps=image_steps,
+    inner_steps=inner_steps,
     most_synthetic=most_synthetic,
     project='never',
   )

@@ -6,8 +6,9 @@ import numpy as np
 import optax
 
 from dcjax import inner, objectives, optimizers
-from dcjax.base import Augment, Formation, Network
-from dcjax.condensing import Condenser, condenser, real_batches
+from dcjax.base import Augment, Formation, Network, Objective
+from dcjax.condensing import Condenser, Source, condenser, real_batches
+from dcjax.inner import InnerLoop
 from dcjax.matching import ClassStrategy
 from dcjax.utils import check_at_least
 
@@ -52,7 +53,7 @@ def dc(
   tensors: str = 'weights',
   match_augment: Augment | None = None,
   train_augment: Augment | None = None,
-  image_steps: int = 10,
+  inner_steps: int = 10,
   epochs: int = 50,
   batch_real: int = 256,
   most_synthetic: int = 10**6,
@@ -61,6 +62,9 @@ def dc(
   normalise: Augment | None = None,
   statistics_images: int = 16,
   classes: ClassStrategy = 'auto',
+  objective: Objective | None = None,
+  source: Source | None = None,
+  loop: InnerLoop | None = None,
 ) -> Condenser:
   """DC: gradients matched on networks trained on the synthetic set.
 
@@ -84,7 +88,7 @@ def dc(
     tensors: see `objectives.gradient_matching`.
     match_augment: normalisation and siamese augmentation.
     train_augment: normalisation and per-sample augmentation.
-    image_steps: for each network; see `dc_loops`.
+    inner_steps: for each network; see `dc_loops`.
     epochs: of the network over the synthetic set after each image step.
     batch_real: real images of a class in a step.
     most_synthetic: decoded images of a class in a step, at most.
@@ -95,6 +99,9 @@ def dc(
     statistics_images: real images of each class behind running statistics;
       networks without any ignore it.
     classes: see `matching.over_classes`.
+    objective: replaces the method's own.
+    source: replaces the method's own.
+    loop: where networks come from, in place of the method's own.
 
   Raises:
     ValueError: if a name is unknown, or `statistics_images` is below 1.
@@ -115,11 +122,13 @@ def dc(
     formation=formation,
     # The same for networks without running statistics, where train mode is
     # kept: dropout depends on it.
-    objective=objectives.gradient_matching(
+    objective=objective
+    or objectives.gradient_matching(
       distance, tensors=tensors, train=not inner.tracks_statistics(network)
     ),
-    source=real_batches(counts, batch_real),
-    inner=inner.with_real_statistics(
+    source=source or real_batches(counts, batch_real),
+    inner=loop
+    or inner.with_real_statistics(
       networks,
       network,
       counts,
@@ -128,7 +137,7 @@ def dc(
     ),
     optimizer=optimizer,
     augment=match_augment,
-    inner_steps=image_steps,
+    inner_steps=inner_steps,
     most_synthetic=most_synthetic,
     classes=classes,
     project='never',

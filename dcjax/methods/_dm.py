@@ -6,8 +6,9 @@ import numpy as np
 import optax
 
 from dcjax import inner, objectives, optimizers
-from dcjax.base import Augment, Formation, Network
-from dcjax.condensing import Condenser, condenser, real_batches
+from dcjax.base import Augment, Formation, Network, Objective
+from dcjax.condensing import Condenser, Source, condenser, real_batches
+from dcjax.inner import InnerLoop
 from dcjax.matching import ClassStrategy
 
 
@@ -21,10 +22,13 @@ def dm(
   momentum: float = 0.5,
   optimizer: optax.GradientTransformation | None = None,
   match_augment: Augment | None = None,
-  image_steps: int = 100,
+  inner_steps: int = 100,
   batch_real: int = 256,
   most_synthetic: int = 10**6,
   classes: ClassStrategy = 'auto',
+  objective: Objective | None = None,
+  source: Source | None = None,
+  loop: InnerLoop | None = None,
 ) -> Condenser:
   """DM: class means of embeddings matched under random networks.
 
@@ -44,10 +48,13 @@ def dm(
     optimizer: replaces the image optimiser altogether, and takes the stored
       numbers as they are.
     match_augment: normalisation and siamese augmentation.
-    image_steps: in one compiled call.
+    inner_steps: in one compiled call.
     batch_real: real images of a class in a step.
     most_synthetic: decoded images of a class in a step, at most.
     classes: see `matching.over_classes`.
+    objective: replaces the method's own.
+    source: replaces the method's own.
+    loop: where networks come from, in place of the method's own.
   """
   if optimizer is None:
     optimizer = optimizers.in_normalised_units(
@@ -56,14 +63,13 @@ def dm(
   return condenser(
     network,
     formation=formation,
-    objective=objectives.distribution_matching(
-      joint=inner.tracks_statistics(network)
-    ),
-    source=real_batches(counts, batch_real),
-    inner=inner.resample(network),
+    objective=objective
+    or objectives.distribution_matching(joint=inner.tracks_statistics(network)),
+    source=source or real_batches(counts, batch_real),
+    inner=loop or inner.resample(network),
     optimizer=optimizer,
     augment=match_augment,
-    inner_steps=image_steps,
+    inner_steps=inner_steps,
     most_synthetic=most_synthetic,
     classes=classes,
     project='never',

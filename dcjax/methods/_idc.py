@@ -4,8 +4,9 @@ import numpy as np
 import optax
 
 from dcjax import inner, objectives, optimizers
-from dcjax.base import Augment, Formation, Network
-from dcjax.condensing import Condenser, condenser, real_batches
+from dcjax.base import Augment, Formation, Network, Objective
+from dcjax.condensing import Condenser, Source, condenser, real_batches
+from dcjax.inner import InnerLoop
 from dcjax.matching import ClassStrategy
 from dcjax.training import Mix
 
@@ -33,6 +34,9 @@ def idc(
   network_weight_decay: float = 5e-4,
   early_batches: int = 0,
   classes: ClassStrategy = 'auto',
+  objective: Objective | None = None,
+  source: Source | None = None,
+  loop: InnerLoop | None = None,
 ) -> Condenser:
   """IDC: multi-formation, gradients matched on networks trained on real data.
 
@@ -68,6 +72,9 @@ def idc(
     network_weight_decay: of the networks.
     early_batches: network updates before the first image step of a network.
     classes: see `matching.over_classes`.
+    objective: replaces the method's own.
+    source: replaces the method's own.
+    loop: where networks come from, in place of the method's own.
   """
   counts = np.asarray(counts)
   if optimizer is None:
@@ -92,9 +99,10 @@ def idc(
   return condenser(
     network,
     formation=formation,
-    objective=objectives.gradient_matching(distance, tensors=tensors),
-    source=real_batches(counts, batch_real),
-    inner=inner_loop,
+    objective=objective
+    or objectives.gradient_matching(distance, tensors=tensors),
+    source=source or real_batches(counts, batch_real),
+    inner=loop or inner_loop,
     optimizer=optimizer,
     augment=match_augment,
     inner_steps=inner_steps,

@@ -4,8 +4,9 @@ import numpy as np
 import optax
 
 from dcjax import inner, objectives
-from dcjax.base import Augment, Formation, Network, Params
-from dcjax.condensing import Condenser, condenser, real_batches
+from dcjax.base import Augment, Formation, Network, Objective, Params
+from dcjax.condensing import Condenser, Source, condenser, real_batches
+from dcjax.inner import InnerLoop
 from dcjax.utils import check_choice
 
 _FORMS = ('second_order', 'ridge')
@@ -22,12 +23,15 @@ def label_distillation(
   regularisation: float = 1.0,
   match_augment: Augment | None = None,
   train_augment: Augment | None = None,
-  label_steps: int = 200,
+  inner_steps: int = 200,
   epochs: int = 1,
   batch_real: int = 102,
   most_synthetic: int = 10**6,
   network_batch_size: int = 256,
   network_learning_rate: float = 1e-3,
+  objective: Objective | None = None,
+  source: Source | None = None,
+  loop: InnerLoop | None = None,
 ) -> Condenser:
   """Label distillation: learns one soft label for each fixed image.
 
@@ -41,7 +45,7 @@ def label_distillation(
 
   * it starts a new network when the mean of recent losses on real images has
     stopped falling, and keeps the number of steps for the training of test
-    networks; here a network serves `label_steps` steps, and the evaluation has
+    networks; here a network serves `inner_steps` steps, and the evaluation has
     a protocol of its own;
   * a real batch holds as many images of each class, 102 being 1024 images of
     ten classes;
@@ -65,12 +69,15 @@ def label_distillation(
     regularisation: of the ridge regression.
     match_augment: normalisation (and siamese augmentation; none in the paper).
     train_augment: normalisation (and per-sample augmentation).
-    label_steps: for each network.
+    inner_steps: for each network.
     epochs: of the network over the synthetic set after each label step.
     batch_real: real images of a class in a step.
     most_synthetic: decoded images of a class in a step, at most.
     network_batch_size: synthetic images in a network update.
     network_learning_rate: of the networks; Adam.
+    objective: replaces the method's own.
+    source: replaces the method's own.
+    loop: where networks come from, in place of the method's own.
 
   Raises:
     ValueError: if the form is unknown or an option out of range; from `init`,
@@ -83,7 +90,7 @@ def label_distillation(
     >>> state = condenser.init(key, params, data)
   """
   check_choice('form', form, _FORMS)
-  objective = (
+  own = (
     objectives.unrolled_step(unrolled_learning_rate)
     if form == 'second_order'
     else objectives.ridge(regularisation)
@@ -91,9 +98,10 @@ def label_distillation(
   return condenser(
     network,
     formation=formation,
-    objective=objective,
-    source=real_batches(counts, batch_real),
-    inner=inner.train_on_synthetic(
+    objective=objective or own,
+    source=source or real_batches(counts, batch_real),
+    inner=loop
+    or inner.train_on_synthetic(
       network,
       optax.adam(network_learning_rate),
       epochs=epochs,
@@ -102,7 +110,7 @@ def label_distillation(
     ),
     optimizer=_only_labels(optax.adam(learning_rate)),
     augment=match_augment,
-    inner_steps=label_steps,
+    inner_steps=inner_steps,
     most_synthetic=most_synthetic,
     project='step',
   )

@@ -23,7 +23,7 @@ def sre2l(
   smallest_crop: float | Callable[[Array], Array] | None = 0.08,
   roll: int = 0,
   flip: bool = True,
-  image_steps: int = 100,
+  inner_steps: int = 100,
   spread: Augment | None = None,
 ) -> Condenser:
   """SRe2L: the statistics of one network's BatchNorm, from noise.
@@ -38,13 +38,13 @@ def sre2l(
     network: the observer; with BatchNorm.
     mean: `[D]` of the normalisation.
     std: `[D]` of the normalisation.
-    iterations: steps of each image batch, a multiple of `image_steps`.
+    iterations: steps of each image batch, a multiple of `inner_steps`.
     learning_rate: of the images, in normalised units.
     weight: of the statistics; the first layer counts ten times.
     smallest_crop: see `view`.
     roll: see `view`.
     flip: see `view`.
-    image_steps: in one compiled call.
+    inner_steps: in one compiled call.
     spread: see `view`.
 
   Raises:
@@ -65,7 +65,7 @@ def sre2l(
     terms=terms,
     iterations=iterations,
     learning_rate=learning_rate,
-    image_steps=image_steps,
+    inner_steps=inner_steps,
   )
 
 
@@ -140,7 +140,7 @@ def gvbsm(
     observers: networks that take turns.
     mean: `[D]` of the normalisation.
     std: `[D]` of the normalisation.
-    iterations: steps of each image batch, a multiple of `image_steps`.
+    iterations: steps of each image batch, a multiple of `inner_steps`.
     densification: weight; see `objectives.densification`.
     drop_rate: probability of leaving out a convolution.
     **options: of `edc`, with G-VBSM's values where the two differ: alpha 1,
@@ -176,7 +176,7 @@ def edc(
   smallest_crop: float | None = 0.5,
   flip: bool = True,
   patch_size: int = 4,
-  image_steps: int = 25,
+  inner_steps: int = 25,
   spread: Augment | None = None,
   **terms: float | bool | str,
 ) -> Condenser:
@@ -196,7 +196,7 @@ def edc(
     observers: networks that take turns.
     mean: `[D]` of the normalisation.
     std: `[D]` of the normalisation.
-    iterations: steps of each image batch, a multiple of `image_steps`.
+    iterations: steps of each image batch, a multiple of `inner_steps`.
     learning_rate: of the images, in normalised units.
     weight: of the statistics.
     alpha: share of the statistics of all images.
@@ -206,7 +206,7 @@ def edc(
     smallest_crop: see `view`.
     flip: see `view`.
     patch_size: as for the statistics: 4, ImageNet 16.
-    image_steps: in one compiled call.
+    inner_steps: in one compiled call.
     spread: on several devices; see `view` and `dcjax.sharding`.
     **terms: see `objectives.statistics_matching`.
 
@@ -235,7 +235,7 @@ def edc(
     terms=checked,
     iterations=iterations,
     learning_rate=learning_rate,
-    image_steps=image_steps,
+    inner_steps=inner_steps,
     averaging=averaging,
   )
 

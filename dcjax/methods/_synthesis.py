@@ -86,7 +86,7 @@ def synthesise(
   *,
   batches: Sequence[np.ndarray],
   iterations: int,
-  image_steps: int,
+  inner_steps: int,
 ) -> Iterator[tuple[Array, dict[str, Array]]]:
   """Optimises a whole set, batch after batch.
 
@@ -97,11 +97,11 @@ def synthesise(
     key: the run's.
     batches: see `image_batches`.
     iterations: steps of each batch; the recipe's.
-    image_steps: steps of a period; the recipe's.
+    inner_steps: steps of a period; the recipe's.
 
   Yields:
     After every batch the whole set as it then is, and the metrics of the
-    batch's last period, `[image_steps]` each.
+    batch's last period, `[inner_steps]` each.
   """
   images = jnp.asarray(images)
   period = jax.jit(condenser.period, donate_argnums=1)
@@ -113,7 +113,7 @@ def synthesise(
       if state is None
       else next_batch(condenser, key, state, params, data)
     )
-    for _ in range(iterations // image_steps):
+    for _ in range(iterations // inner_steps):
       state, metrics = period(key, state, data)
     images = put_batch(images, slots, state.params)
     yield images, metrics
@@ -180,7 +180,7 @@ def synthesis(
   terms: StatisticsTerms,
   iterations: int,
   learning_rate: float,
-  image_steps: int,
+  inner_steps: int,
   averaging: float = 0.99,
 ) -> Condenser:
   """Composes a statistics-matching method.
@@ -196,9 +196,9 @@ def synthesis(
     std: `[D]` of the normalisation.
     seen: see `view`.
     terms: see `objectives.statistics_terms`.
-    iterations: steps of each image batch; a multiple of `image_steps`.
+    iterations: steps of each image batch; a multiple of `inner_steps`.
     learning_rate: of the images, in normalised units.
-    image_steps: steps in one compiled call.
+    inner_steps: steps in one compiled call.
     averaging: rate of the average of the images over the steps (flatness).
 
   Returns:
@@ -209,13 +209,13 @@ def synthesis(
     ValueError: if an option is out of range; from `init`, if the data are not
       those of the observers.
   """
-  check_at_least('image_steps', image_steps, 1)
+  check_at_least('inner_steps', inner_steps, 1)
   if not observers:
     raise ValueError('observers (): must be at least one network')
-  if iterations < 1 or iterations % image_steps:
+  if iterations < 1 or iterations % inner_steps:
     raise ValueError(
-      f'iterations {iterations}: must be a positive multiple of image_steps '
-      f'{image_steps}'
+      f'iterations {iterations}: must be a positive multiple of inner_steps '
+      f'{inner_steps}'
     )
   if not 0 <= averaging < 1:
     raise ValueError(f'averaging {averaging!r}: must be in [0, 1)')
@@ -253,7 +253,7 @@ def synthesis(
 
   def period(key, state, data):
     return lax.scan(
-      lambda carry, _: step(key, carry, data), state, length=image_steps
+      lambda carry, _: step(key, carry, data), state, length=inner_steps
     )
 
   return Condenser(_init(len(observers), terms, optimizer), period)

@@ -29,13 +29,14 @@ from dcjax.networks._observe import (
   layer_kinds,
   observe,
 )
-from dcjax.networks._registry import build, names, warn_condensation
+from dcjax.networks._registry import build, factory, names, warn_condensation
 from dcjax.networks._resnet import resnet
 from dcjax.networks._shufflenet import shufflenet_v2
 from dcjax.networks._swin import swin_tiny
 from dcjax.networks._torch_import import load_torch, to_torch
 from dcjax.networks._torch_state import from_torch_state
 from dcjax.networks._wide_resnet import wide_resnet
+from dcjax.networks._words import complete, options, parse
 
 __all__ = [
   'PRECISIONS',
@@ -44,6 +45,7 @@ __all__ = [
   'Observation',
   'alexnet',
   'build',
+  'complete',
   'convnet',
   'convnext_tiny',
   'convolve',
@@ -51,6 +53,7 @@ __all__ = [
   'densenet121',
   'draw_params',
   'efficientnet_b0',
+  'factory',
   'feature_discriminator',
   'from_linen',
   'from_nnx',
@@ -64,6 +67,8 @@ __all__ = [
   'mobilenet_v2',
   'names',
   'observe',
+  'options',
+  'parse',
   'resnet',
   'resolve_form',
   'shufflenet_v2',

@@ -1,9 +1,10 @@
 """Every network by name, as configs and reports write them."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from dcjax import specs
 from dcjax.base import Network
 from dcjax.networks._classic import alexnet, lenet, mlp, vgg11
 from dcjax.networks._convnet import convnet
@@ -16,7 +17,7 @@ from dcjax.networks._resnet import resnet
 from dcjax.networks._shufflenet import shufflenet_v2
 from dcjax.networks._swin import swin_tiny
 from dcjax.networks._wide_resnet import wide_resnet
-from dcjax.utils import call_by_name, check_choice
+from dcjax.utils import check_choice
 
 _FACTORIES = {
   'alexnet': alexnet,
@@ -41,6 +42,11 @@ def names() -> tuple[str, ...]:
   return tuple(_FACTORIES)
 
 
+def factory(name: str) -> Callable[..., Network]:
+  """Returns the factory of a network by its name, one of `names()`."""
+  return _FACTORIES[name]
+
+
 def build(
   spec: Mapping[str, Any], image_shape: tuple[int, int, int], num_classes: int
 ) -> Network:
@@ -54,7 +60,7 @@ def build(
   Raises:
     ValueError: naming the known networks or options if one is unknown.
   """
-  return call_by_name('network', _FACTORIES, spec, image_shape, num_classes)
+  return specs.call('network', _FACTORIES, spec, image_shape, num_classes)
 
 
 def options_of(network_spec: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from dcjax import specs
 from dcjax.base import Objective
 from dcjax.objectives._bilevel import (
   calibrating_scale,
@@ -12,6 +13,8 @@ from dcjax.objectives._bilevel import (
 )
 from dcjax.objectives._cafe import cafe_matching, discrimination_loss
 from dcjax.objectives._distances import (
+  PER_TENSOR,
+  WHOLE_VECTOR,
   cosine,
   l1,
   l1_mean,
@@ -59,9 +62,10 @@ from dcjax.objectives._statistics_terms import (
   StatisticsTerms,
   statistics_terms,
 )
-from dcjax.utils import call_by_name
 
 __all__ = [
+  'DISTANCES',
+  'FACTORIES',
   'REDUCTIONS',
   'TENSORS',
   'GenerativeTerms',
@@ -111,7 +115,9 @@ __all__ = [
   'whole_squared',
 ]
 
-_FACTORIES = {
+# Distances of `gradient_matching`.
+DISTANCES = (*PER_TENSOR, *WHOLE_VECTOR)
+FACTORIES = {
   'cafe': cafe_matching,
   'gradient': gradient_matching,
   'feature': feature_matching,
@@ -127,4 +133,4 @@ def build(spec: Mapping[str, Any]) -> Objective:
   Raises:
     ValueError: naming the known objectives or options if one is unknown.
   """
-  return call_by_name('objective', _FACTORIES, spec)
+  return specs.call('objective', FACTORIES, spec)

@@ -37,6 +37,7 @@ from dcjax.sharding._mesh import (
   make_mesh,
   replicated,
 )
+from dcjax.sharding._placement import Placement, placed, placement
 from dcjax.sharding._processes import (
   agree,
   barrier,
@@ -54,6 +55,7 @@ from dcjax.sharding._strategies import (
 __all__ = [
   'CLASS_AXIS',
   'DATA_AXIS',
+  'Placement',
   'agree',
   'barrier',
   'class_sharding',
@@ -65,6 +67,8 @@ __all__ = [
   'place',
   'place_data',
   'place_images',
+  'placed',
+  'placement',
   'replicated',
   'seed_strategy',
   'spread',

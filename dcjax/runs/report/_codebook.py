@@ -3,16 +3,14 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import generators
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pictures
-from _report_html import section, size, table
 
-from dcjax import artefact, augment, formations, objectives
+from dcjax import artefact, data, formations, objectives
 from dcjax.artefact import Artefact
-from dcjax.data import to_device
+from dcjax.runs.report import _pictures as pictures
+from dcjax.runs.report._html import section, size, table
 
 _STEPS = 9  # images between two codes, both included
 _CLASSES = 10
@@ -59,23 +57,24 @@ def _images(ipc):
 
 
 def pictures_of(
-  parts: Any, condensed: Artefact
+  parts: Any, condensed: Artefact, variables: Any = None
 ) -> dict[str, tuple[np.ndarray, str]]:
   """Pictures of a codebook alone, by caption, and what they show.
 
   Args:
-    parts: a `builder.Run`.
+    parts: of the run.
     condensed: its artefact; of another formation, there are none.
+    variables: of a network trained on real images, or None.
   """
-  if condensed.spec['name'] != 'codebook' or 'generator' not in parts.config:
+  if condensed.spec['name'] != 'codebook':
     return {}
-  found = {
-    'Features of real and condensed images': (
-      feature_scatter(parts, condensed),
+  found = {}
+  if variables is not None:
+    found['Features of real and condensed images'] = (
+      feature_scatter(parts, condensed, variables),
       'first two principal components of the real ones under a network trained '
       'on real images; dots are real, rings condensed images, colours classes',
     )
-  }
   if len(condensed.params['codes']) > 1:
     found['From code to code'] = (
       interpolation(parts.formation, condensed.params),
@@ -107,44 +106,38 @@ def interpolation(
   )
 
 
-def feature_scatter(parts: Any, condensed: Artefact) -> np.ndarray:
+def feature_scatter(
+  parts: Any, condensed: Artefact, variables: Any
+) -> np.ndarray:
   """Draws pooled features of real and condensed images of the first classes.
 
   The paper's Figure 4; with and without the relation losses it takes two runs.
 
   Args:
-    parts: a `builder.Run`.
+    parts: of the run.
     condensed: its artefact.
+    variables: of a network trained on real images.
 
   Returns:
     uint8 `[H, W, 3]`.
   """
-  dataset = parts.dataset
-  data = to_device(dataset.images, dataset.labels, dataset.scale)
-  network = parts.network
-  variables = generators.trained_network(parts.config, dataset, network, data)
-  normalise = augment.normalise(dataset.mean, dataset.std)
   fake = np.asarray(condensed.batch().images)[:_CLASSES]
-  real = _real_images(dataset, len(fake))
+  count = min(_REAL, int(parts.dataset.counts.min()))
+  shape = (parts.dataset.num_classes, count)
+  first = np.broadcast_to(np.arange(count), shape)
+  real = data.images_at(parts.dataset, first)[: len(fake)]
 
   @jax.jit
   def features(images):
     flat = jnp.reshape(images, (-1, *images.shape[2:]))
-    outputs, _ = network.apply(
-      variables, normalise(jax.random.key(0), flat), False
+    outputs, _ = parts.network.apply(
+      variables, parts.normalise(jax.random.key(0), flat), False
     )
     pooled = objectives.pooled_features(outputs)
     return pooled.reshape(*images.shape[:2], -1)
 
   seen = [np.float64(features(jnp.asarray(x))) for x in (real, fake)]
   return _scatter(*principal_components(*seen))
-
-
-def _real_images(dataset, classes):
-  order, offsets, _ = dataset.class_index()
-  count = min(_REAL, int(dataset.counts.min()))
-  places = np.asarray(offsets)[:classes, None] + np.arange(count)
-  return dataset.images[order[places]].astype(np.float32) / dataset.scale
 
 
 def principal_components(

@@ -13,10 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pictures as drawing
-from _report_curves import SETS, curves
-from _report_generative import bytes_section
-from _report_html import (
+
+from dcjax import files
+from dcjax.runs.report import _pictures as drawing
+from dcjax.runs.report._codebook import bytes_section
+from dcjax.runs.report._curves import SETS, curves
+from dcjax.runs.report._html import (
   STYLE,
   code,
   duration,
@@ -28,8 +30,6 @@ from _report_html import (
   table,
 )
 
-from dcjax import artefact
-
 _CAPTIONS = {
   'real': 'Real images',
   'initial': 'Start of the condensation',
@@ -40,7 +40,7 @@ _LABEL_BYTES = {
   'label_bytes': 'bytes of labels',
   'teacher_bytes': 'bytes of teachers (needed to train)',
 }
-_PAGE = """<!doctype html>
+PAGE = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -72,7 +72,8 @@ def write_report(
     results: what `results.json` holds: 'method', 'dataset', 'ipc',
       'formation', 'headline', 'evaluations', 'storage', 'seconds',
       'environment', 'checkpoints', and optionally 'config_file' (as given to
-      `--config`) and 'artefact' (file name). Accuracies are fractions.
+      `--config`), 'command' (words that start the run again) and 'artefact'
+      (file name). Accuracies are fractions.
     metrics: one dict per logged step with 'outer', 'step', 'loss', 'seconds'.
     pictures: caption or one of 'real', 'initial', 'condensed' -> uint8
       `[H, W, 1 or 3]`, in the order shown.
@@ -100,11 +101,11 @@ def write_report(
     section('Time', _timings(results.get('seconds') or {})),
     section('Environment', pairs(results.get('environment') or {})),
   ]
-  page = _PAGE.format(
+  page = PAGE.format(
     title=escape(_title(results)), style=STYLE, body='\n'.join(body)
   )
   path = folder / 'report.html'
-  with artefact.replacing(path) as stream:
+  with files.replacing(path) as stream:
     stream.write(page.encode())
   return path
 
@@ -292,25 +293,29 @@ def _usage(file: pathlib.Path) -> str:
 def _next_commands(
   config: Mapping[str, Any], results: Mapping[str, Any], folder: pathlib.Path
 ) -> str:
-  config_file = results.get('config_file')
-  if not config_file:
+  words = list(results.get('command') or ())
+  if not words:
     return ''
-  run = f'python experiments/run.py --config={shlex.quote(str(config_file))}'
 
-  def command(suffix: str, flag: str = '') -> str:
-    workdir = shlex.quote(f'{folder}{suffix}')
-    return f'{run} --workdir={workdir}{flag}'
+  def command(suffix: str, *more: str) -> str:
+    return shlex.join([*words, *more, f'--workdir={folder}{suffix}'])
 
   lines = ['# the same again: resumes if unfinished', command('')]
+  lines += [
+    '# other test networks, on the same images',
+    command('', '--config.evaluation.networks=mlp+lenet'),
+    '# scores that no label or augmentation flatters',
+    command('', '--config.evaluation.fair=true'),
+  ]
   if is_number(config.get('seed')):
     seed = config['seed'] + 1
     lines += [
       '# another seed',
-      command(f'-seed{seed}', f' --config.seed={seed}'),
+      command(f'-seed{seed}', f'--config.seed={seed}'),
     ]
   if is_number(config.get('ipc')):
     ipc = 5 * config['ipc']
-    lines += ['# more images', command(f'-ipc{ipc}', f' --config.ipc={ipc}')]
+    lines += ['# more images', command(f'-ipc{ipc}', f'--config.ipc={ipc}')]
   return code('\n'.join(lines))
 
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pictures as drawing
-from _report_html import is_number
+
+from dcjax.runs.report import _pictures as drawing
+from dcjax.runs.report._html import is_number
 
 SETS = {
   'condensed': 'condensed set',

@@ -1,23 +1,15 @@
-"""Sets finished runs side by side: a Markdown table and a plot.
+"""Finished runs side by side: a Markdown table and a plot."""
 
-python experiments/compare.py runs/fashion runs/fashion_reference
-  --plot=docs/images/schedules.png
-"""
-
-import json
 import pathlib
-import sys
+from typing import Any
 
-import pictures
-from absl import app, flags
+from dcjax import records
+from dcjax.runs.report import _pictures as pictures
 
-_PLOT = flags.DEFINE_string(
-  'plot', '', 'PNG to write: accuracy against seconds of condensation.'
-)
 _SETS = ('condensed', 'initial', 'random', 'herding')
 
 
-def read(folder: str) -> dict:
+def read(folder: str) -> dict[str, Any]:
   """Reads the results of a finished run.
 
   Raises:
@@ -26,10 +18,7 @@ def read(folder: str) -> dict:
   file = pathlib.Path(folder) / 'results.json'
   if not file.is_file():
     raise ValueError(f'{file}: is not there; finish the run first')
-  try:
-    return json.loads(file.read_text(encoding='utf-8'))
-  except ValueError as error:
-    raise ValueError(f'{file}: is damaged ({error})') from error
+  return records.read(file)
 
 
 def table(runs: dict[str, dict]) -> str:
@@ -76,20 +65,3 @@ def plot(runs: dict[str, dict], path: str) -> None:
   )
   figure.patch.set_alpha(1)
   figure.savefig(path, dpi=150)
-
-
-def main(argv: list[str]) -> None:
-  """Prints the table and draws the plot of the runs named."""
-  if len(argv) < 2:
-    sys.exit('error: name at least one finished run folder')
-  try:
-    runs = {pathlib.Path(folder).name: read(folder) for folder in argv[1:]}
-    print(table(runs))
-    if _PLOT.value:
-      plot(runs, _PLOT.value)
-  except (ValueError, OSError) as error:
-    sys.exit(f'error: {error}')
-
-
-if __name__ == '__main__':
-  app.run(main)

@@ -7,9 +7,9 @@ import resource
 import sys
 from collections.abc import Iterator
 
-import builder
 import jax
-import plan
+
+from dcjax.runs import _costs
 
 
 def memory_bytes() -> int:
@@ -21,18 +21,15 @@ def memory_bytes() -> int:
   return peak if sys.platform == 'darwin' else 1024 * peak
 
 
-def utilisation(parts: builder.Run, seconds: float) -> float | None:
-  """Share of the speed of a large matrix product that an iteration reached.
-
-  Operations are counted from shapes and traced programs (`plan.py`), not
-  measured. None where JAX cannot count them.
+def utilisation(operations: float | None, seconds: float) -> float | None:
+  """Share of the speed of a large matrix product that was reached.
 
   Args:
-    parts: the run.
-    seconds: of one outer iteration.
+    operations: counted from shapes and traced programs, not measured; None
+      where JAX cannot count them.
+    seconds: that they took.
   """
-  operations = plan.outer_operations(parts)
-  if operations is None:
+  if operations is None or not seconds:
     return None
   speed = _speed() * jax.device_count()
   return round(operations / seconds / speed, 4)
@@ -40,7 +37,7 @@ def utilisation(parts: builder.Run, seconds: float) -> float | None:
 
 @functools.cache
 def _speed():
-  return plan.matmul_speed()
+  return _costs.matmul_speed()
 
 
 @contextlib.contextmanager

@@ -1,53 +1,54 @@
 """How long a run of many stages takes: expected, and then measured.
 
 The work of every stage is counted in operations before anything begins. As soon
-as a piece of it is done, its speed tells how long the rest takes.
+as a piece of it is done, its speed tells how long the rest takes. Stages of one
+kind (`evaluate/random`, `evaluate/herding`) share their speed.
 """
 
 import time
+from collections.abc import Mapping
 
 import jax
-import numpy as np
-from progress import duration, say
 
-STAGES = ('observers', 'start', 'statistics', 'synthesis', 'labels', 'students')
+from dcjax.runs._progress import duration, say
+
 # Seconds: between two messages, and of what is worth one.
 _QUIET, _SHORT = 10, 10
-
-Work = dict[tuple[str, str], float]
 
 
 class Outlook:
   """What is left of a run, and how fast it is done."""
 
-  def __init__(self, work: Work, speed: float | None = None):
+  def __init__(
+    self, work: Mapping[str, float] | None = None, speed: float | None = None
+  ):
     """Starts with nothing done.
 
     Args:
-      work: (stage, part of it) -> operations.
+      work: stage -> operations.
       speed: expected operations in a second; None: unknown.
     """
-    self._whole, self._left = work, dict(work)
-    self._expected = speed
-    self._seen = {stage: [0.0, 0.0] for stage in STAGES}
+    self._whole = {n: w for n, w in (work or {}).items() if w}
+    self._left, self._expected = dict(self._whole), speed
+    self._seen: dict[str, list[float]] = {}
     self._spoken, self._said = -float('inf'), ''
 
   def update(
-    self, stage: str, part: str, done: float, piece: float, seconds: float
+    self, stage: str, done: float, piece: float, seconds: float
   ) -> None:
     """Notes a piece of work; says what is left when a stage's speed is new.
 
     Args:
-      stage: one of `STAGES`.
-      part: of it; an unknown one changes nothing.
-      done: fraction of the part that is done in all.
+      stage: an unknown one changes nothing.
+      done: fraction of the stage that is done in all.
       piece: fraction that was done just now.
       seconds: that the piece took, without compilation; 0: not measured.
     """
-    if (stage, part) not in self._whole:
+    if stage not in self._whole:
       return
-    whole, seen = self._whole[stage, part], self._seen[stage]
-    self._left[stage, part] = whole * (1 - min(done, 1.0))
+    whole = self._whole[stage]
+    seen = self._seen.setdefault(_kind(stage), [0.0, 0.0])
+    self._left[stage] = whole * (1 - min(done, 1.0))
     if not seconds:
       return
     new = not seen[1]
@@ -56,42 +57,42 @@ class Outlook:
     if new:
       self._speak()
 
-  def finish(self, stage: str, part: str) -> None:
-    """Notes that a part is done, or not needed; says what is left."""
-    if self._left.get((stage, part)):
-      self._left[stage, part] = 0.0
+  def finish(self, stage: str) -> None:
+    """Notes that a stage is done, or found; says what is left."""
+    if self._left.get(stage):
+      self._left[stage] = 0.0
       self._speak()
 
   def seconds(self) -> dict[str, float | None]:
-    """Seconds that are left of each stage with work; None: unknown."""
-    left = dict.fromkeys(STAGES, 0.0)
-    for (stage, _), operations in self._left.items():
-      left[stage] += operations
-    known = {}
-    for stage in STAGES:
-      speed = self._speed(stage)
-      if left[stage]:
-        known[stage] = None if speed is None else left[stage] / speed
+    """Seconds that are left of each kind of stage with work; None: unknown."""
+    left: dict[str, float] = {}
+    for stage, operations in self._left.items():
+      left[_kind(stage)] = left.get(_kind(stage), 0.0) + operations
+    known: dict[str, float | None] = {}
+    for kind, operations in left.items():
+      speed = self._speed(kind)
+      if operations:
+        known[kind] = None if speed is None else operations / speed
     return known
 
-  def _speed(self, stage):
-    """Operations in a second: of the stage, else of all, else expected."""
-    every = np.sum(list(self._seen.values()), axis=0)
-    for operations, seconds in (self._seen[stage], every):
+  def _speed(self, kind):
+    """Operations in a second: of the kind, else of all, else expected."""
+    every = [sum(pair) for pair in zip(*self._seen.values(), strict=True)]
+    for operations, seconds in (self._seen.get(kind, (0, 0)), every or (0, 0)):
       if seconds:
         return operations / seconds
     return self._expected
 
   def __str__(self) -> str:
-    """What is left, such as `3 min 20 s of observers, 10 s of students`."""
+    """What is left, such as `3 min 20 s of observers, 10 s of evaluate`."""
     every = self.seconds().items()
     worth = [(s, t) for s, t in every if t is not None and round(t)]
     return ', '.join(f'{duration(t)} of {s}' for s, t in worth)
 
   def total(self) -> float | None:
     """Seconds that are left in all; None: unknown."""
-    every = self.seconds().values()
-    return None if None in every else float(sum(every))
+    every = list(self.seconds().values())
+    return None if None in every else float(sum(filter(None, every)))
 
   def _speak(self):
     """Says what is left, unless it is little or was just said."""
@@ -114,3 +115,7 @@ class Outlook:
     return (
       f'about {duration(total)} on {kind} (rough; without compilation){parts}'
     )
+
+
+def _kind(stage: str) -> str:
+  return stage.partition('/')[0]

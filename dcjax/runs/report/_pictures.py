@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dcjax import artefact
+from dcjax import files
 
 if TYPE_CHECKING:
   from matplotlib.figure import Figure
@@ -78,7 +78,7 @@ def save_png(
     OSError: the file cannot be written; names it.
   """
   content = encode_png(array, scale)
-  with artefact.replacing(path) as stream:
+  with files.replacing(path) as stream:
     stream.write(content)
 
 

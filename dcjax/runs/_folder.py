@@ -1,0 +1,293 @@
+"""The folder of a run: whose it is, what is in it, and how it is written."""
+
+import contextlib
+import fcntl
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+
+from dcjax import files, records, sharding
+from dcjax.runs import settings
+from dcjax.runs._progress import say
+
+CONFIG, STAGES, RESULTS = 'config.json', 'stages.json', 'results.json'
+METRICS, CHECKPOINTS, LOCK = 'metrics.jsonl', 'checkpoints', '.lock'
+# What a run writes. Where one of these lies without `config.json`, it is
+# somebody's, and nobody can tell whose.
+_OURS = (STAGES, RESULTS, METRICS, CHECKPOINTS, 'condensed.npz', 'report.html')
+
+
+class Interrupted(Exception):
+  """The run was asked to stop; its state is saved."""
+
+
+class Stop:
+  """Whether the run was asked to stop, and waiting that notices it."""
+
+  def __init__(self):
+    """Starts unasked."""
+    self.asked = False
+
+  def agreed(self) -> bool:
+    """Whether any process was asked; all must call this at the same point."""
+    self.asked = sharding.agree(self.asked)
+    return self.asked
+
+  def check(self, what: str) -> None:
+    """Ends the run if it was asked to stop.
+
+    Raises:
+      Interrupted: saying where.
+    """
+    if self.agreed():
+      raise Interrupted(
+        f'stopped {what}; everything is saved, the same command goes on from '
+        'here'
+      )
+
+  def wait_for(self, array: jax.Array) -> None:
+    """Waits for a result; signals are heard meanwhile."""
+    while not array.is_ready():
+      time.sleep(0.02)
+
+
+class Folder:
+  """A run's folder, owned by one run at a time."""
+
+  def __init__(
+    self,
+    path: str | os.PathLike[str],
+    config: Mapping[str, Any],
+    command: tuple[str, ...] = (),
+  ):
+    """Looks at the folder without writing to it.
+
+    Args:
+      path: made if it is not there, once the settings have been checked.
+      config: the settings, as JSON values.
+      command: how the program was started, word by word.
+
+    Raises:
+      ValueError: if the folder belongs to a run with other settings, or holds
+        files of something else, or damaged ones.
+    """
+    if '://' in str(path):
+      raise ValueError(
+        f'workdir {path}: must be a folder of this machine, or a bucket that is '
+        'mounted as one'
+      )
+    self.path = pathlib.Path(path).expanduser().resolve()
+    self.config, self.command = dict(config), tuple(command)
+    self._last_save, self._lock = time.monotonic(), None
+    self._check_owner()
+
+  def _check_owner(self):
+    if self.path.exists() and not self.path.is_dir():
+      raise ValueError(f'workdir {self.path}: is a file, must be a folder')
+    recorded = self.read(CONFIG)
+    if recorded is None:
+      foreign = [name for name in _OURS if (self.path / name).exists()]
+      if foreign:
+        raise ValueError(
+          f'workdir {self.path}: holds {foreign[0]} but no {CONFIG}; use '
+          'another folder'
+        )
+      return
+    different = differences(recorded, self.config)
+    if different:
+      raise ValueError(
+        f'workdir {self.path}: belongs to a run with other settings ('
+        + ', '.join(different[:5])
+        + (', ...' if len(different) > 5 else '')
+        + f'); use another --workdir, or the settings of its {CONFIG}'
+      )
+
+  @contextlib.contextmanager
+  def owned(self) -> Iterator[Stop]:
+    """Makes the folder this run's until the end; hears Ctrl-C and SIGTERM.
+
+    A second signal stops at once. What killed writers left behind goes.
+
+    Raises:
+      ValueError: if another process is at work in the folder; names it.
+    """
+    self.path.mkdir(parents=True, exist_ok=True)
+    taken = self._take() if sharding.is_main() else ''
+    if sharding.agree(bool(taken)):
+      raise ValueError(
+        f'workdir {self.path}: is in use by {taken or "another process"}; wait '
+        'for it, or use another --workdir'
+      )
+    try:
+      if sharding.is_main():
+        files.sweep(self.path)
+        records.write(self.path / CONFIG, self.config)
+      sharding.barrier('claimed')
+      with graceful_stop() as stop:
+        yield stop
+    finally:
+      self._give_back()
+
+  def _take(self) -> str:
+    """Locks the folder; returns who holds it where that is another."""
+    # The lock ends with the process, however it ends.
+    stream = open(self.path / LOCK, 'a+', encoding='utf-8')  # noqa: SIM115
+    try:
+      fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+      stream.seek(0)
+      owner = stream.read(200).strip()
+      stream.close()
+      return owner or 'another process'
+    stream.truncate(0)
+    stream.write(f'process {os.getpid()} on {socket.gethostname()}')
+    stream.flush()
+    self._lock = stream
+    return ''
+
+  def _give_back(self):
+    if self._lock is not None:
+      with contextlib.suppress(OSError):
+        (self.path / LOCK).unlink()
+      self._lock.close()
+      self._lock = None
+
+  def release(self) -> None:
+    """Gives the folder back if nothing was finished or saved.
+
+    Other settings may follow then. Records of iterations without a checkpoint
+    go, as on resuming.
+    """
+    if not sharding.is_main() or (self.path / STAGES).exists():
+      return
+    kept = self.path / CHECKPOINTS
+    if any(kept.rglob('_CHECKPOINT_METADATA')):
+      return
+    with contextlib.suppress(OSError):
+      shutil.rmtree(kept, ignore_errors=True)
+      for name in (METRICS, CONFIG):
+        (self.path / name).unlink(missing_ok=True)
+
+  def read(self, name: str) -> dict[str, Any] | None:
+    """Reads a JSON record of the folder; None if it is not there.
+
+    Raises:
+      ValueError: if it is damaged.
+    """
+    file = self.path / name
+    if not file.exists():
+      return None
+    value = records.read(file)
+    if not isinstance(value, dict):
+      raise ValueError(f'{file}: is damaged (it holds no record)')
+    return value
+
+  def write(self, name: str, value: Mapping[str, Any]) -> None:
+    """Writes a JSON record whole or not at all; all processes wait for it."""
+    if sharding.is_main():
+      records.write(self.path / name, value)
+    sharding.barrier(name)
+
+  def metrics(self) -> list[dict[str, Any]]:
+    """The lines of `metrics.jsonl` so far."""
+    file = self.path / METRICS
+    if not file.exists():
+      return []
+    found = []
+    text = file.read_text(encoding='utf-8', errors='replace')
+    for line in text.splitlines():
+      record = _record(line)
+      if record is None:
+        break  # a line that a kill cut short, and all after it
+      found.append(record)
+    return found
+
+  def append_metrics(self, record: Mapping[str, Any]) -> None:
+    """Adds one line to `metrics.jsonl`."""
+    if not sharding.is_main():
+      return
+    try:
+      with open(self.path / METRICS, 'a', encoding='utf-8') as stream:
+        stream.write(json.dumps(record) + '\n')
+    except OSError as error:
+      raise OSError(
+        f'{self.path / METRICS} could not be written: {error}'
+      ) from error
+
+  def keep_metrics(self, outer: int) -> None:
+    """Drops the records of iterations that no checkpoint holds."""
+    if not sharding.is_main() or not (self.path / METRICS).exists():
+      return
+    kept = [r for r in self.metrics() if r['outer'] <= outer]
+    with files.replacing(self.path / METRICS) as stream:
+      stream.write(''.join(json.dumps(r) + '\n' for r in kept).encode())
+
+  def mark_saved(self) -> None:
+    """Notes that a checkpoint was just written."""
+    self._last_save = time.monotonic()
+
+  def seconds_since_save(self) -> float:
+    """Seconds since the last checkpoint of this process."""
+    return time.monotonic() - self._last_save
+
+
+@contextlib.contextmanager
+def graceful_stop() -> Iterator[Stop]:
+  """Turns Ctrl-C and SIGTERM into a request; a second one stops at once."""
+  stop = Stop()
+
+  def ask(number, frame):
+    if stop.asked:
+      raise KeyboardInterrupt
+    stop.asked = True
+    say('stopping after this step; once more to stop at once')
+
+  try:
+    previous = {
+      number: signal.signal(number, ask)
+      for number in (signal.SIGINT, signal.SIGTERM)
+    }
+  except ValueError:  # not the main thread, as in some notebooks
+    previous = {}
+  try:
+    yield stop
+  finally:
+    for number, handler in previous.items():
+      signal.signal(number, handler)
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+  """Writes a text file whole or not at all; only one process does."""
+  if sharding.is_main():
+    with files.replacing(path) as stream:
+      stream.write(text.encode())
+
+
+def _record(line):
+  """Returns the record of a line of `metrics.jsonl`, or None if damaged."""
+  try:
+    record = json.loads(line)
+  except ValueError:
+    return None
+  whole = isinstance(record, dict) and isinstance(record.get('outer'), int)
+  return record if whole else None
+
+
+def differences(
+  recorded: Mapping[str, Any], wanted: Mapping[str, Any]
+) -> list[str]:
+  """What differs between settings, but for what concerns evaluations only."""
+  old, new = settings.flat(recorded), settings.flat(wanted)
+  return [
+    f'{field}: {old.get(field)!r} there, {new.get(field)!r} here'
+    for field in sorted(old.keys() | new.keys())
+    if old.get(field) != new.get(field) and not field.startswith(settings.FREE)
+  ]
