@@ -53,7 +53,7 @@ def literal(text: str) -> Any:
     >>> literal('0.5'), literal('true'), literal('batch')
     (0.5, True, 'batch')
   """
-  if text.lower() in ('true', 'false', 'none'):
+  if text.lower() in ('true', 'false'):
     text = text.lower().capitalize()
   try:
     return ast.literal_eval(text)
