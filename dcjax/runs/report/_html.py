@@ -3,7 +3,7 @@
 import html
 import math
 import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 STYLE = """
@@ -101,3 +101,9 @@ def duration(seconds: float | None) -> str:
   if minutes < 60:
     return f'{minutes} min {rest} s'
   return f'{minutes // 60} h {minutes % 60} min'
+
+
+def markdown(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+  """Returns a table in Markdown."""
+  lines = [header, ['---'] * len(header), *rows]
+  return '\n'.join('| ' + ' | '.join(map(str, line)) + ' |' for line in lines)
