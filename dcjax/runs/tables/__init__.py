@@ -1,0 +1,124 @@
+"""The papers' tables: what each holds, and the way from its name to it."""
+
+import importlib
+import pkgutil
+from typing import Any
+
+from dcjax.runs import settings
+from dcjax.runs.tables._types import (
+  SIZES,
+  Accuracy,
+  Cell,
+  ClassGradient,
+  GradientNorm,
+  MatchingLoss,
+  Plot,
+  RecordedLoss,
+  Run,
+  Table,
+)
+
+__all__ = [
+  'SIZES',
+  'Accuracy',
+  'Cell',
+  'ClassGradient',
+  'GradientNorm',
+  'MatchingLoss',
+  'Plot',
+  'RecordedLoss',
+  'Run',
+  'Table',
+  'load',
+  'make',
+  'names',
+  'titles',
+]
+
+
+def names() -> tuple[str, ...]:
+  """Returns the names of all tables, sorted."""
+  found = (module.name for module in pkgutil.iter_modules(__path__))
+  return tuple(sorted(name for name in found if not name.startswith('_')))
+
+
+def titles() -> dict[str, str]:
+  """Returns name -> title of all tables."""
+  return {name: _module(name).TITLE for name in names()}
+
+
+def make(
+  chosen: settings.Settings,
+  workdir: Any,
+  *,
+  store: Any = None,
+  command: Any = (),
+  dataset: Any = None,
+) -> Any:
+  """Makes a table; see `dcjax.runs.configs.table`.
+
+  Raises:
+    ValueError: if the table, the size or a field is unknown.
+    FileNotFoundError: if no run of the table finds its data.
+    Interrupted: after Ctrl-C or SIGTERM; the same call goes on.
+  """
+  from dcjax.runs.tables import _making
+
+  del dataset
+  config = chosen.config
+  table = load(config.table, config.size, config.dataset)
+  overrides = dict(
+    item.split('=', 1) for item in config.changes.split(';') if '=' in item
+  )
+  if config.data_dir:
+    overrides['data_dir'] = config.data_dir
+  return _making.make(
+    table,
+    config.size,
+    workdir,
+    overrides=overrides,
+    only=config.only,
+    command=[*command, f'--workdir={workdir}'],
+    store=store,
+  )
+
+
+def load(name: str, size: str = 'short', dataset: str = '') -> Table:
+  """Returns a table.
+
+  Args:
+    name: one of `names()`.
+    size: one of `SIZES`; `'smoke'` takes the digits and few cells.
+    dataset: instead of the paper's data sets; the published numbers of a set
+      stay only where it is one of the paper's.
+
+  Raises:
+    ValueError: if the table, the size or the data set is unknown.
+  """
+  _check('table', name, names())
+  _check('size', size, SIZES)
+  module = _module(name)
+  if dataset:
+    settings.check_data(dataset)
+  elif size == 'smoke':
+    dataset = 'digits'
+  datasets = (dataset,) if dataset else module.DATASETS
+  table = module.table(size, datasets)
+  if size == 'smoke':
+    # The smoke configs hold one image a class; equal runs are then shared.
+    table = table._replace(
+      cells={
+        place: cell._replace(run=cell.run._replace(ipc=1))
+        for place, cell in table.cells.items()
+      }
+    )
+  return table
+
+
+def _module(name: str) -> Any:
+  return importlib.import_module(f'dcjax.runs.tables.{name}')
+
+
+def _check(field, value, known):
+  if value not in known:
+    raise ValueError(f'{field} {value!r}: must be one of {", ".join(known)}')

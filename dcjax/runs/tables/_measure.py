@@ -1,0 +1,175 @@
+"""What cells read from a run: each is a stage of it, made once."""
+
+import json
+from typing import Any
+
+import numpy as np
+
+from dcjax import specs
+from dcjax.artefact import Artefact
+from dcjax.runs import _augment, _build, _evaluate, _pipelines, settings
+from dcjax.runs._folder import METRICS
+from dcjax.runs._run import Opened
+from dcjax.runs._stage import MEMORY, RECORD, Stage, run
+from dcjax.runs._wanted import Wanted
+from dcjax.runs.tables._gradients import class_gradients, gradient_norms
+from dcjax.runs.tables._loss import matching_loss
+from dcjax.runs.tables._packing import packed
+from dcjax.runs.tables._settings import sized, slugs
+from dcjax.runs.tables._types import (
+  Accuracy,
+  ClassGradient,
+  GradientNorm,
+  MatchingLoss,
+  Measure,
+  RecordedLoss,
+)
+
+# Passes over the whole set: IDC's full-data training, and what DC's Table T2
+# calls "just enough for convergence"; neither paper says more.
+_WHOLE_EPOCHS = {'idc': 300, 'dc': 100}
+
+
+def key_of(measure: Measure, size: str) -> str:
+  """Returns the name under which a measurement is recorded."""
+  if not isinstance(measure, Accuracy):
+    return measure.key
+  words = [measure.images]
+  if measure.network is not None:
+    words.append(f'network={specs.word(sized(measure.network, size))}')
+  if measure.epochs_divisor != 1:
+    words.append(f'epochs/{measure.epochs_divisor}')
+  if measure.pack != 1:
+    words.append(f'pack={measure.pack}')
+  return ' '.join([*words, *slugs(measure.changes)])
+
+
+def measured(at_work: Opened, measure: Measure, size: str) -> dict[str, Any]:
+  """Makes a measurement of a run, or finds it.
+
+  Args:
+    at_work: the run, condensed.
+    measure: what is measured.
+    size: of the table.
+
+  Returns:
+    An entry with `last_mean` and `last_std`.
+
+  Raises:
+    ValueError: if an evaluation is not possible.
+    Interrupted: after a stop was asked for; what is done is recorded.
+  """
+  name = key_of(measure, size)
+  if isinstance(measure, Accuracy):
+    return _accuracy(at_work, measure, size, name)
+  make = _NUMBERS[type(measure)]
+
+  def found(condensed):
+    return _summary(np.atleast_1d(make(at_work, condensed, measure)))
+
+  stage = Stage(f'measure/{name}', found, ('artefact',), {}, RECORD)
+  return run([stage], at_work.work, at_work.made)(stage.name)
+
+
+def _summary(values):
+  """Mean and spread of the values `[E]` of several networks."""
+  spread = np.std(values, ddof=1) if len(values) > 1 else 0.0
+  return {'last_mean': float(np.mean(values)), 'last_std': float(spread)}
+
+
+def _loss(at_work, condensed, measure):
+  return matching_loss(at_work.parts, condensed, measure.percent)
+
+
+def _recorded_loss(at_work, condensed, measure):
+  """Looks the loss up in the run's metrics, one line an outer iteration."""
+  del condensed
+  path = at_work.work.folder.path / METRICS
+  lines = path.read_text(encoding='utf-8').splitlines()
+  position = -(-len(lines) * measure.percent // 100) - 1
+  return json.loads(lines[position])['loss']
+
+
+def _gradient_norm(at_work, condensed, measure):
+  norms = gradient_norms(at_work.parts, condensed, [measure.epochs])
+  return norms[measure.data][:, 0]
+
+
+def _class_gradient(at_work, condensed, measure):
+  del condensed
+  return class_gradients(at_work.parts)[measure.what]
+
+
+_NUMBERS = {
+  MatchingLoss: _loss,
+  RecordedLoss: _recorded_loss,
+  GradientNorm: _gradient_norm,
+  ClassGradient: _class_gradient,
+}
+
+
+def _accuracy(at_work, measure, size, name):
+  """Trains the networks of a cell on its set of images."""
+  changes = {**measure.changes}
+  word = ''
+  if measure.network is not None:
+    word = specs.word(sized(measure.network, size))
+    changes['evaluation.networks'] = (word,)
+  config = at_work.parts.config
+  if measure.epochs_divisor != 1:
+    epochs = config.evaluation.epochs // measure.epochs_divisor
+    changes['evaluation.epochs'] = max(1, epochs)
+  if size == 'reference':
+    whole = _WHOLE_EPOCHS.get(config.evaluation.protocol, 0)
+    changes['evaluation.whole_epochs'] = whole
+  parts = changed(at_work.parts, changes)
+  shared = _evaluate.evaluations(parts, at_work.work)
+  images = measure.images
+  if measure.pack != 1:
+    images = f'condensed pack={measure.pack}'
+    own = [_packed_stage(images, measure.pack)]
+  else:
+    own = _pipelines.sets(parts, [images])
+  stage = _evaluate.stage(shared, Wanted(name, images, word))
+  made = run([*own, stage], at_work.work, at_work.made)
+  return made(stage.name)
+
+
+def _packed_stage(name, factor):
+  def make(_, condensed: Artefact):
+    return packed(condensed, factor).batch()
+
+  inputs = ('data', 'artefact')
+  return Stage(f'set/{name}', make, inputs, {'factor': factor}, MEMORY)
+
+
+def changed(parts: _build.Parts, changes: dict[str, Any]) -> _build.Parts:
+  """The parts of a run under other settings of the evaluation."""
+  if not changes:
+    return parts
+  base = settings.module(parts.config.recipe).get_config('own')
+  said = {
+    field: value
+    for field, value in settings.flat(parts.config.to_dict()).items()
+    if parts.settings.origins.get(field) == 'said' and field != 'data'
+  }
+  known = {
+    field: parts.config[field]
+    for field in ('like', 'schedule', 'smoke', 'ipc', 'factor', 'network')
+  }
+  known = {n: v for n, v in known.items() if n != 'like' or v in _likes(parts)}
+  settings.set_fields(base, {**known, **said, **changes})
+  chosen = settings.resolve(base)
+  config = chosen.config
+  config.data, config.like = parts.config.data, parts.config.like
+  network = settings.networks.complete('network', config.network)
+  return parts._replace(
+    settings=chosen,
+    config=config,
+    strategies=_augment.strategies(config, parts.dataset, network),
+    protocol=_build.protocol_of(config),
+  )
+
+
+def _likes(parts):
+  return settings.module(parts.config.recipe).LIKE
