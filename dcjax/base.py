@@ -61,11 +61,13 @@ class Outputs(NamedTuple):
     logits: `[B, K]`.
     embedding: `[B, F]`, the input of the classifier, or None if not exposed.
     taps: block outputs `[B, h, w, channels]` in order, for feature matching.
+    unpooled: the same before the block's pooling, where blocks end with one.
   """
 
   logits: Array
   embedding: Array | None = None
   taps: tuple[Array, ...] = ()
+  unpooled: tuple[Array, ...] = ()
 
 
 class Network(NamedTuple):

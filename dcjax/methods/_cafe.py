@@ -46,6 +46,7 @@ def cafe(
   layer_weights: Sequence[float] = (0.1, 0.1, 1.0, 1.0),
   last_weight: float = 1.0,
   discrimination: float = 0.01,
+  layers: str = 'before_pooling',
   match_augment: Augment | None = None,
   train_augment: Augment | None = None,
   image_steps: int = 10,
@@ -79,6 +80,7 @@ def cafe(
     layer_weights: see `objectives.cafe_matching`.
     last_weight: see `objectives.cafe_matching`.
     discrimination: see `objectives.cafe_matching`.
+    layers: see `objectives.cafe_matching`.
     match_augment: normalisation and siamese augmentation.
     train_augment: normalisation and per-sample augmentation.
     image_steps: for each network.
@@ -95,7 +97,10 @@ def cafe(
     network,
     formation=formation,
     objective=objectives.cafe_matching(
-      layer_weights, last_weight=last_weight, discrimination=discrimination
+      layer_weights,
+      last_weight=last_weight,
+      discrimination=discrimination,
+      layers=layers,
     ),
     source=real_batches(counts, batch_real),
     inner=inner.train_on_synthetic(

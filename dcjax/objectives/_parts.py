@@ -22,8 +22,7 @@ def loss_and_gradient(
   """Mean cross-entropy of a batch and its gradient in the parameters.
 
   On one CPU device a batch is taken in parts, whose sums are the same but for
-  the order of summation; see `count_parts`. Differentiable once, that is, what
-  is returned is a constant for images.
+  the order of summation; see `count_parts`.
 
   Args:
     network: applied with `train`.
