@@ -91,7 +91,9 @@ def cafe(
     network_learning_rate: of the networks; plain SGD.
   """
   optimizer = optimizers.in_normalised_units(
-    optimizers.sgd(learning_rate, momentum=momentum), std
+    optimizers.sgd(learning_rate, momentum=momentum),
+    std,
+    formation.stored_images,
   )
   return condenser(
     network,

@@ -86,7 +86,11 @@ def convnet(
   )
   channels = '-'.join(map(str, width)) if isinstance(width, tuple) else width
   return from_linen(
-    module, image_shape, init='torch', name=f'convnet{depth}w{channels}'
+    module,
+    image_shape,
+    init='torch',
+    name=f'convnet{depth}w{channels}',
+    independent=norm != 'batch',
   )
 
 
