@@ -61,11 +61,13 @@ class Outputs(NamedTuple):
     logits: `[B, K]`.
     embedding: `[B, F]`, the input of the classifier, or None if not exposed.
     taps: block outputs `[B, h, w, channels]` in order, for feature matching.
+    unpooled: the same before the block's pooling, where blocks end with one.
   """
 
   logits: Array
   embedding: Array | None = None
   taps: tuple[Array, ...] = ()
+  unpooled: tuple[Array, ...] = ()
 
 
 class Network(NamedTuple):
@@ -77,11 +79,15 @@ class Network(NamedTuple):
       are normalised. `train` (a Python bool) selects batch statistics in
       BatchNorm and dropout; `state` is the updated running statistics.
     name: for reports and messages.
+    independent: whether what it says in train mode about an image depends on
+      that image alone, so that a batch may be taken in parts; None: found out,
+      see `networks.images_are_independent`.
   """
 
   init: Callable[[Key], Variables]
   apply: Callable[[Variables, Array, bool], tuple[Outputs, PyTree]]
   name: str = 'network'
+  independent: bool | None = None
 
 
 class Formation(NamedTuple):
@@ -94,6 +100,8 @@ class Formation(NamedTuple):
     init: `(key, images [C, N, H, W, D]) -> params`, a dict of arrays.
     decode: `params -> Batch`, images `[C, M, H, W, D]`, labels `[C, M, C]`.
     project: `params -> params` within the valid range of stored values.
+    stored_images: the entries of `params` that are images, in their units;
+      methods that step images in normalised units leave the others alone.
   """
 
   spec: Mapping[str, Any]
@@ -102,6 +110,7 @@ class Formation(NamedTuple):
   init: Callable[[Key, Array], Params]
   decode: Callable[[Params], Batch]
   project: Callable[[Params], Params]
+  stored_images: tuple[str, ...] = ('images',)
 
 
 class ObjectiveFn(Protocol):

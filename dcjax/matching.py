@@ -71,7 +71,13 @@ def match(
   augment: Augment | None = None,
   classes: ClassStrategy = 'auto',
 ) -> tuple[Array, Metrics]:
-  """Compares synthetic images with their target; differentiable in everything.
+  """Compares synthetic images with their target.
+
+  Differentiable in reverse, any number of times, in images and labels of
+  `synthetic`. In `target` and `variables` by default only as condensation needs
+  it: matching objectives take the target side, and what the network makes of
+  it, as a constant. Made with `constant_target=False` they are differentiable
+  there too; the two of label distillation always are.
 
   `jax.grad`, `jax.jit` and `jax.vmap` compose with it. `network`, `objective`
   and `augment` hold functions: close over them when jitting.
@@ -100,6 +106,9 @@ def match(
     ...   return dcjax.match(network, variables, real, Batch(images, labels),
     ...                      key, objective=objective)[0]
     >>> gradient = jax.jit(jax.grad(loss))(images)
+
+  With `gradient_matching('l1', constant_target=False)`, `jax.grad` in
+  `variables` or `real.images` is right as well.
   """
   _check(target, synthetic)
   loss_fn = _augmented(network, variables, objective, augment)

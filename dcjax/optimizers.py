@@ -62,25 +62,34 @@ def _cleared(inner, at):
 
 
 def in_normalised_units(
-  optimizer: optax.GradientTransformation, std: Sequence[float]
+  optimizer: optax.GradientTransformation,
+  std: Sequence[float],
+  stored_images: Sequence[str] | None = None,
 ) -> optax.GradientTransformation:
   """Steps images stored in [0, 1] as if they were stored normalised.
 
   DC, DSA and DM store and optimise `n = (x - mean) / std`. A step there is a
-  step here with the gradient multiplied by std before and the update after. A
-  codebook stores no images; its steps stay as they are.
+  step here with the gradient multiplied by std before and the update after.
+  Labels, decoders and codes have no such units; their steps stay as they are.
 
   Args:
     optimizer: as the method defines it, in normalised units.
     std: `[D]` of the normalisation.
+    stored_images: the entries of a dict of parameters that are images, see
+      `Formation`; None if everything is.
   """
   std = np.asarray(std, np.float32)
 
-  def scale(tree):
-    # The numbers of a codebook are no pixels, so they have no such units.
-    if isinstance(tree, dict) and 'codes' in tree:
-      return tree
+  def in_units(tree):
     return jax.tree.map(lambda leaf: leaf * std, tree)
+
+  def scale(tree):
+    if stored_images is None:
+      return in_units(tree)
+    return {
+      name: in_units(entry) if name in stored_images else entry
+      for name, entry in tree.items()
+    }
 
   def update(gradient, state, params=None):
     updates, state = optimizer.update(scale(gradient), state, params)

@@ -25,12 +25,13 @@ def _batch(per_class, seed, shape=(8, 8, 1), weights=None):
 _APPLY = jax.jit(_NETWORK.apply, static_argnums=2)
 
 
-def _layers(variables, batch):
+def _layers(variables, batch, place):
   """Python loop: per class, block outputs and embedding as `[N, features]`."""
   found = []
   for images in batch.images:
     outputs, _ = _APPLY(variables, images, True)
-    layers = (*outputs.taps, outputs.embedding)
+    blocks = outputs.unpooled if place == 'before_pooling' else outputs.taps
+    layers = (*blocks, outputs.embedding)
     found.append([np.float64(x).reshape(len(images), -1) for x in layers])
   return found
 
@@ -57,7 +58,12 @@ def _expected(real, fake, weights, last_weight, discrimination):
   [
     ({}, (0.1, 1.0, 1.0)),
     (
-      {'layer_weights': (3.0, 2.0), 'last_weight': 0.5, 'discrimination': 0.2},
+      {
+        'layer_weights': (3.0, 2.0),
+        'last_weight': 0.5,
+        'discrimination': 0.2,
+        'layers': 'after_pooling',
+      },
       (3.0, 3.0, 2.0),
     ),
     ({'layer_weights': (0.0,), 'last_weight': 0.0}, (0.0, 0.0, 0.0)),
@@ -71,8 +77,10 @@ def test_loss_is_that_of_numpy(options, weights):
     lambda *args: matching.match(_NETWORK, *args, objective=objective)
   )(variables, real, fake, tiny.KEY)
   layers, apart = _expected(
-    _layers(variables, real),
-    _layers(variables, fake),
+    *(
+      _layers(variables, batch, options.get('layers', 'before_pooling'))
+      for batch in (real, fake)
+    ),
     weights,
     options.get('last_weight', 1.0),
     options.get('discrimination', 0.01),

@@ -58,8 +58,10 @@ from dcjax.augment._strategies import (
   is_batch_norm_convnet,
   no_strategies,
 )
+from dcjax.augment._students import CROPS, student_views
 
 __all__ = [
+  'CROPS',
   'OPERATIONS',
   'RANDAUGMENT',
   'STRATEGIES',
@@ -99,5 +101,6 @@ __all__ = [
   'saturation',
   'scale',
   'sequence',
+  'student_views',
   'translate',
 ]

@@ -103,7 +103,9 @@ def codebook(
   def project(params: base.Params) -> base.Params:
     return params if stored == 'float32' else _rounded(params)
 
-  return base.Formation(spec, 1, lambda images: images, init, decode, project)
+  return base.Formation(
+    spec, 1, lambda images: images, init, decode, project, stored_images=()
+  )
 
 
 def _spec(counts, image_shape, stored, value_range):

@@ -52,8 +52,8 @@ from dcjax.methods._synthesis import (
   next_batch,
   synthesis,
   synthesise,
-  view,
 )
+from dcjax.methods._views import Recovery, Treatment, recovery, treat, view
 
 __all__ = [
   'CODES',
@@ -67,6 +67,8 @@ __all__ = [
   'GeneratorTraining',
   'ObserverData',
   'ObserverState',
+  'Recovery',
+  'Treatment',
   'cafe',
   'cafe_learning_rate',
   'calibrated',
@@ -97,10 +99,12 @@ __all__ = [
   'next_batch',
   'put_batch',
   'rded',
+  'recovery',
   'shuffle_cells',
   'sre2l',
   'stitch',
   'synthesis',
   'synthesise',
+  'treat',
   'view',
 ]

@@ -48,6 +48,7 @@ def cafe(
   layer_weights: Sequence[float] = (0.1, 0.1, 1.0, 1.0),
   last_weight: float = 1.0,
   discrimination: float = 0.01,
+  layers: str = 'before_pooling',
   match_augment: Augment | None = None,
   train_augment: Augment | None = None,
   inner_steps: int = 10,
@@ -86,6 +87,7 @@ def cafe(
     layer_weights: see `objectives.cafe_matching`.
     last_weight: see `objectives.cafe_matching`.
     discrimination: see `objectives.cafe_matching`.
+    layers: see `objectives.cafe_matching`.
     match_augment: normalisation and siamese augmentation.
     train_augment: normalisation and per-sample augmentation.
     inner_steps: for each network.
@@ -100,14 +102,19 @@ def cafe(
   """
   if optimizer is None:
     optimizer = optimizers.in_normalised_units(
-      optimizers.sgd(learning_rate, momentum=momentum), std
+      optimizers.sgd(learning_rate, momentum=momentum),
+      std,
+      formation.stored_images,
     )
   return condenser(
     network,
     formation=formation,
     objective=objective
     or objectives.cafe_matching(
-      layer_weights, last_weight=last_weight, discrimination=discrimination
+      layer_weights,
+      last_weight=last_weight,
+      discrimination=discrimination,
+      layers=layers,
     ),
     source=source or real_batches(counts, batch_real),
     inner=loop

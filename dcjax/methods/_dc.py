@@ -108,7 +108,9 @@ def dc(
   """
   if optimizer is None:
     optimizer = optimizers.in_normalised_units(
-      optimizers.sgd(learning_rate, momentum=momentum), std
+      optimizers.sgd(learning_rate, momentum=momentum),
+      std,
+      formation.stored_images,
     )
   networks = inner.train_on_synthetic(
     network,

@@ -58,7 +58,9 @@ def dm(
   """
   if optimizer is None:
     optimizer = optimizers.in_normalised_units(
-      optimizers.sgd(learning_rate, momentum=momentum), std
+      optimizers.sgd(learning_rate, momentum=momentum),
+      std,
+      formation.stored_images,
     )
   return condenser(
     network,

@@ -11,7 +11,10 @@ import optax
 from dcjax import augment, labelling
 from dcjax.base import Array, Augment, Key, Network, Variables
 from dcjax.data import _sampling as sampling
-from dcjax.utils import check_at_least
+from dcjax.utils import check_at_least, check_choice
+
+# Which crops share an image.
+ARRANGEMENTS = ('interleaved', 'grouped')
 
 
 def rded(
@@ -28,6 +31,7 @@ def rded(
   scale: tuple[float, float] = (0.08, 1.0),
   ratio: tuple[float, float] = (1.0, 1.0),
   best_of_image: bool = True,
+  arrangement: str = 'interleaved',
   batch_size: int = 50,
 ) -> Array:
   """Selects and stitches real crops; a condensed set, or where one starts.
@@ -37,11 +41,12 @@ def rded(
   to a cell (the image's side over `factor`) and padded with the mean colour to
   a whole image, in the middle. The observer scores them by cross-entropy. The
   best crop of each image stays, and of these the `ipc * factor**2` best ones,
-  ordered, so that the easiest share an image.
+  ordered, so that every image gets easy and less easy ones; see `stitch`.
 
   EDC's start on ImageNet takes any crop (`best_of_image=False`) of 256 images,
-  4 each, `ratio=(3 / 4, 4 / 3)`, and scores them in full size among the images
-  that score best as a whole, which is left out here.
+  4 each, `ratio=(3 / 4, 4 / 3)`, the easiest together in an image
+  (`arrangement='grouped'`), and scores them in full size among the images that
+  score best as a whole, which is left out here.
 
   Args:
     networks: observers; the mean of their logits is scored. RDED has one.
@@ -57,19 +62,21 @@ def rded(
     scale: smallest and largest share of the area that a crop keeps.
     ratio: smallest and largest aspect ratio of a crop.
     best_of_image: whether an image gives its best crop at most.
+    arrangement: see `stitch`.
     batch_size: candidates scored at a time.
 
   Returns:
     `[C, ipc, H, W, D]` in [0, 1].
 
   Raises:
-    ValueError: if a number is below 1, the images cannot be divided by
-      `factor`, or a class has too few images.
+    ValueError: if a number is below 1, the arrangement is unknown, the images
+      cannot be divided by `factor`, or a class has too few images.
 
   Example:
     >>> images = rded([network], [variables], data, 10, key, normalise=norm)
   """
   _check(ipc, factor, candidates, crops, batch_size)
+  check_choice('arrangement', arrangement, ARRANGEMENTS)
   height, width = data.images.shape[-3:-1]
   _check_factor(factor, height, width)
   counts = np.asarray(data.counts)
@@ -98,7 +105,8 @@ def rded(
   def run(variables, data, key):
     def of_class(args):
       parts, losses = _scored_class(options, variables, data, *args)
-      return stitch(parts[jnp.argsort(losses)[:needed]], factor)
+      chosen = parts[jnp.argsort(losses)[:needed]]
+      return stitch(chosen, factor, arrangement)
 
     keys = jax.random.split(key, len(counts))
     return jax.lax.map(of_class, (jnp.arange(len(counts)), keys))
@@ -156,25 +164,38 @@ def _scored_crops(options, variables, data, label, position, key):
   return parts, losses
 
 
-def stitch(crops: Array, factor: int) -> Array:
+def stitch(
+  crops: Array, factor: int, arrangement: str = 'interleaved'
+) -> Array:
   """Puts crops together as the cells of images, row by row.
 
   Args:
-    crops: `[N * factor**2, h, w, D]`; as many in a row share an image.
+    crops: `[N * factor**2, h, w, D]`, best first.
     factor: cells along each side.
+    arrangement: `'interleaved'`: image `a` holds crops `a, a + N, a + 2 N, ...`
+      (RDED); `'grouped'`: as many in a row share an image (EDC).
 
   Returns:
     `[N, factor * h, factor * w, D]`.
+
+  Raises:
+    ValueError: if the arrangement is unknown.
   """
+  check_choice('arrangement', arrangement, ARRANGEMENTS)
+  if arrangement == 'interleaved':
+    by_rank = crops.reshape(factor**2, -1, *crops.shape[1:])
+    crops = by_rank.swapaxes(0, 1).reshape(crops.shape)
   _, h, w, d = crops.shape
   cells = crops.reshape(-1, factor, factor, h, w, d)
   return cells.swapaxes(2, 3).reshape(-1, factor * h, factor * w, d)
 
 
 def shuffle_cells(factor: int) -> Augment:
-  """Makes an augmentation that permutes the cells of stitched images.
+  """Makes an augmentation that rearranges the cells of stitched images.
 
-  RDED trains students on such images; every image has its own permutation.
+  RDED trains students on such images. Every image has its own draw: columns of
+  cells are permuted, then rows, so that `factor!**2` arrangements occur, alike
+  often.
 
   Args:
     factor: cells along each side; see `stitch`.
@@ -184,16 +205,18 @@ def shuffle_cells(factor: int) -> Augment:
   """
   check_at_least('factor', factor, 1)
 
+  def one(key, cells):
+    column_key, row_key = jax.random.split(key)
+    cells = jax.random.permutation(column_key, cells, axis=2)
+    return jax.random.permutation(row_key, cells, axis=0)
+
   def apply(key: Key, images: Array) -> Array:
     n, h, w, d = images.shape
     _check_factor(factor, h, w)
     cells = images.reshape(n, factor, h // factor, factor, w // factor, d)
-    cells = cells.swapaxes(2, 3).reshape(
-      n, factor**2, h // factor, w // factor, d
+    return jax.vmap(one)(augment.sample_keys(key, n), cells).reshape(
+      images.shape
     )
-    keys = augment.sample_keys(key, n)
-    shuffled = jax.vmap(jax.random.permutation)(keys, cells)
-    return stitch(shuffled.reshape(-1, *shuffled.shape[2:]), factor)
 
   return apply
 

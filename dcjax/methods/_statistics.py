@@ -9,6 +9,7 @@ from dcjax import objectives
 from dcjax.base import Array, Augment, Network
 from dcjax.condensing import Condenser
 from dcjax.methods import _synthesis
+from dcjax.methods._views import Roll, view
 from dcjax.utils import check_choice
 
 
@@ -21,7 +22,7 @@ def sre2l(
   learning_rate: float = 0.25,
   weight: float = 0.01,
   smallest_crop: float | Callable[[Array], Array] | None = 0.08,
-  roll: int = 0,
+  roll: Roll = (0, 32),
   flip: bool = True,
   inner_steps: int = 100,
   spread: Augment | None = None,
@@ -31,8 +32,8 @@ def sre2l(
   Yin, Xing & Shen, "Squeeze, Recover and Relabel" (NeurIPS 2023). Its data need
   `Targets(statistics.running_statistics(...))`, its batches
   `image_batches(..., order='round')`. Defaults are those of ImageNet-1k;
-  CIFAR-100 takes 1000 iterations, no crop and a roll; Tiny-ImageNet a rate of
-  0.1 and weight 1.
+  CIFAR-100 takes 1000 iterations, Tiny-ImageNet a rate of 0.1 and weight 1, and
+  both crops, flips and rolls of their own, see `recovery`.
 
   Args:
     network: the observer; with BatchNorm.
@@ -54,7 +55,7 @@ def sre2l(
   return _synthesis.synthesis(
     [network],
     std,
-    seen=_synthesis.view(
+    seen=view(
       mean,
       std,
       smallest_crop=smallest_crop,
@@ -127,14 +128,18 @@ def gvbsm(
   iterations: int = 4000,
   densification: float = 1.0,
   drop_rate: float = 0.4,
+  smallest_crop: float | None = None,
+  padding: int = 4,
+  roll: Roll = (0, 32),
   **options: Any,
 ) -> Condenser:
   """G-VBSM: many observers, BatchNorm and convolutions, dense images.
 
   Shao et al., "Generalized Large-Scale Data Condensation via Various Backbone
   and Statistical Matching" (CVPR 2024). Defaults are those of CIFAR; ImageNet
-  takes a rate of 0.1, momentum 0.4, drop rate 0 and patches of 16. Image
-  batches should hold whole classes, which densification spreads.
+  takes a rate of 0.1, momentum 0.4, drop rate 0, patches of 16, crops from 0.08
+  and no roll. Image batches should hold whole classes, which densification
+  spreads.
 
   Args:
     observers: networks that take turns.
@@ -143,13 +148,16 @@ def gvbsm(
     iterations: steps of each image batch, a multiple of `inner_steps`.
     densification: weight; see `objectives.densification`.
     drop_rate: probability of leaving out a convolution.
+    smallest_crop: see `view`; if given, it takes the place of the padded crop.
+    padding: see `view`.
+    roll: see `view`.
     **options: of `edc`, with G-VBSM's values where the two differ: alpha 1,
-      weight 0.01, no flatness, crops from 0.08.
+      weight 0.01, no flatness.
 
   Raises:
     ValueError: if an option is out of range.
   """
-  own = {'alpha': 1.0, 'weight': 0.01, 'flatness': 0.0, 'smallest_crop': 0.08}
+  own = {'alpha': 1.0, 'weight': 0.01, 'flatness': 0.0}
   return edc(
     observers,
     mean,
@@ -157,6 +165,9 @@ def gvbsm(
     iterations=iterations,
     densification=densification,
     drop_rate=drop_rate,
+    smallest_crop=smallest_crop,
+    padding=padding if smallest_crop is None else 0,
+    roll=roll,
     **{**own, **options},
   )
 
@@ -174,6 +185,8 @@ def edc(
   averaging: float = 0.99,
   momentum: float = 0.8,
   smallest_crop: float | None = 0.5,
+  padding: int = 0,
+  roll: Roll = 0,
   flip: bool = True,
   patch_size: int = 4,
   inner_steps: int = 25,
@@ -204,6 +217,8 @@ def edc(
     averaging: rate of the images' average that flatness compares with.
     momentum: of the running statistics.
     smallest_crop: see `view`.
+    padding: see `view`.
+    roll: see `view`.
     flip: see `view`.
     patch_size: as for the statistics: 4, ImageNet 16.
     inner_steps: in one compiled call.
@@ -229,8 +244,14 @@ def edc(
   return _synthesis.synthesis(
     observers,
     std,
-    seen=_synthesis.view(
-      mean, std, smallest_crop=smallest_crop, flip=flip, spread=spread
+    seen=view(
+      mean,
+      std,
+      smallest_crop=smallest_crop,
+      padding=padding,
+      flip=flip,
+      roll=roll,
+      spread=spread,
     ),
     terms=checked,
     iterations=iterations,

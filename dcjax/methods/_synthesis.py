@@ -1,6 +1,6 @@
 """Images optimised under frozen observers: what SRe2L to EDC share."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -9,10 +9,11 @@ import numpy as np
 import optax
 from jax import lax
 
-from dcjax import augment, formations, objectives
-from dcjax.base import Array, Augment, Key, Network, Params, Variables
+from dcjax import formations, objectives
+from dcjax.base import Array, Key, Network, Params, Variables
 from dcjax.condensing import Condenser, CondenseState
 from dcjax.methods._image_batches import cut_batch, put_batch
+from dcjax.methods._views import View
 from dcjax.objectives import (
   RunningStatistics,
   StatisticsTarget,
@@ -23,10 +24,6 @@ from dcjax.statistics import Targets
 from dcjax.utils import check_at_least
 
 _ADAM = {'b1': 0.5, 'b2': 0.9, 'eps': 1e-8}
-
-# (key, images [B, H, W, D] in [0, 1], share of the run that is done) -> images
-# as an observer sees them.
-View = Callable[[Key, Array, Array], Array]
 
 
 class ObserverData(NamedTuple):
@@ -117,59 +114,6 @@ def synthesise(
       state, metrics = period(key, state, data)
     images = put_batch(images, slots, state.params)
     yield images, metrics
-
-
-def view(
-  mean: Sequence[float],
-  std: Sequence[float],
-  *,
-  smallest_crop: float | Callable[[Array], Array] | None,
-  flip: bool = True,
-  roll: int = 0,
-  spread: Augment | None = None,
-) -> View:
-  """Makes what observers see of an image batch: one draw for all its images.
-
-  Args:
-    mean: `[D]` of the normalisation.
-    std: `[D]` of the normalisation.
-    smallest_crop: smallest share of the area that a crop keeps, the largest
-      being 1, resized to the whole image; a function of the share of the run
-      that is done for a curriculum; None for no crop.
-    flip: whether half of the batches are mirrored.
-    roll: pixels that the batch is moved by at most, round the border.
-    spread: puts the images of the batch onto several devices before anything
-      else is done with them; see `dcjax.sharding.spread`. Statistics are then
-      still those of the whole batch.
-
-  Raises:
-    ValueError: if an option is out of range.
-  """
-  check_at_least('roll', roll, 0)
-  if isinstance(smallest_crop, (int, float)) and not 0 < smallest_crop <= 1:
-    raise ValueError(f'smallest_crop {smallest_crop!r}: must be in (0, 1]')
-  normalise = augment.normalise(mean, std)
-
-  def apply(key: Key, images: Array, progress: Array) -> Array:
-    box_key, flip_key, roll_key = jax.random.split(key, 3)
-    if spread is not None:
-      images = spread(key, images)
-    images = normalise(key, images)
-    if roll:
-      shift = jax.random.randint(roll_key, (2,), -roll, roll + 1)
-      images = jnp.roll(images, shift, axis=(1, 2))
-    if smallest_crop is not None:
-      low = (
-        smallest_crop(progress) if callable(smallest_crop) else smallest_crop
-      )
-      size = images.shape[1:3]
-      (box,) = augment.draw_boxes(box_key, 1, size, (low, 1.0))
-      images = augment.crop_boxes(images, box, size)
-    if flip:
-      images = augment.flip(images, jax.random.uniform(flip_key))
-    return images
-
-  return apply
 
 
 def synthesis(

@@ -21,6 +21,7 @@ from dcjax.networks._discriminator import (
   image_discriminator,
 )
 from dcjax.networks._efficientnet import efficientnet_b0
+from dcjax.networks._independence import images_are_independent
 from dcjax.networks._initialise import draw_params
 from dcjax.networks._mobilenet import mobilenet_v2
 from dcjax.networks._observe import (
@@ -59,6 +60,7 @@ __all__ = [
   'from_nnx',
   'from_torch_state',
   'image_discriminator',
+  'images_are_independent',
   'layer_inputs',
   'layer_kinds',
   'lenet',

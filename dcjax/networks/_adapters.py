@@ -25,6 +25,7 @@ def from_linen(
   init: str = 'module',
   name: str | None = None,
   dropout: bool = False,
+  independent: bool | None = None,
 ) -> Network:
   """Wraps a Flax linen module.
 
@@ -39,6 +40,8 @@ def from_linen(
     name: for reports; the module's class name if None.
     dropout: whether training needs random numbers (`nn.Dropout`,
       `make_rng('dropout')`).
+    independent: whether each image is seen alone in train mode, see `Network`;
+      None: found out.
 
   Returns:
     A `Network`. `Network.apply` takes no key, so with `dropout` the state
@@ -56,7 +59,10 @@ def from_linen(
   """
   name = name or type(module).__name__.lower()
   network = Network(
-    _init_of(module, image_shape, init), _apply_of(module, name), name
+    _init_of(module, image_shape, init),
+    _apply_of(module, name),
+    name,
+    independent,
   )
   return _with_drop_keys(network) if dropout else network
 
@@ -138,7 +144,7 @@ def _with_drop_keys(network):
     )
     return outputs, {**state, **carried}
 
-  return Network(init_fn, apply_fn, network.name)
+  return network._replace(init=init_fn, apply=apply_fn)
 
 
 def from_nnx(make_module: Any, *, name: str = 'nnx') -> Network:

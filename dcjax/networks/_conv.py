@@ -196,7 +196,8 @@ def _hybrid(images, kernel, padding, precision):
 
 
 def _hybrid_fwd(images, kernel, padding, precision):
-  return _hybrid(images, kernel, padding, precision), (images, kernel)
+  saved = _saved(images, kernel)
+  return _hybrid(images, kernel, padding, precision), saved
 
 
 def _hybrid_bwd(padding, precision, saved, cotangent):
@@ -209,6 +210,13 @@ def _hybrid_bwd(padding, precision, saved, cotangent):
 
 
 _hybrid.defvjp(_hybrid_fwd, _hybrid_bwd)
+
+
+def _saved(*operands):
+  # JAX looks up residuals that are inputs by their place among these, and finds
+  # a constant there when a loop is differentiated twice. Copies, which XLA does
+  # not make, are kept by themselves.
+  return tuple(jnp.copy(x) for x in operands)
 
 
 def _flipped(kernel):
@@ -245,7 +253,7 @@ def _kernel_gradient(images, cotangent, size, padding, precision):
 
 def _kernel_gradient_fwd(images, cotangent, size, padding, precision):
   gradient = _kernel_gradient(images, cotangent, size, padding, precision)
-  return gradient, (images, cotangent)
+  return gradient, _saved(images, cotangent)
 
 
 def _kernel_gradient_bwd(size, padding, precision, saved, tangent):

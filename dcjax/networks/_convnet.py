@@ -34,7 +34,7 @@ class ConvNet(nn.Module):
   @nn.compact
   def __call__(self, images: Array, train: bool = False) -> Outputs:
     """Returns logits, embedding and block outputs of `images [B, H, W, D]`."""
-    taps = []
+    taps, unpooled = [], []
     x = images
     for block, width in enumerate(_widths(self.width, self.depth)):
       one_channel = block == 0 and images.shape[-1] == 1
@@ -45,11 +45,13 @@ class ConvNet(nn.Module):
         name=f'conv{block}',
       )(x)
       x = make_norm(self.norm, f'norm{block}', train)(x)
-      x = pool(activation(self.activation)(x), self.pooling)
+      x = activation(self.activation)(x)
+      unpooled.append(x)
+      x = pool(x, self.pooling)
       taps.append(x)
     embedding = x.reshape(x.shape[0], -1)
     logits = nn.Dense(self.num_classes, name='classifier')(embedding)
-    return Outputs(logits, embedding, tuple(taps))
+    return Outputs(logits, embedding, tuple(taps), tuple(unpooled))
 
 
 def convnet(
@@ -84,7 +86,11 @@ def convnet(
   )
   channels = '-'.join(map(str, width)) if isinstance(width, tuple) else width
   return from_linen(
-    module, image_shape, init='torch', name=f'convnet{depth}w{channels}'
+    module,
+    image_shape,
+    init='torch',
+    name=f'convnet{depth}w{channels}',
+    independent=norm != 'batch',
   )
 
 

@@ -217,7 +217,9 @@ def resnet(
     conv_form,
   )
   init = 'torch' if form == 'dc' else 'he_fan_out'
-  return from_linen(module, image_shape, init=init, name=name)
+  return from_linen(
+    module, image_shape, init=init, name=name, independent=norm != 'batch'
+  )
 
 
 def _plan(image_shape, depth, form, width_multiplier):

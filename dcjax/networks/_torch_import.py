@@ -82,9 +82,7 @@ def load_torch(
   arrays = _arrays(source, language)
   _check_entries(network, entries, arrays)
   found = {
-    entry.path: jnp.asarray(
-      transposed(arrays[name], entry.features), jnp.float32
-    )
+    entry.path: jnp.array(transposed(arrays[name], entry.features), jnp.float32)
     for name, entry in entries.items()
   }
   return assembled(network, shapes, found)

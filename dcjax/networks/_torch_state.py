@@ -50,8 +50,9 @@ def from_torch_state(
       None: square, with the channels of the last convolution before it.
 
   Returns:
-    float32 `Variables`. Numbers that PyTorch does not store, as EfficientNet's
-    dropout key, are 0.
+    float32 `Variables`; copies, which training the stored network further
+    leaves alone. Numbers that PyTorch does not store, as EfficientNet's dropout
+    key, are 0.
 
   Raises:
     ValueError: if an array is missing, not known, of another shape, or if the
@@ -210,7 +211,7 @@ def _fitted(name, array, shape):
       f'state dict entry {name!r}: shape {array.shape} after transposing, the '
       f'network has {shape}'
     )
-  return jnp.asarray(array, jnp.float32)
+  return jnp.array(array, jnp.float32)
 
 
 def assembled(

@@ -28,7 +28,8 @@ def unrolled_step(learning_rate: float = 0.01) -> Objective:
   Hospedales, "Flexible Dataset Distillation: Learn Labels Instead of Images"
   (2020), the second-order form. Both cross-entropies are means over all images
   of all classes. The step is differentiated through, so that labels and images
-  of the synthetic set receive exact second-order gradients.
+  of the synthetic set receive exact second-order gradients; real images and the
+  network's variables do as well.
 
   The reference steps on a random part of the base images; here the step sees
   all that the condenser compares (its `most_synthetic` bounds them).
@@ -86,7 +87,8 @@ def ridge(
   is carried along. It learns the scale with Adam, from the loss on its base
   images alone; here the scale is that loss's minimiser (within 0.1 and 100),
   found by bisection in every step. In both, labels get no gradient through the
-  scale.
+  scale: with a `scale` of your own all derivatives are exact, in real images
+  and in the network's variables too.
 
   Args:
     regularisation: of the regression; the authors tuned it to 1.

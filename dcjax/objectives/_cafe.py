@@ -18,7 +18,10 @@ from dcjax.base import (
 )
 from dcjax.objectives._distances import squared
 from dcjax.objectives._joint import class_means, outputs_of
-from dcjax.utils import check_at_least
+from dcjax.utils import check_at_least, check_choice
+
+# Where a block's output is taken.
+LAYERS = ('before_pooling', 'after_pooling')
 
 
 def cafe_matching(
@@ -26,6 +29,8 @@ def cafe_matching(
   *,
   last_weight: float = 1.0,
   discrimination: float = 0.01,
+  layers: str = 'before_pooling',
+  constant_target: bool = True,
 ) -> Objective:
   """Makes class means agree in every layer, and tell real images apart.
 
@@ -43,11 +48,10 @@ def cafe_matching(
 
   Reductions, weights and terms are those of the published code. As it lists
   features from the deepest to the shallowest and indexes them from the end, its
-  weights 1 belong to the two deepest layers. Three differences: block
-  outputs are taken after pooling, where it takes those of all but the last
-  layer before; one augmentation draw serves all classes (see `match`), not one
-  for each; and its cross-entropy of the network's own logits of real images is
-  left out, because it does not depend on the synthetic ones.
+  weights 1 belong to the two deepest layers. Two differences: one augmentation
+  draw serves all classes (see `match`), not one for each; and its cross-entropy
+  of the network's own logits of real images is left out, because it does not
+  depend on the synthetic ones.
 
   Args:
     layer_weights: one for each layer, shallow to deep, aligned at the deepest:
@@ -55,14 +59,20 @@ def cafe_matching(
       the first one. A network with three blocks has four layers.
     last_weight: of the further term in the embedding means.
     discrimination: weight of the discrimination loss; 0 for none.
+    layers: where block outputs are taken: `'before_pooling'`, as published
+      (behind the activation), or `'after_pooling'`, where they have a quarter
+      of the numbers, and the loss about a fifth of its size. The same for
+      networks that expose no `Outputs.unpooled`.
+    constant_target: whether what the network says of real images is constant;
+      False for derivatives in real images and the network's variables.
 
   Returns:
     A joint objective; its metrics are `loss`, and the parts `layers` (the first
     two sums) and `discrimination`, both weighted.
 
   Raises:
-    ValueError: if there are no layer weights or one is below 0; when called,
-      if the network exposes no embedding.
+    ValueError: if there are no layer weights, one is below 0 or `layers` is
+      unknown; when called, if the network exposes no embedding.
 
   Example:
     >>> loss, metrics = dcjax.match(
@@ -74,6 +84,7 @@ def cafe_matching(
     check_at_least('layer_weights', weight, 0)
   check_at_least('last_weight', last_weight, 0)
   check_at_least('discrimination', discrimination, 0)
+  check_choice('layers', layers, LAYERS)
 
   def loss(
     network: Network,
@@ -83,23 +94,25 @@ def cafe_matching(
     key: Key,
   ) -> tuple[Array, Metrics]:
     del key
-    real = lax.stop_gradient(outputs_of(network, variables, target))
+    real = outputs_of(network, variables, target)
+    if constant_target:
+      real = lax.stop_gradient(real)
     fake = outputs_of(network, variables, synthetic)
     pairs = [
       (class_means(r, target), class_means(f, synthetic))
-      for r, f in zip(_layers(real), _layers(fake), strict=True)
+      for r, f in zip(_layers(real, layers), _layers(fake, layers), strict=True)
     ]
     weights = _aligned(layer_weights, len(pairs))
     weights[-1] += last_weight
-    layers = sum(
+    aligned = sum(
       weight * squared(*pair)
       for weight, pair in zip(weights, pairs, strict=True)
     )
     apart = discrimination * discrimination_loss(
       real.embedding, pairs[-1][1], target
     )
-    value = layers + apart
-    return value, {'loss': value, 'layers': layers, 'discrimination': apart}
+    value = aligned + apart
+    return value, {'loss': value, 'layers': aligned, 'discrimination': apart}
 
   return Objective(loss, joint=True)
 
@@ -127,8 +140,11 @@ def discrimination_loss(
   return jnp.sum(losses * target.weights.reshape(-1))
 
 
-def _layers(outputs: Outputs) -> tuple[Array, ...]:
-  return (*outputs.taps, outputs.embedding)
+def _layers(
+  outputs: Outputs, place: str = 'after_pooling'
+) -> tuple[Array, ...]:
+  blocks = outputs.unpooled if place == 'before_pooling' else ()
+  return (*(blocks or outputs.taps), outputs.embedding)
 
 
 def _aligned(weights, count):

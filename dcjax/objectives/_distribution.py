@@ -1,5 +1,7 @@
 """Matching of feature distributions: DM."""
 
+from jax import lax
+
 from dcjax.base import (
   Array,
   Batch,
@@ -15,7 +17,9 @@ from dcjax.objectives._joint import class_means, outputs_of
 from dcjax.objectives._parts import embed
 
 
-def distribution_matching(*, joint: bool = False) -> Objective:
+def distribution_matching(
+  *, joint: bool = False, constant_target: bool = True
+) -> Objective:
   """Makes class means of embeddings agree under random networks.
 
   `sum_c ||mean embed(real_c) - mean embed(synthetic_c)||^2`: Zhao & Bilen,
@@ -32,6 +36,8 @@ def distribution_matching(*, joint: bool = False) -> Objective:
 
   Args:
     joint: whether the network sees all classes in one batch, in train mode.
+    constant_target: whether the real means are constants; False for derivatives
+      in real images and the network's variables.
 
   Raises:
     ValueError: when called with a network that exposes no embedding.
@@ -50,9 +56,10 @@ def distribution_matching(*, joint: bool = False) -> Objective:
   ) -> tuple[Array, Metrics]:
     del key
     means = _all_class_means if joint else _one_class_mean
-    value = squared(
-      means(network, variables, target), means(network, variables, synthetic)
-    )
+    real = means(network, variables, target)
+    if constant_target:
+      real = lax.stop_gradient(real)
+    value = squared(real, means(network, variables, synthetic))
     return value, {'loss': value}
 
   return Objective(loss, joint)

@@ -1,6 +1,7 @@
 """Matching of mean features: IDC's `--match feat`."""
 
 import jax.numpy as jnp
+from jax import lax
 
 from dcjax.base import (
   Array,
@@ -31,7 +32,9 @@ def mean_feature(features: Array, weights: Array | None) -> Array:
   return (features * weights).sum(axis=0) / weights.sum()
 
 
-def feature_matching(blocks: tuple[int, ...] = (-1,)) -> Objective:
+def feature_matching(
+  blocks: tuple[int, ...] = (-1,), *, constant_target: bool = True
+) -> Objective:
   """Makes class means of block outputs agree, squared and summed.
 
   Kim et al. (2022), section 5.4 ("feature matching"): the sum over the chosen
@@ -39,6 +42,8 @@ def feature_matching(blocks: tuple[int, ...] = (-1,)) -> Objective:
 
   Args:
     blocks: indices into `Outputs.taps`; the last block by default.
+    constant_target: whether the real features are constants; False for
+      derivatives in real images and the network's variables.
 
   Raises:
     ValueError: when called with a network that has no such block.
@@ -53,6 +58,8 @@ def feature_matching(blocks: tuple[int, ...] = (-1,)) -> Objective:
   ) -> tuple[Array, Metrics]:
     del key
     real, _ = network.apply(variables, target.images, True)
+    if constant_target:
+      real = lax.stop_gradient(real)
     fake, _ = network.apply(variables, synthetic.images, True)
     distances = [
       squared(

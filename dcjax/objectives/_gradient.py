@@ -89,7 +89,7 @@ def gradient_distance(
   """
   axes = TENSORS[tensors]
   pairs = [
-    (r.astype(jnp.float32), s.astype(jnp.float32))
+    (_at_least_float32(r), _at_least_float32(s))
     for r, s in zip(
       jax.tree.leaves(real), jax.tree.leaves(synthetic), strict=True
     )
@@ -104,19 +104,30 @@ def gradient_distance(
   )
 
 
+def _at_least_float32(array):
+  return array.astype(jnp.promote_types(array.dtype, jnp.float32))
+
+
 def gradient_matching(
-  distance: str = 'squared', *, tensors: str = 'conv', train: bool = True
+  distance: str = 'squared',
+  *,
+  tensors: str = 'conv',
+  train: bool = True,
+  constant_target: bool = True,
 ) -> Objective:
   """Makes the network learn the same from synthetic as from real images.
 
   `sum_c D(grad L(real_c), grad L(synthetic_c))`: Zhao et al. (2021), equation
-  9, and Kim et al. (2022), equation 5. The real gradient is a constant.
+  9, and Kim et al. (2022), equation 5.
 
   Args:
     distance: see `gradient_distance`. IDC uses `'squared'` and `'l1'`, DC
       `'cosine'`.
     tensors: see `gradient_distance`. IDC uses `'conv'`, DC `'weights'`.
     train: whether BatchNorm uses batch statistics; DC freezes them (False).
+    constant_target: whether the real gradient is a constant, as the images
+      need it; False for derivatives in real images, their labels and the
+      network's variables.
 
   Raises:
     ValueError: if a name is unknown; lists the known ones.
@@ -138,10 +149,10 @@ def gradient_matching(
   ) -> tuple[Array, Metrics]:
     del key
     real = loss_and_gradient(network, variables, target, train=train)[-1]
+    if constant_target:
+      real = lax.stop_gradient(real)
     fake = network_gradient(network, variables, synthetic, train=train)
-    value = gradient_distance(
-      lax.stop_gradient(real), fake, distance=distance, tensors=tensors
-    )
+    value = gradient_distance(real, fake, distance=distance, tensors=tensors)
     return value, {'loss': value}
 
   return Objective(loss)

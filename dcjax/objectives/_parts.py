@@ -6,6 +6,7 @@ import optax
 from jax import lax
 
 from dcjax.base import Array, Batch, Network, Params, PyTree, Variables
+from dcjax.networks import images_are_independent
 
 # Of a part: pixels and numbers in an activation at most, images at least. Found
 # by measurement with ConvNets of width 32 (16 images of 32x32 pixels) and 128
@@ -22,8 +23,7 @@ def loss_and_gradient(
   """Mean cross-entropy of a batch and its gradient in the parameters.
 
   On one CPU device a batch is taken in parts, whose sums are the same but for
-  the order of summation; see `count_parts`. Differentiable once, that is, what
-  is returned is a constant for images.
+  the order of summation; see `count_parts`.
 
   Args:
     network: applied with `train`.
@@ -36,7 +36,7 @@ def loss_and_gradient(
     The loss `[]` in nats, the network's updated running statistics, and a tree
     like `variables.params`.
   """
-  parts = count_parts(batch.images.shape, variables)
+  parts = count_parts(network, batch.images.shape, variables)
   gradient_of = jax.value_and_grad(_summed_loss, has_aux=True)
   if parts == 1:
     (value, tracked), gradient = gradient_of(
@@ -75,7 +75,7 @@ def embed(network: Network, variables: Variables, images: Array) -> Array:
   def embedding(images):
     return network.apply(variables, images, True)[0].embedding
 
-  parts = count_parts(images.shape, variables)
+  parts = count_parts(network, images.shape, variables)
   if parts == 1:
     found = embedding(images)
   else:
@@ -85,13 +85,16 @@ def embed(network: Network, variables: Variables, images: Array) -> Array:
   return found.reshape(images.shape[0], -1)
 
 
-def count_parts(shape: tuple[int, ...], variables: Variables) -> int:
+def count_parts(
+  network: Network, shape: tuple[int, ...], variables: Variables
+) -> int:
   """Returns in how many equal parts a batch's gradient is computed.
 
   Args:
+    network: one whose images see each other takes one part; see
+      `networks.images_are_independent`.
     shape: of the images, `(N, H, W, D)`.
-    variables: of the network. Any running statistics mean that images of a
-      batch see each other: one part.
+    variables: of the network; any running statistics are of the whole batch.
   """
   alone = jax.default_backend() == 'cpu' and jax.device_count() == 1
   if not alone or jax.tree.leaves(variables.state):
@@ -102,7 +105,10 @@ def count_parts(shape: tuple[int, ...], variables: Variables) -> int:
   pixels = min(_MOST_PIXELS, _MOST_NUMBERS // channels)
   most = max(_FEWEST_IMAGES, pixels // (height * width))
   sizes = [n for n in range(_FEWEST_IMAGES, most + 1) if count % n == 0]
-  return count // max(sizes) if sizes else 1
+  parts = count // max(sizes) if sizes else 1
+  if parts > 1 and not images_are_independent(network, shape[1:]):
+    return 1
+  return parts
 
 
 def _summed_loss(params, network, state, batch, train):

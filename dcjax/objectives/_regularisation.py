@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from dcjax.base import Array
@@ -16,6 +17,8 @@ def flatness(
   averaged: Array,
   temperature: float = 4.0,
   reduction: str = 'batch',
+  *,
+  constant: bool = True,
 ) -> Array:
   """How far the logits of images are from those of their average over steps.
 
@@ -24,14 +27,17 @@ def flatness(
 
   Args:
     logits: `[B, K]`.
-    averaged: `[B, K]`; constant.
+    averaged: `[B, K]`.
     temperature: `t`, positive.
     reduction: `'batch'` (mean over images) or `'elements'` (also divided by K).
+    constant: whether `averaged` gets no gradient, as in the paper's code.
 
   Returns:
     `[]`, in nats.
   """
-  teacher = jax.nn.log_softmax(lax.stop_gradient(averaged) / temperature)
+  if constant:
+    averaged = lax.stop_gradient(averaged)
+  teacher = jax.nn.log_softmax(averaged / temperature)
   student = jax.nn.log_softmax(logits / temperature)
   terms = jnp.exp(teacher) * (teacher - student)
   return jnp.mean(terms if reduction == 'elements' else terms.sum(axis=-1))
@@ -42,9 +48,9 @@ def densification(images: Array) -> Array:
 
   With `l` the eigenvalues of the Gram matrix of the images of a class,
   `KL(softmax(l / 4) || softmax(l))`, summed over classes, which makes the
-  eigenvalues equal. Images larger than 32 pixels are scaled down to 32.
-  Deviation: the Gram matrix is divided by the number of values of an image, so
-  that the softmax does not depend on the image size.
+  eigenvalues equal; the first, the teacher, gets no gradient. Sides of more
+  than 32 pixels are averaged down to 32. Nothing divides the Gram matrix: of
+  images that are far apart both softmaxes are 1 and 0, and the term is off.
 
   Args:
     images: `[C, N, H, W, D]`, N of one class each.
@@ -52,13 +58,26 @@ def densification(images: Array) -> Array:
   Returns:
     `[]`, in nats; 0 for one image per class.
   """
-  c, n, h, w, d = images.shape
-  size = (min(h, _DENSIFICATION_SIDE), min(w, _DENSIFICATION_SIDE))
-  if size != (h, w):
-    images = jax.image.resize(images, (c, n, *size, d), 'linear')
-  flat = images.reshape(c, n, -1)
+  for axis in (2, 3):
+    images = _averaged_down(images, axis)
+  flat = images.reshape(*images.shape[:2], -1)
   gram = jnp.einsum('cnf,cmf->cnm', flat, flat, precision='highest')
-  values = jnp.linalg.eigvalsh(gram / flat.shape[-1])
-  soft = jax.nn.log_softmax(values / _DENSIFICATION_TEMPERATURE)
+  values = jnp.linalg.eigvalsh(gram)
+  soft = jax.nn.log_softmax(
+    lax.stop_gradient(values) / _DENSIFICATION_TEMPERATURE
+  )
   sharp = jax.nn.log_softmax(values)
   return jnp.sum(jnp.exp(soft) * (soft - sharp))
+
+
+def _averaged_down(images, axis):
+  """Adaptive average pooling of one axis to 32; shorter ones stay."""
+  size, side = images.shape[axis], _DENSIFICATION_SIDE
+  if size <= side:
+    return images
+  means = np.zeros((side, size), np.float32)
+  for i in range(side):
+    window = slice(i * size // side, -(-(i + 1) * size // side))
+    means[i, window] = 1 / (window.stop - window.start)
+  pooled = jnp.tensordot(images, means, (axis, 1), precision='highest')
+  return jnp.moveaxis(pooled, -1, axis)

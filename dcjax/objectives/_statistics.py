@@ -108,6 +108,10 @@ def statistics_matching(
       densification (0.0): weight of G-VBSM's spread of the images along the
         axis N, which must then hold images of one class, as the network sees
         them; see `densification`.
+      constant_target (True): whether targets and the logits of `averaged` are
+        constants; False for derivatives in them and, through the latter, in the
+        network's variables. The teacher side of densification and the running
+        statistics stay constants.
 
   Returns:
     A joint objective for a `StatisticsTarget`; its metrics are `loss` and the
@@ -177,6 +181,8 @@ def statistics_loss(
   """
   draw, drop = jax.random.split(key)
   batch = mixed(synthetic)
+  if terms.constant_target:
+    target = lax.stop_gradient(target)
 
   def seen(images):
     return images if augment is None else augment(draw, images)
@@ -200,6 +206,7 @@ def statistics_loss(
       calm.logits,
       terms.temperature,
       terms.flatness_reduction,
+      constant=terms.constant_target,
     )
   if terms.densification:
     parts['densification'] = terms.densification * densification(

@@ -21,6 +21,7 @@ class StatisticsTerms(NamedTuple):
   temperature: float = 4.0
   flatness_reduction: str = 'batch'
   densification: float = 0.0
+  constant_target: bool = True
 
 
 def statistics_terms(**terms: float | bool | str) -> StatisticsTerms:
