@@ -8,12 +8,13 @@ needed to use them: formation, decoding steps, scale, normalisation, class
 names, label regime, evaluation protocol and provenance.
 """
 
+from dcjax.artefact._errors import ArtefactError
 from dcjax.artefact._file import FORMAT, VERSION, load, save
 from dcjax.artefact._foreign import load_any
 from dcjax.artefact._idc import export_idc, import_idc
 from dcjax.artefact._plain import export_plain
 from dcjax.artefact._storage import codebook_bytes, storage
-from dcjax.artefact._types import Artefact, ArtefactError
+from dcjax.artefact._types import Artefact
 from dcjax.files import replacing
 
 __all__ = [

@@ -10,7 +10,8 @@ import numpy as np
 
 from dcjax import _npz, files
 from dcjax.artefact import _checks, _recipe, _views
-from dcjax.artefact._types import Artefact, ArtefactError
+from dcjax.artefact._errors import ArtefactError
+from dcjax.artefact._types import Artefact
 from dcjax.whitening import Zca
 
 FORMAT = 'dcjax-condensed'

@@ -36,8 +36,13 @@ def load_any(
   """
   name = os.fspath(path)
   if name.endswith(('.pt', '.pth')):
+    spec = {'name': 'uniform', 'factor': factor}
     return import_idc(
-      name, factor=factor, mean=mean, std=std, class_names=class_names
+      name,
+      spec if factor > 1 else {'name': 'identity'},
+      mean=mean,
+      std=std,
+      class_names=class_names,
     )
   if _is_own(name):
     return load(name)
@@ -64,15 +69,14 @@ def _is_own(name):
 
 def _arrays(name):
   """Images `[M, D, H, W]` in [0, 1] and labels, as `by_class` takes them."""
-  with files.opened(name) as stream:
-    with np.load(stream, allow_pickle=False) as file:
-      missing = [key for key in ('images', 'labels') if key not in file.files]
-      if missing:
-        raise ValueError(
-          f'{name}: must hold images and labels, or be a file of dcjax; '
-          f'{missing} is missing'
-        )
-      images, labels = file['images'], file['labels']
+  with files.opened(name) as stream, np.load(stream) as file:
+    missing = [key for key in ('images', 'labels') if key not in file.files]
+    if missing:
+      raise ValueError(
+        f'{name}: must hold images and labels, or be a file of dcjax; '
+        f'{missing} is missing'
+      )
+    images, labels = file['images'], file['labels']
   scale = 255.0 if images.dtype == np.uint8 else 1.0
   images = images.astype(np.float32) / scale
   if images.ndim == 3:

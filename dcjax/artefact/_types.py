@@ -15,10 +15,6 @@ if TYPE_CHECKING:
   from dcjax.artefact._torch import CondensedDataset
 
 
-class ArtefactError(ValueError):
-  """A file that is not a whole, valid artefact; says which file and why."""
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class Artefact:
   """A condensed data set with everything needed to train on it.

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dcjax.artefact._errors import ArtefactError
 from dcjax.base import Batch
 
 if TYPE_CHECKING:
@@ -46,7 +47,6 @@ def _decoded(artefact: Artefact) -> Batch:
 def generated(artefact: Artefact) -> np.ndarray:
   """Returns the images `[C, N, H, W, D]` of a codebook, checked, read-only."""
   from dcjax import formations
-  from dcjax.artefact._types import ArtefactError
 
   formation = formations.build(artefact.spec)
   images = formations.decode_exactly(formation, artefact.params)
