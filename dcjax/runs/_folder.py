@@ -53,7 +53,7 @@ class Stop:
         'here'
       )
 
-  def wait_for(self, array: jax.Array) -> None:
+  def wait_for(self, array: Any) -> None:
     """Waits for a result; signals are heard meanwhile."""
     while not array.is_ready():
       time.sleep(0.02)

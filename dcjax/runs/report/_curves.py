@@ -80,8 +80,8 @@ def _accuracy_curve(results: Mapping[str, Any]) -> str:
 def _time_axis(rows: Sequence[Mapping[str, float]]) -> tuple[list[float], str]:
   """Returns x and its label: time if every row has it, else the count."""
   for key in ('seconds', 'outer', 'step'):
-    values = [row.get(key) for row in rows]
-    if all(map(is_number, values)):
+    values = [row[key] for row in rows if is_number(row.get(key))]
+    if len(values) == len(rows):
       break
   else:
     return list(range(1, len(rows) + 1)), 'rows'

@@ -4,7 +4,7 @@ import html
 import math
 import numbers
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8882; }
@@ -42,7 +42,7 @@ def section(title: str, body: str) -> str:
   return f'<section>\n<h2>{title}</h2>\n{body}\n</section>' if body else ''
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
   """Returns whether `value` is a finite number."""
   return isinstance(value, numbers.Real) and math.isfinite(value)
 

@@ -159,10 +159,10 @@ def _subtitle(results: Mapping[str, Any]) -> str:
 
 
 def _gain(first: str, second: str, evaluations: Mapping[str, Any]) -> str:
-  values = [evaluations[name].get('last_mean') for name in (first, second)]
-  if not all(map(is_number, values)):
+  ours, theirs = (evaluations[n].get('last_mean') for n in (first, second))
+  if not (is_number(ours) and is_number(theirs)):
     return ''
-  points = 100 * (values[0] - values[1])
+  points = 100 * (ours - theirs)
   name = escape(SETS.get(first, first))
   return f'<span class="note">{name}: {points:+.1f} points</span>'
 
