@@ -4,6 +4,7 @@ The one reader of layouts, for pictures and sounds. Every subfolder is used, or
 named in an error or a note; only litter is passed over without a word.
 """
 
+import os
 import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -97,11 +98,10 @@ def _without_parts(top, parts, kind, classes, known) -> Layout:
     _check_plausible(top, kind)
   paths, left_out = _by_class(top.path, chosen, kind)
   notes = outside(top, top.folders, kind)
-  if classes is None and parts.flat_train:
-    notes += (
-      f'{top.path}: {parts.flat_train} is taken for a class, it has no class '
-      'folders',
-    )
+  named = [f for f in (parts.flat_train, *parts.held_out) if f]
+  for name in named:
+    what = 'is taken for a class' if name in chosen else 'is not used'
+    notes += (f'{top.path / name}: {what}, it has no class folders',)
   return Layout(chosen, paths, None, (*notes, *left_out))
 
 
@@ -111,7 +111,8 @@ def _by_class(
   """Returns the files of every class, and what was left out there."""
   found, left_out, others = [], [], []
   for name in classes:
-    files, passed = walk(folder / name)
+    # A link back to where the classes lie would read them again.
+    files, passed = walk(folder / name, frozenset([os.path.realpath(folder)]))
     mine = tuple(p for p in files if kind.fits(p))
     rest = [p for p in files if not kind.fits(p)]
     if not mine:
@@ -164,7 +165,7 @@ def _test_part(
   if test is None and unsorted:
     raise ValueError(
       f'{top.path / unsorted[0]} holds {kind.name} that are not in class '
-      f'folders as those of {parts.train}: sort them into '
+      f'folders named as those of {parts.train}: sort them into '
       f'{top.path / unsorted[0]}/<class> (allowed are {list(classes[:SHOWN])}'
       f'{" ..." if len(classes) > SHOWN else ""}), or move the folder away to '
       f'hold out a part of {parts.train}.'
@@ -222,7 +223,7 @@ def _chosen(
 ) -> tuple[str, ...]:
   """Returns `classes`, or all subfolder names, as the class names."""
   present = where.folders
-  if classes is None and set(present) == set(known):
+  if classes is None and known and set(present) == set(known):
     return tuple(known)
   chosen = tuple(present if classes is None else classes)
   # One that is asked for may begin with an underscore.
@@ -291,12 +292,12 @@ def _check_plausible(top: Listing, kind: Kind) -> None:
       )
   if len(inside) < 2:
     return
-  nested = [
+  below = [
     set(listing.folders)
     for listing in inside.values()
-    if not any(kind.fits(file) for file in listing.files)
+    if not any(map(kind.fits, listing.files))
   ]
-  shared = set.intersection(*nested) if len(nested) == len(inside) else set()
+  shared = set.intersection(*below) if len(below) == len(inside) else set()
   if len(shared) > 1:
     raise ValueError(
       f'{some([top.path / n for n in inside], top.path)} would be classes, '

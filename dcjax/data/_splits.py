@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 _WORDS = {
-  'train': r'train(?:ing)?|trn',
+  'train': r'train(?:ing)?(?:val)?|trn',
   'test': r'test(?:ing)?|tst|eval(?:uation)?',
   'val': r'val(?:id(?:ation)?)?|dev(?:el(?:opment)?)?',
 }
