@@ -40,8 +40,8 @@ def check_network(
         f'network {network.name!r}: returns logits [B, {width}]; the data have '
         f'{num_classes} classes, and logits are [B, {num_classes}]'
       )
-    form = jax.tree.structure(state)
-    if not form == jax.tree.structure(variables.state):
+    before, after = map(jax.tree.structure, (variables.state, state))
+    if str(before) != str(after):
       raise ValueError(
         f'network {network.name!r}: its state has another form after a step '
         'than before; allowed are the same collections and arrays'
