@@ -39,6 +39,7 @@ from dcjax.sharding._mesh import (
 )
 from dcjax.sharding._processes import (
   agree,
+  agree_on,
   barrier,
   is_main,
   is_peer_lost,
@@ -55,6 +56,7 @@ __all__ = [
   'CLASS_AXIS',
   'DATA_AXIS',
   'agree',
+  'agree_on',
   'barrier',
   'class_sharding',
   'class_strategy',
