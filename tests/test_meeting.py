@@ -148,7 +148,8 @@ if index == 0 and digest == 'listens':
   import os
   found = [l for n in ('tcp', 'tcp6') for l in open(f'/proc/net/{n}')]
   port = f':{int(place.split(":")[1]):04X} '
-  print('said', *(l.split()[1] for l in found if port in l and l.split()[3] == '0A'))
+  heard = (l.split() for l in found if port in l)
+  print('said', *(l[1] for l in heard if l[3] == '0A'))
 try:
   sharding.agree_on(digest if digest != 'own' else str(index), 'settings')
   print('said agreed')

@@ -49,25 +49,9 @@ def import_idc(
     ValueError: the file is damaged, holds something else, or classes of unequal
       size; or its images are of another scale than `value_range`.
   """
-<<<<<<< HEAD
-  _views.require_torch()
-  import torch
-
-  with open(path, 'rb') as stream:
-    try:
-      images, labels = torch.load(stream, 'cpu', weights_only=True)
-      images, labels = images.detach().numpy(), labels.detach().numpy()
-    except Exception as error:
-      raise ValueError(
-        f'{os.fspath(path)} is not a list of two tensors [images, labels]:'
-        f' {error}'
-      ) from error
-  images = by_class(os.fspath(path), images, labels)
-=======
   images, labels = _tensors(path)
-  images = _by_class(os.fspath(path), images, labels)
+  images = by_class(os.fspath(path), images, labels)
   _check_scale(os.fspath(path), images, value_range)
->>>>>>> doors
   names = class_names or [str(c) for c in range(len(images))]
   return Artefact(
     params={'images': images},
@@ -114,9 +98,6 @@ def export_idc(path: str | os.PathLike[str], artefact: Artefact) -> None:
     torch.save(tensors, stream)
 
 
-<<<<<<< HEAD
-def by_class(path: str, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-=======
 def _tensors(path: str | os.PathLike[str]) -> list[np.ndarray]:
   """Returns images and labels as they are in the file."""
   value = _torch_files.read_torch(path)
@@ -154,8 +135,7 @@ def _check_scale(path: str, images: np.ndarray, value_range) -> None:
     )
 
 
-def _by_class(path: str, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
->>>>>>> doors
+def by_class(path: str, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
   """Returns float32 `[C, N, H, W, D]` of `[C * N, D, H, W]`."""
   if images.ndim != 4 or images.dtype.kind != 'f' or not len(images):
     raise ValueError(

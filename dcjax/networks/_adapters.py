@@ -32,11 +32,8 @@ def from_linen(
   init: str = 'module',
   name: str | None = None,
   dropout: bool = False,
-<<<<<<< HEAD
   independent: bool | None = None,
-=======
   num_classes: int | None = None,
->>>>>>> doors
 ) -> Network:
   """Wraps a Flax linen module, after one dry evaluation without numbers.
 
@@ -53,12 +50,9 @@ def from_linen(
     name: for reports; the module's class name if None.
     dropout: whether training needs random numbers (`nn.Dropout`,
       `make_rng('dropout')`).
-<<<<<<< HEAD
     independent: whether each image is seen alone in train mode, see `Network`;
       None: found out.
-=======
     num_classes: `K` that the logits must have; None: any from 2.
->>>>>>> doors
 
   Returns:
     A `Network`. `Network.apply` takes no key, so with `dropout` the state
@@ -81,7 +75,12 @@ def from_linen(
       'MyModule(num_classes=10)'
     )
   network = wrap_linen(
-    module, image_shape, init=init, name=name, dropout=dropout
+    module,
+    image_shape,
+    init=init,
+    name=name,
+    dropout=dropout,
+    independent=independent,
   )
   variables = check_network(network, image_shape, num_classes)
   if 'batch_stats' in variables.state and not _has_mode(module):
@@ -99,6 +98,7 @@ def wrap_linen(
   init: str = 'module',
   name: str | None = None,
   dropout: bool = False,
+  independent: bool | None = None,
 ) -> Network:
   """`from_linen` of a module that is known to be right: nothing is evaluated.
 
@@ -108,6 +108,7 @@ def wrap_linen(
     init: see `from_linen`.
     name: see `from_linen`.
     dropout: see `from_linen`.
+    independent: see `from_linen`.
   """
   name = name or type(module).__name__.lower()
   network = Network(

@@ -85,17 +85,12 @@ def convnet(
     num_classes, depth, width, norm, activation, pooling, conv_form
   )
   channels = '-'.join(map(str, width)) if isinstance(width, tuple) else width
-<<<<<<< HEAD
-  return from_linen(
+  return wrap_linen(
     module,
     image_shape,
     init='torch',
     name=f'convnet{depth}w{channels}',
     independent=norm != 'batch',
-=======
-  return wrap_linen(
-    module, image_shape, init='torch', name=f'convnet{depth}w{channels}'
->>>>>>> doors
   )
 
 

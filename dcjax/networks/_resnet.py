@@ -217,13 +217,9 @@ def resnet(
     conv_form,
   )
   init = 'torch' if form == 'dc' else 'he_fan_out'
-<<<<<<< HEAD
-  return from_linen(
+  return wrap_linen(
     module, image_shape, init=init, name=name, independent=norm != 'batch'
   )
-=======
-  return wrap_linen(module, image_shape, init=init, name=name)
->>>>>>> doors
 
 
 def _plan(image_shape, depth, form, width_multiplier):

@@ -93,13 +93,10 @@ def load_torch(
   arrays = _spelled(state, language, set(entries))
   _check_entries(where, network, entries, arrays)
   found = {
-<<<<<<< HEAD
-    entry.path: jnp.array(transposed(arrays[name], entry.features), jnp.float32)
-=======
-    entry.path: jnp.asarray(
-      transposed(_as_array(where, name, arrays[name]), entry.features)
+    entry.path: jnp.array(
+      transposed(_as_array(where, name, arrays[name]), entry.features),
+      jnp.float32,
     )
->>>>>>> doors
     for name, entry in entries.items()
   }
   return assembled(network, shapes, found)

@@ -213,16 +213,12 @@ def _fitted(name, array, shape):
       f'state dict entry {name!r}: shape {array.shape} after transposing, the '
       f'network has {shape}'
     )
-<<<<<<< HEAD
-  return jnp.array(array, jnp.float32)
-=======
   array = np.asarray(array, np.float32)
   if not np.isfinite(array).all():
     raise ValueError(
       f'state dict entry {name!r}: holds NaN or infinite numbers'
     )
-  return jnp.asarray(array)
->>>>>>> doors
+  return jnp.array(array)
 
 
 def assembled(

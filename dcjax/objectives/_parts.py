@@ -6,11 +6,8 @@ import optax
 from jax import lax
 
 from dcjax.base import Array, Batch, Network, Params, PyTree, Variables
-<<<<<<< HEAD
 from dcjax.networks import images_are_independent
-=======
 from dcjax.utils import check_logits
->>>>>>> doors
 
 # Of a part: pixels and numbers in an activation at most, images at least. Found
 # by measurement with ConvNets of width 32 (16 images of 32x32 pixels) and 128

@@ -12,8 +12,6 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import jax
-
 from dcjax import files, records, sharding
 from dcjax.runs import settings
 from dcjax.runs._progress import say
