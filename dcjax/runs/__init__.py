@@ -1,0 +1,22 @@
+"""Runs: from a config to a condensed set, its evaluations and a report.
+
+  results = dcjax.runs.run('idc:digits,smoke', 'runs/digits')
+
+A run is a list of stages (`_stage`), whose pieces are made by one loop
+(`_loop`). Nothing of the library imports this package.
+"""
+
+from dcjax.runs import settings
+from dcjax.runs._folder import Interrupted
+from dcjax.runs._run import condensed, config_of, run
+from dcjax.runs.settings import Settings, resolve
+
+__all__ = [
+  'Interrupted',
+  'Settings',
+  'condensed',
+  'config_of',
+  'resolve',
+  'run',
+  'settings',
+]

@@ -1,0 +1,126 @@
+"""The condensed set with everything needed to use it."""
+
+import platform
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+import dcjax
+from dcjax import formations, specs
+from dcjax.artefact import Artefact
+from dcjax.runs import _augment, _build, _condense
+from dcjax.runs._build import Parts
+from dcjax.runs._labels import REGIMES, Labels
+from dcjax.runs._networks import Observer
+from dcjax.runs._stage import ARTEFACT, Stage
+
+
+def stage(parts: Parts, teachers: Sequence[Observer]) -> Stage:
+  """The stage that writes `condensed.npz`."""
+
+  def make(params, labels):
+    return artefact_of(parts, _condense.unflattened(params), labels, teachers)
+
+  settings = {'protocol': _protocol(parts, Labels('hard'), teachers)}
+  return Stage(
+    'artefact', make, ('condense', 'labels'), settings, ARTEFACT, sole=False
+  )
+
+
+def artefact_of(
+  parts: Parts, params: Any, labels: Labels, teachers: Sequence[Observer] = ()
+) -> Artefact:
+  """Makes the artefact of stored numbers.
+
+  Nothing that differs between two runs of the same settings goes in, so that a
+  resumed run ends with the same bytes as one that never stopped.
+
+  Args:
+    parts: of the run.
+    params: the stored numbers; those out of their range are put into it.
+    labels: of the set; stored ones lie beside the artefact.
+    teachers: the observers that label.
+  """
+  dataset, config = parts.dataset, parts.config
+  params = dict(parts.formation.project(params))
+  if parts.formation.spec['name'] == 'codebook':
+    params = formations.as_stored(parts.formation, params)
+  own = params.pop('labels', None)
+  soft = own if labels.soft is None else labels.soft
+  regime = REGIMES['image' if soft is not None else labels.regime]
+  return Artefact(
+    params=jax.tree.map(np.asarray, params),
+    spec=dict(_build.evaluation_formation(parts).spec),
+    mean=dataset.mean,
+    std=dataset.std,
+    class_names=dataset.class_names,
+    value_range=tuple(parts.formation.spec['value_range']),
+    labels=None if soft is None else np.asarray(soft),
+    label_regime=regime,
+    protocol=_protocol(parts, labels, teachers),
+    provenance={
+      'method': config.method.name,
+      'dataset': dataset.name,
+      'ipc': config.ipc,
+      'seed': config.seed,
+      'config': _build.plain(config),
+      'spectrogram': dict(dataset.extra),
+      **({} if dataset.zca is None else {'zca': config.zca}),
+      'versions': versions(),
+    },
+    zca=dataset.zca,
+  )
+
+
+def _protocol(parts, labels, teachers):
+  """How networks are trained on the set."""
+  config, protocol = parts.config, parts.protocol._asdict()
+  found = {'network': parts.network.name, **protocol}
+  word = config.augment.get('evaluate', 'auto')
+  mix = config.augment.get('mix', 'auto')
+  if not _augment.is_pipeline(word):
+    probability = parts.strategies['cutmix_probability']
+    if mix != 'auto':
+      probability = specs.parse('augment.mix', mix).get('probability', 1.0)
+    return found | {
+      'augmentation': parts.strategies['evaluate'],
+      'one_operation': parts.strategies['evaluate_single'],
+      'one_draw_per_image': parts.strategies['evaluate_per_image'],
+      'cutmix_probability': probability,
+    }
+  section = config.evaluation
+  beside = {'labels_file': 'labels.npz'} if labels.stored is not None else {}
+  return found | {
+    'loss': section.loss,
+    'hard_weight': section.hard_weight,
+    'temperature': section.temperature,
+    'augmentation': word,
+    'flips': parts.flips,
+    'mix': mix,
+    'teachers': [o.word for o in teachers],
+    **beside,
+  }
+
+
+def versions() -> dict[str, str]:
+  """Versions of Python and of the packages that decide the numbers."""
+  return {
+    'dcjax': dcjax.__version__,
+    'jax': jax.__version__,
+    'numpy': np.__version__,
+    'optax': optax.__version__,
+    'python': platform.python_version(),
+  }
+
+
+def environment() -> dict[str, Any]:
+  """Device, platform and versions, for `results.json`."""
+  return {
+    'device': str(jax.devices()[0].device_kind),
+    'devices': jax.device_count(),
+    'platform': platform.platform(),
+    **versions(),
+  }

@@ -1,0 +1,411 @@
+"""Turns settings into the parts of a run."""
+
+import functools
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dcjax import (
+  augment,
+  data,
+  evaluation,
+  formations,
+  methods,
+  networks,
+  sharding,
+  specs,
+  whitening,
+)
+from dcjax.base import Augment, Formation, Network
+from dcjax.data import Dataset, DeviceData
+from dcjax.evaluation import Protocol
+from dcjax.runs import _augment, settings
+from dcjax.runs.settings import Settings
+from dcjax.sharding import Placement
+from dcjax.utils import check_choice
+
+# Rows of the images that published learning rates are for, by data set.
+_BASE_SIZES = {
+  'mnist': 28,
+  'fashion_mnist': 28,
+  'speech': 64,
+  'wav_folder': 64,
+  'imagenet10': 224,
+  'imagenet100': 224,
+}
+# Options of a codebook's word that only a run reads.
+_RUN_OPTIONS = ('condition',)
+
+
+class RealData:
+  """The training images on the devices: all of them, or window after window."""
+
+  def __init__(self, dataset: Dataset, placement: Placement):
+    """Moves the images, or the first window of them, to the devices."""
+    self.dataset, self._placement = dataset, placement
+    self._images_per_class = functools.cache(self._few)
+
+  @functools.cached_property
+  def _whole(self) -> DeviceData:
+    return self._placement.data(self.dataset)
+
+  def at(self, number: int = 0, images_per_class: int = 0) -> DeviceData:
+    """The images that an iteration sees: all, or its window of a stream.
+
+    Args:
+      number: of the iteration.
+      images_per_class: the first ones of every class; 0: all.
+    """
+    if images_per_class:
+      return self._images_per_class(images_per_class)
+    if self.dataset.stream is None:
+      return self._whole
+    images = self._placement.window(self.dataset, number)
+    return self._whole._replace(images=images)
+
+  def _few(self, images_per_class):
+    return self._placement.data(data.at_most(self.dataset, images_per_class))
+
+  @functools.cached_property
+  def local(self) -> DeviceData:
+    """The images on one device, for what every process computes alone."""
+    if self._placement.mesh is None:
+      return self._whole
+    return Placement().data(self.dataset)
+
+  @property
+  def windows(self) -> int:
+    """How many windows show every image; 1 where all are in memory."""
+    stream = self.dataset.stream
+    return 1 if stream is None else stream.windows_per_pass
+
+  @property
+  def counts(self) -> np.ndarray:
+    """Images of each class in the whole set, in memory or not."""
+    stream = self.dataset.stream
+    return self.dataset.counts if stream is None else stream.counts
+
+  def close(self) -> None:
+    """Ends the threads that decode further windows."""
+    if self.dataset.stream is not None:
+      self.dataset.stream.close()
+
+
+class Parts(NamedTuple):
+  """Everything a run is made of.
+
+  Attributes:
+    settings: of the run.
+    config: their fields.
+    dataset: the real data.
+    real: the same on the devices.
+    placement: where everything lies.
+    network: what judges and what is evaluated.
+    formation: stored numbers -> images.
+    strategies: augmentation strategy names in use.
+    flips: whether mirrored images still look like their class.
+    normalise: of images.
+    protocol: of evaluation.
+    keys: what each draw of the run starts from.
+  """
+
+  settings: Settings
+  config: Any
+  dataset: Dataset
+  real: RealData
+  placement: Placement
+  network: Network
+  formation: Formation
+  strategies: Mapping[str, Any]
+  flips: bool
+  normalise: Augment
+  protocol: Protocol
+  keys: Mapping[str, jax.Array]
+
+
+def build(
+  chosen: Settings,
+  *,
+  dataset: Dataset | None = None,
+  network: Network | None = None,
+  devices_per_class: int = 0,
+) -> Parts:
+  """Builds the parts of a run, for all devices there are.
+
+  Args:
+    chosen: the settings.
+    dataset: in place of the one that they name.
+    network: in place of the one that they name.
+    devices_per_class: see `sharding.make_mesh`; what a run computes does not
+      depend on it.
+
+  Raises:
+    ValueError: naming the field, its value and what is allowed.
+    FileNotFoundError: if the data are not there; says how to get them.
+  """
+  config = chosen.config
+  check(chosen)
+  dataset = load(config) if dataset is None else whitened(config, dataset)
+  if network is None:
+    network = build_network('network', config.network, dataset)
+  placement = sharding.placement(dataset.num_classes, devices_per_class)
+  parts = Parts(
+    chosen,
+    config,
+    dataset,
+    RealData(dataset, placement),
+    placement,
+    network,
+    build_formation(config, dataset, network),
+    _augment.strategies(config, dataset, specs.parse('', config.network)),
+    _augment.flips(config, dataset),
+    augment.normalise(dataset.mean, dataset.std),
+    protocol_of(config),
+    run_keys(config.seed),
+  )
+  _check_sizes(parts)
+  # An unknown operation is heard of now, not after condensation.
+  evaluation_augment(parts)
+  evaluation_mix(parts)
+  return parts
+
+
+def check(chosen: Settings) -> None:
+  """Checks all that does not depend on the data.
+
+  Raises:
+    ValueError: naming the field, its value and what is allowed.
+  """
+  config = chosen.config
+  networks.parse('network', config.network)
+  observers = config.get('observers', {})
+  for role in ('matching', 'labelling'):
+    for word in observers.get(role, ()):
+      networks.parse(f'observers.{role}', word.partition('@')[0])
+  for word in config.evaluation.get('networks', ()):
+    networks.parse('evaluation.networks', word)
+  formation = specs.parse('formation', config.get('formation', 'identity'))
+  check_choice('formation', formation['name'], formations.FORMATIONS)
+  labels = config.get('labels', {}).get('regime', 'hard')
+  if labels != 'hard' and not observers.get('labelling'):
+    raise ValueError(
+      f'labels.regime {labels!r}: needs networks that label; name them in '
+      'observers.labelling'
+    )
+  protocol_of(config)
+
+
+def load(config: Any) -> Dataset:
+  """Loads the data set that the config names, whitened if it says so.
+
+  Raises:
+    ValueError: an option is unknown, or images outside [0, 1] are to be
+      whitened.
+    FileNotFoundError: if the data are not there; says how to get them.
+  """
+  spec = specs.parse('data', config.data)
+  name = spec.pop('name')
+  folder = config.data_dir or os.environ.get('DCJAX_DATA_DIR') or None
+  if 'classes' in spec:  # names, also where they look like numbers
+    spec['classes'] = tuple(str(spec['classes']).split('+'))
+  return whitened(config, data.load(name, folder, **spec))
+
+
+def whitened(config: Any, dataset: Dataset) -> Dataset:
+  """Whitens a data set as `zca` says."""
+  form = config.zca
+  check_choice('zca', form, ('none', *whitening.FORMS))
+  return dataset if form == 'none' else dataset.whitened(form)
+
+
+def build_network(field: str, word: str, dataset: Dataset) -> Network:
+  """Builds a network that a config names by a word.
+
+  Args:
+    field: of the config, for messages.
+    word: such as `'convnet:width=32:norm=batch'`.
+    dataset: what it must fit.
+
+  Raises:
+    ValueError: if it is unknown or does not fit the data; names the field.
+  """
+  spec = networks.complete(field, word)
+  try:
+    return networks.build(spec, dataset.image_shape, dataset.num_classes)
+  except ValueError as error:
+    raise ValueError(f'{field} {word!r}: {error}') from error
+
+
+def build_formation(
+  config: Any, dataset: Dataset, network: Network
+) -> Formation:
+  """Makes the formation; labels that are learned are stored in it, too."""
+  spec = specs.parse('formation', config.get('formation', 'identity'))
+  name = spec['name']
+  condition = spec.pop('condition', 'class')
+  condition = config.get('method', {}).get('condition', condition)
+  defaults: dict[str, Any] = {}
+  if config.get('clip', True) or name == 'codebook':
+    defaults['value_range'] = dataset.value_range
+  else:
+    defaults['value_range'] = (None, None)
+  if name == 'codebook':
+    defaults |= dict(
+      num_classes=dataset.num_classes, image_shape=tuple(dataset.image_shape)
+    )
+    if condition != 'one_hot':
+      features = methods.feature_sizes(network, dataset.image_shape)[0]
+      defaults['embedding_dim'] = features
+  elif dataset.zca is not None:  # the middle of whitened images
+    defaults['padding'] = 0.0
+  if 'factor' in specs.options_of(formations.FORMATIONS[name]):
+    defaults['factor'] = config.factor
+  elif config.factor != 1:
+    raise ValueError(
+      f'factor {config.factor}: a {name} takes none; say factor=1'
+    )
+  if name == 'uniform' and config.factor == 1:
+    name = 'identity'
+    defaults.pop('factor')
+  formation = formations.build({**defaults, **spec, 'name': name})
+  labels = config.get('method', {}).get('start')
+  return (
+    formation if labels is None else formations.with_labels(formation, labels)
+  )
+
+
+def evaluation_formation(parts: Parts) -> Formation:
+  """The formation that makes training images in the end.
+
+  `bound` caps what a condensation step decodes; its stored images are then used
+  through `uniform`, as in the reference.
+  """
+  spec = dict(parts.formation.spec)
+  if spec['name'] != 'bound':
+    return parts.formation
+  del spec['cap']
+  return formations.build({**spec, 'name': 'uniform'})
+
+
+def protocol_of(config: Any) -> Protocol:
+  """The protocol of evaluation with the config's changes."""
+  section = config.evaluation
+  made = evaluation.PROTOCOLS[section.protocol](section.epochs)
+  own = {
+    name: section[name]
+    for name in Protocol._fields
+    if name in section and name != 'epochs'
+  }
+  own['average_rate'] = own.get('average_rate') or None
+  made = made._replace(**own)
+  evaluation.check_protocol(made)
+  return made
+
+
+def run_keys(seed: int) -> dict[str, jax.Array]:
+  """The keys of a run by what they decide."""
+  names = ('init', 'condense', 'evaluate', 'random', 'herding')
+  root = jax.random.key(seed)
+  keys = {n: jax.random.fold_in(root, i) for i, n in enumerate(names)}
+  return keys | {'labels': jax.random.fold_in(root, 100)}
+
+
+def learning_rate(parts: Parts) -> float:
+  """The image learning rate, scaled by ipc and image size if asked for."""
+  section = parts.config.method
+  rate = section.get('learning_rate', 0.0)
+  if not section.get('scale_learning_rate', False):
+    return rate
+  return rate * methods.learning_rate_multiplier(
+    parts.config.ipc,
+    parts.dataset.image_shape[0],
+    _BASE_SIZES.get(parts.settings.like, 32),
+  )
+
+
+def evaluation_augment(parts: Parts, plain: bool = False) -> Augment:
+  """What networks that are tested see of a set.
+
+  Args:
+    parts: of the run.
+    plain: without any augmentation.
+  """
+  word = 'none' if plain else parts.config.augment.get('evaluate', 'auto')
+  if _augment.is_pipeline(word):
+    return _augment.pipeline(parts.dataset, word, parts.flips)
+  chosen = {**parts.strategies}
+  if plain:
+    chosen |= {'evaluate': 'none', 'evaluate_per_image': False}
+  return _augment.treatment(parts.dataset, chosen, 'evaluate', parts.placement)
+
+
+def evaluation_mix(parts: Parts, plain: bool = False) -> Any:
+  """CutMix or MixUp of networks that are tested, or None."""
+  if plain:
+    return None
+  return _augment.mixing(
+    'augment.mix',
+    parts.config.augment.get('mix', 'auto'),
+    parts.strategies['cutmix_probability'],
+  )
+
+
+def _check_sizes(parts):
+  config, dataset = parts.config, parts.dataset
+  smallest = int(np.argmin(dataset.counts))
+  holds = int(dataset.counts[smallest])
+  if config.ipc > holds:
+    raise ValueError(
+      f'ipc {config.ipc}: class {dataset.class_names[smallest]!r} of '
+      f'{dataset.name} holds {holds} images; ipc must be at most {holds}'
+    )
+  formation = parts.formation
+  shape = (dataset.num_classes, config.ipc, *dataset.image_shape)
+  # Decoding an abstract image reveals a factor larger than the image.
+  blank = jax.ShapeDtypeStruct(shape, jnp.float32)
+  jax.eval_shape(
+    lambda images: formation.decode(formation.init(jax.random.key(0), images)),
+    blank,
+  )
+  needed = config.ipc * formation.cells
+  start = specs.parse('start', config.get('start', 'random'))['name']
+  if start == 'mix' and needed > holds:
+    raise ValueError(
+      f'start mix: packs {formation.cells} real images into each of ipc = '
+      f'{config.ipc} stored ones, {needed} for each class, but class '
+      f'{dataset.class_names[smallest]!r} holds {holds}; use start=random or a '
+      'smaller ipc or factor'
+    )
+  for field in ('observers', 'statistics'):
+    few = config.get(field, {}).get('images_per_class', 0)
+    if few and dataset.stream is not None:
+      raise ValueError(
+        f'{field}.images_per_class {few}: must be 0 where only a window of the '
+        'images is in memory'
+      )
+
+
+def network_words(config: Any) -> Iterator[tuple[str, str]]:
+  """Every field that names a network, and the word."""
+  yield 'network', config.network
+  for word in config.evaluation.get('networks', ()):
+    yield 'evaluation.networks', word
+
+
+def plain(config: Any) -> dict[str, Any]:
+  """The settings as they go into artefacts: without paths of this machine."""
+  fields = settings.flat(config.to_dict())
+  fields.pop('data_dir', None)
+  made = {}
+  for field, value in fields.items():
+    if field.startswith('observers.') and isinstance(value, tuple | list):
+      value = [
+        word + at + os.path.basename(file)
+        for word, at, file in (w.partition('@') for w in value)
+      ]
+    made[field] = list(value) if isinstance(value, tuple) else value
+  return settings.nested(made)

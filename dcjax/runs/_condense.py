@@ -1,0 +1,296 @@
+"""The condensation: outer iterations, or image batches under observers."""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dcjax import methods, sharding, trees
+from dcjax.base import Params
+from dcjax.inner import InnerData
+from dcjax.methods import ObserverData
+from dcjax.runs import _costs, _method, _statistics, _watch
+from dcjax.runs._build import Parts
+from dcjax.runs._loop import Task, compiled, loop
+from dcjax.runs._method import Given
+from dcjax.runs._networks import Observer
+from dcjax.runs._stage import Stage, Work, tree
+
+# What is done with the numbers along the way: called with the number of
+# iterations so far, the stored numbers, and the seconds.
+After = Callable[[int, Params, float], None]
+
+
+def settings(parts: Parts) -> dict[str, Any]:
+  """What decides the condensed numbers, beside start, data and networks."""
+  config = parts.config
+  fields = ('outer', 'objective', 'inner', 'source', 'optimizer', 'network')
+  return {
+    'method': config.method.to_dict(),
+    'augment': {
+      n: v for n, v in config.augment.items() if n not in ('evaluate', 'mix')
+    },
+    'strategies': [parts.strategies[n] for n in ('match', 'train', 'single')],
+    'batches': config.get('batches', {}) and config.batches.to_dict(),
+    'precision': config.execution.get('precision', 'auto'),
+    'flips': parts.flips,
+    'seed': config.seed,
+    **{n: config[n] for n in fields if n in config},
+  }
+
+
+def stage(
+  parts: Parts,
+  work: Work,
+  observers: Sequence[Observer],
+  inputs: Sequence[str],
+  after: After,
+) -> Stage:
+  """The stage whose output are the condensed numbers.
+
+  Args:
+    parts: of the run.
+    work: of the run.
+    observers: that look at the images.
+    inputs: stages beside data and start: the pool, the embeddings, or the
+      observers and their statistics.
+    after: what is done along the way.
+  """
+  make = _under_observers if observers else _outer_iterations
+
+  def made(data, start, *found):
+    del data
+    start = jax.tree.map(jnp.asarray, unflattened(start))
+    given = dict(zip(inputs, found, strict=True))
+    return make(parts, work, list(observers), start, given, after)
+
+  # Checked before anything is trained: a wrong value is heard of now.
+  _method.condenser(Given(parts, [o.network for o in observers]))
+  return Stage(
+    'condense',
+    made,
+    ('data', 'start', *inputs),
+    settings(parts),
+    tree(),
+    work=_costs.condensation(parts, observers),
+    sole=True,
+  )
+
+
+def unflattened(flat: Mapping[str, Any]) -> dict[str, Any]:
+  """Nested dicts of the arrays of a tree that was read by names."""
+  made: dict[str, Any] = {}
+  for name, leaf in flat.items():
+    *folders, last = name.split('/')
+    node = made
+    for folder in folders:
+      node = node.setdefault(folder, {})
+    node[last] = leaf
+  return made
+
+
+def _outer_iterations(parts, work, observers, start, given, after):
+  del observers
+  soft = given.get('embeddings')
+  condenser = _method.condenser(
+    Given(parts, soft_labels=None if soft is None else _soft(parts, soft))
+  )
+  pool = given.get('pool')
+  if pool is not None:
+    pool = parts.placement.everywhere(jax.tree.map(jnp.asarray, pool))
+  key = parts.placement.everywhere(parts.keys['condense'])
+
+  def data_at(number):
+    return InnerData(parts.real.at(number), pool)
+
+  first = data_at(0)
+  shapes = jax.eval_shape(condenser.init, key, start, first)
+  places = parts.placement.state(shapes, parts.dataset.num_classes)
+  like = sharding.placed(shapes, places)
+  programs: list[Any] = []
+
+  def prepare(state, number):
+    data = first if number == 0 else data_at(number)
+    if not programs:
+      programs.append(
+        _program(condenser.period, key, like, data, parts, places)
+      )
+    return lambda state: programs[0](key, state, data)
+
+  task = Task(
+    'condense',
+    'condensing',
+    'outer',
+    parts.config.outer,
+    lambda done: like,
+    lambda: jax.jit(condenser.init, out_shardings=places)(key, start, first),
+    prepare,
+    functools.partial(_record, parts, parts.config.method.inner_steps),
+    lambda state: state.params,
+    f'method.learning_rate {parts.config.method.get("learning_rate")} is '
+    'probably too large',
+    methods.discriminator_problem,
+    _points(parts, parts.config.outer, lambda state: state.params, after),
+  )
+  digest = trees.digest({'start': start})
+  state, _ = loop(work, task, digest)
+  parts.real.close()
+  return sharding.to_host(state.params)
+
+
+def _soft(parts, found):
+  wanted = parts.config.method.get('soft_labels')
+  return jnp.asarray(found['soft_labels']) if wanted else None
+
+
+def _points(parts, total, numbers, after):
+  """What is done along the way, by the number of iterations so far."""
+
+  def follow(state, seconds, *, done):
+    after(done, sharding.to_host(numbers(state)), seconds)
+
+  at = {max(1, round(f * total)) for f in parts.config.evaluation.at}
+  return {done: functools.partial(follow, done=done) for done in sorted(at)}
+
+
+def _program(period, key, like, data, parts, places):
+  if parts.placement.mesh is None:
+    return compiled(period, key, like, data)
+  everywhere = parts.placement.copies({'m': 0})['m']
+  return compiled(period, key, like, data, out_shardings=(places, everywhere))
+
+
+def _record(parts, steps, number, metrics, seconds, took, batch=None):
+  """A line of `metrics.jsonl`."""
+  done = (number + 1) * steps
+  return {
+    'outer': number + 1,
+    **({} if batch is None else {'batch': batch}),
+    'step': done,
+    **{name: float(np.mean(v)) for name, v in metrics.items()},
+    'seconds': round(seconds, 3),
+    'steps_per_second': round(done / max(seconds, 1e-9), 4),
+    'memory_bytes': _watch.memory_bytes(),
+    'utilisation': _watch.utilisation(_costs.iteration(parts), took),
+  }
+
+
+def _under_observers(parts, work, observers, start, given, after):
+  """Image batch after image batch, period after period."""
+  condenser = _method.condenser(Given(parts, [o.network for o in observers]))
+  key, data = parts.placement.everywhere(
+    (parts.keys['condense'], _observer_data(parts, observers, given))
+  )
+  images = jnp.asarray(parts.formation.project(start)['images'])
+  classes, ipc = images.shape[:2]
+  cut = parts.config.batches
+  batches = methods.image_batches(
+    classes, ipc, cut.batch_size or classes * ipc, cut.order
+  )
+  steps = parts.config.method.inner_steps
+  periods = parts.config.method.iterations // steps
+  whole = parts.placement.by_class(classes)
+  set_like = jax.ShapeDtypeStruct(images.shape, images.dtype, sharding=whole)
+  programs: dict[Any, Any] = {}
+
+  def begin(images, slots, before):
+    """The state at the start of an image batch."""
+    params = methods.cut_batch(images, slots)
+    if before is None:
+      return condenser.init(key, params, data)
+    return methods.next_batch(condenser, key, before, params, data)
+
+  def places(slots):
+    shapes = jax.eval_shape(lambda x: begin(x, slots, None), set_like)
+    return shapes, parts.placement.image_batch(shapes, slots.shape[:2])
+
+  def like(done):
+    slots = batches[max(done - 1, 0) // periods]
+    return {'images': set_like, 'batch': sharding.placed(*places(slots))}
+
+  def started(images, slots, before):
+    program = jax.jit(
+      lambda images, before: begin(images, slots, before),
+      out_shardings=places(slots)[1],
+    )
+    return program(images, before)
+
+  def first():
+    placed = parts.placement.put(images, whole)
+    return {'images': placed, 'batch': started(placed, batches[0], None)}
+
+  def prepare(state, number):
+    batch, within = divmod(number, periods)
+    slots = batches[batch]
+    if slots.shape not in programs:
+      shapes, where = places(slots)
+      programs[slots.shape] = _program(
+        condenser.period,
+        key,
+        sharding.placed(shapes, where),
+        data,
+        parts,
+        where,
+      )
+    program = programs[slots.shape]
+    put = jax.jit(
+      lambda images, params: methods.put_batch(images, slots, params),
+      out_shardings=whole,
+    )
+
+    def piece(state):
+      images, own = state['images'], state['batch']
+      if within == 0 and number:
+        own = started(images, slots, own)
+      own, metrics = program(key, own, data)
+      if within + 1 == periods:
+        images = put(images, own.params)
+      return {'images': images, 'batch': own}, metrics
+
+    return piece
+
+  def record(number, metrics, seconds, took):
+    batch = number // periods + 1
+    return _record(parts, steps, number, metrics, seconds, took, batch)
+
+  task = Task(
+    'condense',
+    'synthesising',
+    'period',
+    len(batches) * periods,
+    like,
+    first,
+    prepare,
+    record,
+    lambda state: state['images'],
+    'method.learning_rate or method.weight is probably too large',
+    after=_points(
+      parts,
+      len(batches) * periods,
+      lambda state: {**start, 'images': state['images']},
+      after,
+    ),
+  )
+  state, _ = loop(work, task, trees.digest({'start': start}))
+  return {**start, 'images': sharding.to_host(state['images'])}
+
+
+def _observer_data(parts, observers, given) -> ObserverData:
+  variables = [given[o.stage]['variables'] for o in observers]
+  targets = [
+    given[f'statistics/{o.stage.partition("/")[2]}'] for o in observers
+  ]
+  return jax.tree.map(
+    jnp.asarray,
+    ObserverData(
+      tuple(variables), tuple(_statistics.used(parts, t) for t in targets)
+    ),
+  )
+
+
+def seconds_of(records: Sequence[Mapping[str, Any]]) -> float:
+  """Seconds of the condensation, from the lines of `metrics.jsonl`."""
+  return records[-1]['seconds'] if records else 0.0

@@ -1,0 +1,260 @@
+"""What a run will do: operations counted from shapes, memory, in words.
+
+A pass forward is counted from the traced program; one backward costs about two.
+A synthetic image in matching counts three times forward and backward, for the
+second derivative.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dcjax import data, formations
+from dcjax.base import Network
+from dcjax.runs import _build, _watch
+from dcjax.runs._build import Parts
+from dcjax.runs._networks import Observer
+from dcjax.runs._outlook import Outlook
+from dcjax.runs._stage import Stage
+
+# A network's convolutions reach about this share of the speed of a large
+# matrix product: measured on a CPU with ConvNet-3 of width 32 and 128.
+_EFFICIENCY = 0.35
+# Training costs about as much as three passes forward.
+_TRAINING = 3
+# Baselines that look at the embeddings of a network trained on real data, in
+# batches of this size.
+BY_FEATURES = ('herding', 'k_center', 'k_means')
+BASELINE_BATCH = 64
+
+_counted: dict[Any, float | None] = {}
+
+
+def forward(network: Network, image_shape: Sequence[int]) -> float | None:
+  """Operations of a pass forward of one image; None: not every platform counts.
+
+  Args:
+    network: the network.
+    image_shape: `(H, W, D)`.
+  """
+  key = (network.init, network.apply, tuple(image_shape))
+  if key not in _counted:
+    variables = jax.eval_shape(network.init, jax.random.key(0))
+    image = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
+    lowered = jax.jit(lambda v, x: network.apply(v, x, False)[0].logits).lower(
+      variables, image
+    )
+    found = (lowered.cost_analysis() or {}).get('flops', 0)
+    _counted[key] = found if found > 0 else None
+  return _counted[key]
+
+
+def _own(parts):
+  return forward(parts.network, parts.dataset.image_shape) or 0.0
+
+
+def iteration(parts: Parts) -> float | None:
+  """Operations of an outer iteration, or of a period; None: not counted."""
+  one = _own(parts)
+  section = parts.config.method
+  if 'iterations' in section or not one:
+    return None
+  classes = section.get('classes_per_step') or parts.dataset.num_classes
+  decoded = formations.decoded_count(parts.formation, parts.config.ipc)
+  compared = min(decoded, section.get('most_synthetic', decoded))
+  per_step = classes * (section.get('batch_real', 0) + 3 * compared)
+  if 'network_batches' in section:
+    per_step += section.network_batches * section.network_batch_size
+  else:
+    per_step += section.get('epochs', 0) * classes * decoded
+  images = section.inner_steps * per_step
+  if 'early_batches' in section:
+    early = section.early_batches * section.network_batch_size
+    images += early + section.get('early_epochs', 0) * parts.real.counts.sum()
+  return float(_TRAINING * images * one)
+
+
+def condensation(parts: Parts, observers: Sequence[Observer]) -> float:
+  """Operations of the whole condensation; 0: not counted."""
+  section, config = parts.config.method, parts.config
+  if not observers:
+    return (iteration(parts) or 0.0) * config.outer
+  shape = parts.dataset.image_shape
+  costs = [forward(o.network, shape) or 0.0 for o in observers]
+  total = parts.dataset.num_classes * config.ipc
+  calm = 1 if section.get('flatness') else 0
+  return (_TRAINING + calm) * section.iterations * total * float(np.mean(costs))
+
+
+def real_images(parts: Parts, images_per_class: int) -> int:
+  """Real images of one pass, all windows together."""
+  counts = parts.real.counts
+  if images_per_class:
+    counts = np.minimum(counts, images_per_class)
+  return int(counts.sum())
+
+
+def observer(parts: Parts, wanted: Observer) -> float:
+  """Operations of training an observer."""
+  images = real_images(parts, parts.config.observers.images_per_class)
+  one = forward(wanted.network, parts.dataset.image_shape) or 0.0
+  return _TRAINING * wanted.epochs * images * one
+
+
+def statistics(parts: Parts, wanted: Observer) -> float:
+  """Operations of measuring an observer's statistics."""
+  images = real_images(parts, parts.config.statistics.images_per_class)
+  return images * (forward(wanted.network, parts.dataset.image_shape) or 0.0)
+
+
+def evaluation(
+  parts: Parts,
+  network: Network,
+  images: int,
+  epochs: int,
+  teachers: Sequence[Observer] = (),
+) -> float:
+  """Operations of training and testing networks on a set.
+
+  Args:
+    parts: of the run.
+    network: that is tested.
+    images: of the set.
+    epochs: passes over it.
+    teachers: that label every batch.
+  """
+  shape = parts.dataset.image_shape
+  one = forward(network, shape) or 0.0
+  taught = sum(forward(o.network, shape) or 0.0 for o in teachers)
+  tests = len(parts.protocol.test_points) * len(parts.dataset.test_labels)
+  # Networks take places on a mesh that others leave empty.
+  devices = parts.placement.size
+  seeds = -(-parts.config.evaluation.seeds // devices) * devices
+  return seeds * (images * epochs * (_TRAINING * one + taught) + tests * one)
+
+
+def selection(parts: Parts) -> float:
+  """Operations of the network behind a coreset."""
+  steps = parts.config.evaluation.herding_steps
+  images = _TRAINING * steps * BASELINE_BATCH + len(parts.dataset.labels)
+  return images * _own(parts)
+
+
+def memory(parts: Parts) -> float:
+  """Bytes that a device needs, roughly: real images and activations."""
+  section = parts.config.method
+  network, shape = parts.network, parts.dataset.image_shape
+  variables = jax.eval_shape(network.init, jax.random.key(0))
+  image = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+  outputs, _ = jax.eval_shape(
+    lambda v, x: network.apply(v, x, True), variables, image
+  )
+  taps = sum(tap.size for tap in outputs.taps) or image.size
+  # Before pooling a block holds four times its output, a few times over.
+  activations = taps * 4 * 4 * 12
+  decoded = formations.decoded_count(parts.formation, parts.config.ipc)
+  compared = min(decoded, section.get('most_synthetic', decoded))
+  at_once = section.get('batch_real', 0) + 4 * compared
+  if jax.default_backend() != 'cpu':
+    at_once *= parts.dataset.num_classes
+  real = parts.dataset.images.nbytes
+  return (real + at_once * activations) / jax.device_count()
+
+
+def outlook(stages: Sequence[Stage]) -> Outlook:
+  """What is left of a run: the work of stages that are missing."""
+  work = {stage.name: stage.work for stage in stages if stage.work}
+  return Outlook(work, machine_speed() if work else None)
+
+
+def machine_speed() -> float:
+  """Floating-point operations a second of networks on all devices, roughly."""
+  return _EFFICIENCY * _watch.matmul_speed() * jax.device_count()
+
+
+def describe(parts: Parts, stages: Sequence[Stage], left: Outlook) -> str:
+  """A few lines: what a run will do, how long, how much memory.
+
+  Args:
+    parts: of the run.
+    stages: all of them.
+    left: see `outlook`.
+  """
+  return '\n'.join(_lines(parts, stages, left))
+
+
+def _lines(parts, stages, left) -> Iterator[str]:
+  config, dataset = parts.config, parts.dataset
+  counts = parts.real.counts
+  each = f'{counts.min()}'
+  if counts.min() != counts.max():
+    each += f' to {counts.max()}'
+  h, w, d = dataset.image_shape
+  name = config.get('method', {}).get('name', config.recipe)
+  yield (
+    f'{name} on {dataset.name}: {dataset.num_classes} classes of {each} images '
+    f'{h}x{w}x{d}'
+  )
+  for note in getattr(dataset, 'notes', ()):
+    yield f'  note: {note}'
+  if 'formation' in config:
+    decoded = formations.decoded_count(parts.formation, config.ipc)
+    spec = parts.formation.spec
+    factor = f' factor {spec["factor"]}' if 'factor' in spec else ''
+    yield (
+      f'  stores {config.ipc} images per class ({spec["name"]}{factor}), trains '
+      f'on {decoded} per class'
+    )
+  yield from _steps(parts)
+  evaluated = [
+    stage.name.partition('/')[2]
+    for stage in stages
+    if stage.name.startswith('evaluate/')
+  ]
+  if evaluated:
+    yield (
+      f'  then {config.evaluation.seeds} networks x {parts.protocol.epochs} '
+      f'epochs for each of: {"; ".join(evaluated)}'
+    )
+  yield (
+    f'  {left.describe()}, about {memory(parts) / 2**30:.1f} GiB of memory'
+    if 'method' in config
+    else f'  {left.describe()}'
+  )
+  mesh = parts.placement.mesh
+  if mesh is not None:
+    shape = ' x '.join(f'{n} {name}' for name, n in mesh.shape.items())
+    yield (
+      f'  on {mesh.size} devices ({shape}) of {jax.process_count()} process(es)'
+    )
+  if dataset.stream is not None:
+    yield f'  {data.describe_memory(dataset)}'
+
+
+def _steps(parts):
+  config = parts.config
+  section = config.get('method', {})
+  words = config.get('observers', {})
+  for role in ('matching', 'labelling'):
+    if words.get(role):
+      yield f'  observers, {role}: {", ".join(words[role])}'
+  if 'iterations' in section:
+    total = parts.dataset.num_classes * config.ipc
+    size = min(config.batches.batch_size or total, total)
+    yield f'  {section.iterations} steps in batches of {size} images'
+    if parts.placement.size > size:
+      yield (
+        f'  image batches of {size} are fewer than the devices: each of these '
+        'computes all of them'
+      )
+  elif 'inner_steps' in section:
+    rate = _build.learning_rate(parts)
+    yield (
+      f'  {config.outer} outer x {section.inner_steps} inner iterations = '
+      f'{config.outer * section.inner_steps} steps, network '
+      f'{parts.network.name}'
+      + (f', image learning rate {rate:.4g}' if rate else '')
+    )

@@ -1,0 +1,333 @@
+"""Evaluation: networks trained from scratch on a set, and tested."""
+
+import functools
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dcjax import evaluation, formations, labelling, networks
+from dcjax.base import Batch, Network
+from dcjax.evaluation import Evaluator, Protocol, TrainingSet
+from dcjax.runs import _augment, _build, _condense, _costs, _labels, _wanted
+from dcjax.runs._build import Parts
+from dcjax.runs._labels import HARD, REGIMES, Labels
+from dcjax.runs._networks import Observer
+from dcjax.runs._progress import Progress
+from dcjax.runs._sets import hard_batch
+from dcjax.runs._stage import RECORD, Stage, Work
+from dcjax.runs._wanted import Wanted
+
+_FRESH_FOLD = 79
+
+
+class Evaluations(NamedTuple):
+  """What the evaluations of a run share.
+
+  Attributes:
+    parts: of the run.
+    work: of the run.
+    teachers: the observers that label.
+    tested: test networks by their word; '' is the run's own.
+    programs: `(word, kind of labels, plain, protocol, whole) -> Evaluator`,
+      made once each.
+  """
+
+  parts: Parts
+  work: Work
+  teachers: Sequence[Observer]
+  tested: Mapping[str, Network]
+  programs: Callable[..., Evaluator]
+
+
+def evaluations(
+  parts: Parts, work: Work, teachers: Sequence[Observer] = ()
+) -> Evaluations:
+  """Prepares the evaluations of a run; nothing is compiled yet.
+
+  Raises:
+    ValueError: if a test network is unknown or does not fit the data.
+  """
+  tested = {'': parts.network}
+  for word in parts.config.evaluation.get('networks', ()):
+    tested[word] = _build.build_network(
+      'evaluation.networks', word, parts.dataset
+    )
+
+  @functools.cache
+  def program(word, kind, plain, protocol):
+    own = parts if not word else _with_network(parts, word)
+    return _evaluator(own, tested[word], kind, plain, protocol, teachers)
+
+  return Evaluations(parts, work, teachers, tested, program)
+
+
+def _with_network(parts, word):
+  """The parts of a run with the augmentation of another test network."""
+  chosen = _augment.strategies(
+    parts.config, parts.dataset, networks.complete('', word)
+  )
+  return parts._replace(strategies=chosen)
+
+
+def stage(shared: Evaluations, asked: Wanted, name: str = '') -> Stage:
+  """Trains networks on a set and tests them.
+
+  Args:
+    shared: see `evaluations`.
+    asked: which evaluation.
+    name: of the stage; `'evaluate/'` and that of the evaluation by default.
+  """
+  parts, config = shared.parts, shared.parts.config
+  protocol = _wanted.protocol(parts, asked)
+  fresh = asked.images == 'fresh'
+  regime = 'hard' if asked.hard or fresh else config.labels.regime
+  own = asked.images == 'condensed' and regime != 'hard'
+  taught = shared.teachers if regime != 'hard' else ()
+  inputs = ['data', 'condense' if fresh else f'set/{asked.images}']
+  inputs += ['labels'] if own else []
+  inputs += [o.stage for o in taught]
+
+  def make(_, found, *made):
+    if fresh:
+      return _run_fresh(shared, asked, protocol, found)
+    labels = HARD
+    if own:
+      labels, made = made[0], made[1:]
+    elif regime != 'hard':
+      labels = _labels.make(parts, taught, made, found.images)
+    if asked.hard and asked.images != 'whole':
+      found = hard_batch(np.asarray(found.images))
+    return _run(shared, asked, protocol, found, labels, made)
+
+  network = shared.tested[asked.word]
+  return Stage(
+    name or f'evaluate/{asked.name}',
+    make,
+    tuple(inputs),
+    _settings(parts, asked, protocol, regime),
+    RECORD,
+    _costs.evaluation(
+      parts,
+      network,
+      _wanted.expected_images(parts, asked),
+      protocol.epochs,
+      taught if regime == 'online' else (),
+    ),
+  )
+
+
+def _settings(parts, asked, protocol, regime):
+  config, section = parts.config, parts.config.evaluation
+  names = ('loss', 'hard_weight', 'temperature')
+  return {
+    'protocol': protocol._asdict(),
+    'network': asked.word or config.network,
+    'seeds': section.seeds,
+    'seed': config.seed,
+    'set': [asked.images, asked.hard, asked.plain, regime],
+    'loss': [section[n] for n in names if regime != 'hard'],
+    'augment': [
+      config.augment.get('evaluate', 'auto'),
+      config.augment.get('mix', 'auto'),
+      dict(parts.strategies),
+      parts.flips,
+    ],
+  }
+
+
+def _run(shared, asked, protocol, batch, labels, made) -> dict[str, Any]:
+  """Trains and tests; returns what is recorded."""
+  parts, began = shared.parts, time.monotonic()
+  classes = parts.dataset.num_classes
+  images = np.asarray(batch.images).reshape(-1, *parts.dataset.image_shape)
+  answers = batch.labels if labels.soft is None else labels.soft
+  answers = np.asarray(answers).reshape(-1, classes)
+  kind = labels.regime if labels.regime in ('online', 'stored') else 'plain'
+  # Sets of several sizes share a program.
+  padded = None
+  if kind == 'plain' and asked.images != 'whole':
+    padded = max(_wanted.longest(parts), len(images))
+  training = evaluation.training_set(images, answers, classes, padded)
+  variables = tuple(jax.tree.map(jnp.asarray, m['variables']) for m in made)
+  if kind == 'online':
+    training = training._replace(teacher=variables)
+  elif kind == 'stored':
+    labelling.check_stored(
+      labels.stored,
+      batch_size=protocol.batch_size,
+      num_images=len(images),
+      num_classes=classes,
+    )
+    stored = jax.tree.map(jnp.asarray, labels.stored)
+    training = training._replace(teacher=stored)
+  program = shared.programs(asked.word, kind, asked.plain, protocol)
+  result = train_and_test(shared, asked.name, program, training, protocol)
+  online = labels.regime == 'online'
+  return {
+    **result.summary(),
+    **_counted(shared, asked, protocol, images.shape, _regime(labels, answers)),
+    'label_bytes': labels.nbytes,
+    'teacher_bytes': labelling.teacher_bytes(variables) if online else 0,
+    'seconds': round(time.monotonic() - began, 3),
+  }
+
+
+def _regime(labels: Labels, answers: np.ndarray) -> str:
+  soft = not bool(np.all((answers == 0) | (answers == 1)))
+  return REGIMES['image' if labels.regime == 'hard' and soft else labels.regime]
+
+
+def _counted(shared, asked, protocol, shape, regime):
+  parts, count = shared.parts, shape[0]
+  size = min(protocol.batch_size, count)
+  return {
+    'images': int(count),
+    'bytes': 4 * int(np.prod(shape)),
+    'network': shared.tested[asked.word].name,
+    'epochs': protocol.epochs,
+    'updates': protocol.epochs * -(-count // size),
+    'tests': len(parts.dataset.test_labels),
+    'label_regime': regime,
+  }
+
+
+def train_and_test(
+  shared: Evaluations,
+  name: str,
+  program: Evaluator,
+  training: TrainingSet,
+  protocol: Protocol,
+) -> evaluation.Evaluation:
+  """Trains networks on a set with progress, and tests them.
+
+  Args:
+    shared: see `evaluations`.
+    name: of the set.
+    program: see `evaluation.evaluator`.
+    training: the set.
+    protocol: the program's.
+
+  Raises:
+    Interrupted: if a stop is asked for; this evaluation is then lost.
+  """
+  parts, work = shared.parts, shared.work
+  progress = Progress(f'evaluating {name}', protocol.epochs, unit='ep')
+  before = [0.0, 0.0]
+
+  def report(done):
+    now = time.monotonic()
+    progress.update(round(done * protocol.epochs))
+    seconds = now - before[1] if before[0] else 0.0  # the first is compiled
+    work.outlook.update(f'evaluate/{name}', done, done - before[0], seconds)
+    before[:] = done, now
+    if done < 1:
+      work.stop.check(f'while evaluating {name}')
+
+  try:
+    return evaluation.evaluate(
+      program,
+      training,
+      parts.keys['evaluate'],
+      protocol=protocol,
+      num_seeds=parts.config.evaluation.seeds,
+      progress=report,
+    )
+  finally:
+    progress.close()
+
+
+def _evaluator(parts, network, kind, plain, protocol, teachers) -> Evaluator:
+  section, options = parts.config.evaluation, {}
+  if kind != 'plain':
+    loss = labelling.student_loss(
+      section.loss,
+      hard_weight=section.hard_weight,
+      temperature=section.temperature,
+    )
+  if kind == 'stored':
+    draw, learn = labelling.stored_source(loss, parts.normalise)
+    options = {'draw': draw, 'loss': learn}
+  else:
+    options = {
+      'augment': _build.evaluation_augment(parts, plain),
+      'mix': _build.evaluation_mix(parts, plain),
+    }
+  if kind == 'online':
+    options['loss'] = labelling.online([o.network for o in teachers], loss)
+  return evaluation.evaluator(
+    network,
+    parts.dataset.test_images,
+    parts.dataset.test_labels,
+    protocol=protocol,
+    normalise=parts.normalise,
+    scale=parts.dataset.scale,
+    seeds=parts.placement.seeds(),
+    **options,
+  )
+
+
+def _run_fresh(shared, asked, protocol, flat) -> dict[str, Any]:
+  """New codes in every batch: DiM's protocol, labelled so.
+
+  Such a network sees up to epochs times as many different images as one that
+  trains on the fixed set; it trains on as many batches.
+  """
+  parts, began = shared.parts, time.monotonic()
+  dataset, count = parts.dataset, parts.dataset.num_classes * parts.config.ipc
+  size = min(protocol.batch_size, count)
+  program = evaluation.evaluator(
+    parts.network,
+    dataset.test_images,
+    dataset.test_labels,
+    protocol=protocol,
+    normalise=parts.normalise,
+    scale=dataset.scale,
+    draw=_fresh_batches(parts, size),
+  )
+  # Only how many there are is looked at.
+  blank = jnp.zeros((count, *dataset.image_shape))
+  labels = jnp.arange(count) % dataset.num_classes
+  training = evaluation.training_set(blank, labels, dataset.num_classes)
+  key = jax.random.fold_in(parts.keys['evaluate'], _FRESH_FOLD)
+  params = jax.tree.map(jnp.asarray, _condense.unflattened(flat))
+  teacher = (parts.formation.project(params), jax.random.key_data(key))
+  training = training._replace(teacher=teacher)
+  result = train_and_test(shared, asked.name, program, training, protocol)
+  shown = protocol.epochs * -(-count // size) * size
+  regime = 'hard, fresh samples in every batch'
+  shape = (shown, *dataset.image_shape)
+  return {
+    **result.summary(),
+    **_counted(shared, asked, protocol, shape, regime),
+    'updates': shown // size,
+    'label_bytes': 0,
+    'teacher_bytes': 0,
+    'seconds': round(time.monotonic() - began, 3),
+  }
+
+
+def _fresh_batches(parts: Parts, size: int) -> Callable[..., Batch]:
+  """`(teacher, images, labels, step) -> batch` of random classes and codes."""
+  treat = _build.evaluation_augment(parts)
+  kind = parts.config.method.get('codes', 'learned')
+  kind = 'gaussian' if kind == 'learned' else kind
+  classes_known = parts.dataset.num_classes
+
+  def draw(teacher, images, labels, step):
+    del images, labels
+    params, bits = teacher
+    key = jax.random.fold_in(jax.random.wrap_key_data(bits), step)
+    code_key, class_key, augment_key = jax.random.split(key, 3)
+    codes = formations.draw_codes(
+      code_key, (size, params['codes'].shape[1]), kind
+    )
+    classes = jax.random.randint(class_key, (size,), 0, classes_known)
+    fresh = formations.decode_pairs(parts.formation, params, classes, codes)
+    targets = jax.nn.one_hot(classes, classes_known)
+    return Batch(treat(augment_key, fresh), targets)
+
+  return draw

@@ -1,0 +1,155 @@
+"""How the images of a set are labelled: by class, or by teachers."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dcjax import labelling
+from dcjax.runs import _augment, _build, _condense
+from dcjax.runs._build import Parts
+from dcjax.runs._networks import Observer
+from dcjax.runs._stage import MEMORY, Kind, Stage, tree
+
+# How a config names the labels -> what artefact and report say.
+REGIMES = {
+  'hard': 'hard',
+  'image': 'one soft label per image',
+  'online': 'online teacher',
+  'stored': 'stored soft labels per crop',
+}
+
+
+class Labels(NamedTuple):
+  """How the images of a set are labelled.
+
+  Attributes:
+    regime: of `REGIMES`.
+    soft: `[C, N, K]` probabilities of `'image'`, else None.
+    stored: `StoredLabels` of `'stored'`, else None.
+  """
+
+  regime: str
+  soft: Any = None
+  stored: Any = None
+
+  @property
+  def nbytes(self) -> int:
+    """Bytes that the labels take; 0 where nothing is kept."""
+    if self.stored is not None:
+      return int(self.stored.nbytes)
+    return 0 if self.soft is None else int(np.asarray(self.soft).nbytes)
+
+
+HARD = Labels('hard')
+
+
+def stage(
+  parts: Parts, teachers: Sequence[Observer], of: str = 'condense'
+) -> Stage:
+  """The labels of the condensed set."""
+  regime = parts.config.labels.regime
+  inputs = (of, *(o.stage for o in teachers))
+
+  def label(found, *made):
+    return make(parts, teachers, made, _decoded(parts, found).images)
+
+  settings = {
+    **parts.config.labels,
+    'epochs': parts.protocol.epochs,
+    'batch_size': parts.protocol.batch_size,
+    'augment': parts.config.augment.get('evaluate', 'auto'),
+    'flips': parts.flips,
+    'seed': parts.config.seed,
+  }
+  if regime in ('hard', 'online'):
+    return Stage('labels', lambda *_: Labels(regime), (), {'r': regime}, MEMORY)
+  if regime == 'image':
+    kind = Kind(
+      'stages/{}.npz',
+      lambda path, value, note: tree().write(path, {'soft': value.soft}, note),
+      lambda path: Labels('image', soft=tree().read(path)['soft']),
+    )
+  else:
+    kind = Kind(
+      'labels.npz',
+      lambda path, value, note: labelling.save_labels(path, value.stored),
+      lambda path: Labels('stored', stored=labelling.load_labels(path)),
+    )
+  return Stage('labels', label, inputs, settings, kind, sole=True)
+
+
+def _decoded(parts, found):
+  params = jax.tree.map(jnp.asarray, _condense.unflattened(found))
+  formation = _build.evaluation_formation(parts)
+  return formation.decode(parts.formation.project(params))
+
+
+def make(
+  parts: Parts,
+  teachers: Sequence[Observer],
+  made: Sequence[Mapping[str, Any]],
+  images: Any,
+) -> Labels:
+  """Labels a set in the regime of the config.
+
+  Args:
+    parts: of the run.
+    teachers: the observers that label.
+    made: their variables.
+    images: `[C, N, H, W, D]` in [0, 1].
+  """
+  section = parts.config.labels
+  built = [o.network for o in teachers]
+  numbers = [jax.tree.map(jnp.asarray, m['variables']) for m in made]
+  if section.regime == 'image':
+    soft = labelling.soft_labels(
+      built,
+      numbers,
+      jnp.asarray(images),
+      normalise=parts.normalise,
+      temperature=section.temperature,
+    )
+    return Labels('image', np.asarray(soft))
+  if section.regime in ('hard', 'online'):
+    return Labels(section.regime)
+  crop = _augment.operations(parts.config.augment.evaluate)
+  return Labels(
+    'stored',
+    stored=labelling.store(
+      built,
+      numbers,
+      jnp.asarray(images).reshape(-1, *images.shape[2:]),
+      parts.keys['labels'],
+      epochs=parts.protocol.epochs,
+      batch_size=parts.protocol.batch_size,
+      normalise=parts.normalise,
+      scale=(crop.get('resized_crop', 1.0), 1.0),
+      flips=parts.flips and 'flip' in crop,
+    ),
+  )
+
+
+def check(parts: Parts) -> None:
+  """Raises a ValueError unless stored labels fit the students' augmentation."""
+  config = parts.config
+  if config.labels.regime == 'hard':
+    return
+  if config.labels.regime == 'stored':
+    allowed = {'resized_crop', 'flip'}
+    word = config.augment.get('evaluate', 'auto')
+    if (
+      not _augment.is_pipeline(word) or set(_augment.operations(word)) - allowed
+    ):
+      raise ValueError(
+        f'augment.evaluate {word!r}: stored labels are those of cropped and '
+        "mirrored images; must be made of 'resized_crop' and 'flip', or "
+        "labels.regime 'online'"
+      )
+    if config.augment.get('mix', 'auto') != 'cutmix':
+      raise ValueError(
+        f'augment.mix {config.augment.mix!r}: stored labels are those of '
+        "cut-mixed images; must be 'cutmix', or labels.regime 'online'"
+      )

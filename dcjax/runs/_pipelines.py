@@ -1,0 +1,234 @@
+"""Which stages a run has, in order."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from dcjax import artefact, fairness, files, trees
+from dcjax.runs import (
+  _artefact,
+  _build,
+  _condense,
+  _costs,
+  _evaluate,
+  _generator,
+  _labels,
+  _networks,
+  _sets,
+  _start,
+  _statistics,
+  _wanted,
+)
+from dcjax.runs._build import Parts
+from dcjax.runs._evaluate import Evaluations
+from dcjax.runs._networks import Observer
+from dcjax.runs._stage import ARTEFACT, MEMORY, RECORD, Made, Stage, Work, run
+from dcjax.runs._wanted import Wanted
+from dcjax.utils import check_choice
+
+
+class Pipeline(NamedTuple):
+  """The stages of a run and what their results are told with.
+
+  Attributes:
+    stages: in order.
+    observers: networks that look at the images or label them.
+    asked: the evaluations.
+  """
+
+  stages: list[Stage]
+  observers: list[Observer]
+  asked: list[Wanted]
+
+
+def data_stage(parts: Parts) -> Stage:
+  """What tells the data of a run from any other: a digest of all images.
+
+  Of a set that is larger than memory, of its labels and first window.
+  """
+  dataset = parts.dataset
+  arrays = {
+    n: getattr(dataset, n)
+    for n in ('images', 'labels', 'test_images', 'test_labels')
+  }
+  settings = {
+    'digest': trees.digest(arrays),
+    'counts': parts.real.counts.tolist(),
+    'mean': list(map(float, dataset.mean)),
+    'std': list(map(float, dataset.std)),
+    'range': list(dataset.value_range),
+  }
+  facts = {'name': dataset.name, 'classes': dataset.num_classes}
+  return Stage('data', lambda: facts, (), settings, RECORD, sole=True)
+
+
+def condensing(parts: Parts, work: Work, made: Made) -> Pipeline:
+  """From data to evaluations, for every method."""
+  config = parts.config
+  statistical = 'iterations' in config.method
+  matching = statistical or _start.parse(parts)['name'] == 'rded'
+  roles = ['matching'] * matching
+  roles += ['labelling'] * (config.labels.regime != 'hard')
+  _labels.check(parts)
+  found = _networks.observers(parts, roles)
+  looking = [o for o in found if 'matching' in o.roles]
+  teachers = [o for o in found if 'labelling' in o.roles]
+  if config.method.name in ('sre2l', 'cda') and len(looking) > 1:
+    raise ValueError(
+      f'observers.matching {tuple(config.observers.matching)}: method '
+      f'{config.method.name!r} looks through one network'
+    )
+  if matching and not looking:
+    raise ValueError('observers.matching (): must name at least one network')
+  stages = [data_stage(parts)]
+  for wanted in found:
+    stage = _networks.observer_stage(parts, work, wanted)
+    stages.append(stage._replace(work=_costs.observer(parts, wanted)))
+  stages += _before_start(parts, work)
+  stages.append(_start.stage(parts, looking))
+  inputs = [s.name for s in stages if s.name in ('pool', 'embeddings')]
+  if statistical:
+    measured = [_statistics.stage(parts, o) for o in looking]
+    stages += measured
+    inputs = [o.stage for o in looking] + [s.name for s in measured]
+  shared = _evaluate.evaluations(parts, work, teachers)
+  if config.method.name == 'rded':
+    alone = Stage(
+      'condense', lambda _, start: start, ('data', 'start'), {}, MEMORY
+    )
+    stages.append(alone)
+  else:
+    along = _along_the_way(shared, made)
+    seen = looking if statistical else ()
+    stages.append(_condense.stage(parts, work, seen, inputs, along))
+  stages.append(_labels.stage(parts, teachers))
+  stages.append(_artefact.stage(parts, teachers))
+  asked = _wanted.wanted(config)
+  return Pipeline([*stages, *evaluating(shared, asked)], found, asked)
+
+
+def _before_start(parts, work) -> list[Stage]:
+  """Networks that others start from: a pool, embeddings, a generator."""
+  stages = []
+  if parts.config.method.get('pool_networks'):
+    stages.append(_networks.pool_stage(parts, work))
+  if _start.needs_embeddings(parts):
+    steps = _start.parse(parts)['embedding_steps']
+    stages.append(_networks.embedding_stage(parts, work, steps))
+    stages.append(_start.embeddings_stage(parts))
+  if _start.parse(parts)['name'] == 'generator':
+    stages.append(_generator.stage(parts, work))
+  return stages
+
+
+def _along_the_way(shared: Evaluations, made: Made) -> _condense.After:
+  """Evaluates the set as it is after an outer iteration, once."""
+  parts = shared.parts
+
+  def evaluate(outer, params, seconds):
+    name = f'outer_{outer}'
+    formation = _build.evaluation_formation(parts)
+    params = jax.tree.map(jnp.asarray, params)
+    batch = formation.decode(parts.formation.project(params))
+    settings = {'outer': outer, 'of': _condense.settings(parts)}
+    evaluated = _evaluate.stage(shared, Wanted(name, name))
+
+    def make(*found):
+      return {**evaluated.make(*found), 'outer': outer, 'at': seconds}
+
+    inputs = ('data', 'start')
+    own = Stage(f'set/{name}', lambda *_: batch, inputs, settings, MEMORY)
+    run([own, evaluated._replace(make=make)], shared.work, made)
+
+  return evaluate
+
+
+def evaluating(shared: Evaluations, asked: Sequence[Wanted]) -> list[Stage]:
+  """The sets that evaluations ask for, and the evaluations.
+
+  Args:
+    shared: see `_evaluate.evaluations`.
+    asked: the evaluations.
+  """
+  parts = shared.parts
+  names = [w.images for w in asked if w.images != 'fresh']
+  stages = sets(parts, list(dict.fromkeys(names)))
+  stages += [_evaluate.stage(shared, wanted) for wanted in asked]
+  if parts.config.evaluation.get('fair'):
+    stages.append(_fair_stage(parts, asked))
+  return stages
+
+
+def sets(parts: Parts, names: Sequence[str]) -> list[Stage]:
+  """The stages that hold sets of images, with what they are chosen by.
+
+  Args:
+    parts: of the run.
+    names: `'condensed'`, `'initial'`, `'whole'` or coresets.
+  """
+  stages = []
+  if any(name in _costs.BY_FEATURES for name in names):
+    stages.append(_sets.features_stage(parts))
+  of = {'condensed': 'artefact', 'initial': 'start', 'whole': 'data'}
+  for name in names:
+    if name not in of:
+      stages.append(_sets.selection_stage(parts, name))
+    stages.append(_sets.set_stage(parts, name, of.get(name, f'select/{name}')))
+  return stages
+
+
+def _fair_stage(parts, asked) -> Stage:
+  """How fairly the set wins: HLR, IOR, LRS and ARS; see `dcjax.fairness`."""
+  names = ('condensed', *_wanted.FAIR)
+  known = {wanted.name for wanted in asked}
+  used = [name for name in names if name in known]
+
+  def make(*entries):
+    found = dict(zip(used, entries, strict=True))
+    return fairness.scores(
+      {name: entry['per_seed_last'] for name, entry in found.items()}
+    )
+
+  inputs = tuple(f'evaluate/{name}' for name in used)
+  return Stage('fair', make, inputs, {}, RECORD)
+
+
+def given(parts: Parts, work: Work, made: Made) -> Pipeline:
+  """Evaluates and scores a set that was made elsewhere."""
+  del made
+  config = parts.config
+  file = config.file
+
+  def load(_):
+    return artefact.load_any(
+      file,
+      mean=parts.dataset.mean,
+      std=parts.dataset.std,
+      class_names=parts.dataset.class_names,
+      factor=config.factor,
+    )
+
+  if not file:
+    raise ValueError('file: must name the set, as file=condensed.npz')
+  with files.opened(file) as stream:
+    content = hashlib.file_digest(stream, 'sha256').hexdigest()
+  stages = [
+    data_stage(parts),
+    Stage('artefact', load, ('data',), {'content': content}, ARTEFACT),
+  ]
+  shared = _evaluate.evaluations(parts, work)
+  asked = [w for w in _wanted.wanted(config) if w.images != 'initial']
+  return Pipeline([*stages, *evaluating(shared, asked)], [], asked)
+
+
+PIPELINES = {'condense': condensing, 'given': given}
+
+
+def pipeline(parts: Parts, work: Work, made: Made) -> Pipeline:
+  """The pipeline of a config."""
+  name = parts.config.get('pipeline', 'condense')
+  check_choice('pipeline', name, PIPELINES)
+  return PIPELINES[name](parts, work, made)

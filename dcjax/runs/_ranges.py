@@ -1,0 +1,209 @@
+"""What every field of a config may be: ranges of numbers, lists of words."""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from dcjax import (
+  augment,
+  evaluation,
+  formations,
+  labelling,
+  methods,
+  networks,
+  objectives,
+  whitening,
+)
+from dcjax.utils import check_choice
+
+
+class Range(NamedTuple):
+  """Numbers from `least` to `most`; `above` and `below` leave the ends out."""
+
+  least: float
+  most: float = math.inf
+  above: bool = False
+  below: bool = False
+
+  def holds(self, value: float) -> bool:
+    """Whether a number is in the range; infinite ones and NaN never are."""
+    if isinstance(value, float) and not math.isfinite(value):
+      return False
+    low = value > self.least if self.above else value >= self.least
+    high = value < self.most if self.below else value <= self.most
+    return low and high
+
+  def __str__(self) -> str:
+    low = f'{"above" if self.above else "at least"} {self.least:g}'
+    if math.isinf(self.most):
+      return low
+    return f'{low} and {"below" if self.below else "at most"} {self.most:g}'
+
+
+_COUNT, _NONE_OR_MORE = Range(1, 10**9), Range(0, 10**9)
+_RATE = Range(0, 1e6, above=True)
+_SHARE = Range(0, 1, above=True)
+_POSITIVE, _WEIGHT = Range(0, 1e9, above=True), Range(0, 1e9)
+_FRACTION, _MOMENTUM = Range(0, 1), Range(0, 1, below=True)
+# Name of a field, in whatever section -> its range; of a tuple, of all of it.
+RANGES: dict[str, Range] = {
+  'alpha': _FRACTION,
+  'at': _SHARE,
+  'average_rate': _MOMENTUM,
+  'averaging': _MOMENTUM,
+  'batches.batch_size': _NONE_OR_MORE,
+  'batch_real': _COUNT,
+  'batch_size': _COUNT,
+  'channels': Range(1, 4),
+  'classes_per_step': _NONE_OR_MORE,
+  'codes_learning_rate': _RATE,
+  'codes_per_step': _COUNT,
+  'critic_steps': _COUNT,
+  'critic_width': _COUNT,
+  'densification': _WEIGHT,
+  'discrimination': _WEIGHT,
+  'discriminator_learning_rate': _RATE,
+  'discriminator_widths': _COUNT,
+  'drop_factor': _SHARE,
+  'drop_rate': _MOMENTUM,
+  'drops': _SHARE,
+  'early_batches': _NONE_OR_MORE,
+  'early_epochs': _NONE_OR_MORE,
+  'epochs': _NONE_OR_MORE,
+  'evaluation.epochs': _COUNT,
+  'factor': Range(1, 1024),
+  'false_positive_rates': Range(0, 1, above=True, below=True),
+  'flatness': _WEIGHT,
+  'generator_learning_rate': _RATE,
+  'hard_weight': _WEIGHT,
+  'herding_steps': _COUNT,
+  'images_per_class': _NONE_OR_MORE,
+  'inner_steps': _COUNT,
+  'ipc': _COUNT,
+  'labelling_epochs': _COUNT,
+  'largest_gradient': _WEIGHT,
+  'last_weight': _WEIGHT,
+  'layer_weights': _WEIGHT,
+  'learning_rate': _RATE,
+  'margin': _WEIGHT,
+  'momentum': _MOMENTUM,
+  'most_synthetic': _COUNT,
+  'network_batch_size': _COUNT,
+  'network_batches': _NONE_OR_MORE,
+  'network_learning_rate': _RATE,
+  'network_momentum': _MOMENTUM,
+  'network_weight_decay': Range(0, 1),
+  'observers.epochs': _COUNT,
+  'most_images': _NONE_OR_MORE,
+  'order': _NONE_OR_MORE,
+  'outer': _COUNT,
+  'ratio': Range(0, 1, above=True, below=True),
+  'padding': _NONE_OR_MORE,
+  'patch_size': _COUNT,
+  'penalty': _WEIGHT,
+  'pool_epochs': _COUNT,
+  'pool_networks': _NONE_OR_MORE,
+  'regularisation': _POSITIVE,
+  'roll': _NONE_OR_MORE,
+  'seed': Range(0, 2**32 - 1),
+  'seeds': _COUNT,
+  'smallest_crop': _SHARE,
+  'statistics_images': _COUNT,
+  'sets.outer': _NONE_OR_MORE,
+  'size': _COUNT,
+  'steps': _COUNT,
+  'strength': _WEIGHT,
+  'temperature': _POSITIVE,
+  'test_images': _NONE_OR_MORE,
+  'test_points': _SHARE,
+  'top': _COUNT,
+  'unrolled_learning_rate': _RATE,
+  'width': _COUNT,
+  'depth': _COUNT,
+  'cutmix': _FRACTION,
+  'iterations': _COUNT,
+  'weight': _WEIGHT,
+  'weight_decay': Range(0, 1),
+  'whole_epochs': _NONE_OR_MORE,
+  'zeta': Range(0, 100),
+  **dict.fromkeys(
+    ('adversarial', 'classification', 'feature', 'intra', 'inter'), _WEIGHT
+  ),
+}
+BASELINES = (
+  'random',
+  'herding',
+  'k_center',
+  'k_means',
+  'forgetting',
+  'initial',
+  'random_hard',
+  'condensed_hard',
+  'whole',
+)
+REGIMES = ('hard', 'image', 'online', 'stored')
+# Dotted field, or its name in whatever section -> what it may be.
+CHOICES: dict[str, Iterable[Any]] = {
+  'augment.family': augment.STRATEGIES,
+  'evaluation.baselines': BASELINES,
+  'evaluation.family': ('auto', *augment.STRATEGIES),
+  'evaluation.loss': labelling.LOSSES,
+  'evaluation.optimizer': ('sgd', 'adamw'),
+  'evaluation.protocol': evaluation.PROTOCOLS,
+  'evaluation.schedule': ('drops', 'smoothing', 'ssrs'),
+  'execution.precision': networks.PRECISIONS,
+  'labels.regime': REGIMES,
+  'method.codes': methods.CODES,
+  'method.condition': methods.CONDITIONS,
+  'method.decay': ('none', 'cosine', 'halved'),
+  'method.distance': objectives.DISTANCES,
+  'method.layers': ('before_pooling', 'after_pooling'),
+  'method.form': ('second_order', 'ridge'),
+  'method.optimizer': methods.OPTIMIZERS,
+  'method.order': ('class', 'round'),
+  'method.start': formations.LABEL_STARTS,
+  'method.tensors': objectives.TENSORS,
+  'statistics.class_variance': ('total', 'within'),
+  'zca': ('none', *whitening.FORMS),
+}
+
+
+def range_of(field: str) -> Range | None:
+  """The range of a field, by its path or by its name; None if it has none."""
+  return RANGES.get(field, RANGES.get(field.rpartition('.')[2]))
+
+
+def check(values: Mapping[str, Any]) -> None:
+  """Checks all values of a config, elements of tuples too.
+
+  Args:
+    values: dotted field -> value.
+
+  Raises:
+    ValueError: naming the field, its value and what is allowed.
+  """
+  for field, value in values.items():
+    if not isinstance(value, tuple | list):
+      _check_one(field, value)
+      continue
+    number = range_of(field) is not None
+    for element in value:
+      plain = isinstance(element, int | float) and not isinstance(element, bool)
+      if plain != number or not (number or isinstance(element, str)):
+        raise ValueError(
+          f'{field} {tuple(value)!r}: {element!r} must be '
+          + ('a number' if number else 'text')
+        )
+      _check_one(field, element)
+
+
+def _check_one(field, value):
+  if field in CHOICES:
+    check_choice(field, value, CHOICES[field])
+  if isinstance(value, bool) or not isinstance(value, int | float):
+    return
+  allowed = range_of(field)
+  if allowed is None:
+    raise ValueError(f'{field} {value!r}: has no declared range')
+  if not allowed.holds(value):
+    raise ValueError(f'{field} {value!r}: must be {allowed}')

@@ -1,0 +1,239 @@
+"""A run: from settings to the report, or as far as it is wanted."""
+
+import contextlib
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+from ml_collections import ConfigDict
+
+from dcjax import networks
+from dcjax.artefact import Artefact
+from dcjax.base import Network
+from dcjax.data import Dataset
+from dcjax.runs import _build, _costs, _pipelines, _results, _stage, settings
+from dcjax.runs._build import Parts
+from dcjax.runs._folder import CONFIG, RESULTS, Folder, Stop
+from dcjax.runs._outlook import Outlook
+from dcjax.runs._pipelines import Pipeline
+from dcjax.runs._progress import say
+from dcjax.runs._stage import Made, Work
+from dcjax.runs.settings import Settings
+
+
+class Opened(NamedTuple):
+  """A run at work.
+
+  Attributes:
+    parts: of the run.
+    work: of the run.
+    made: stages so far.
+    pipeline: all stages.
+  """
+
+  parts: Parts
+  work: Work
+  made: Made
+  pipeline: Pipeline
+
+
+def config_of(config: ConfigDict | str) -> ConfigDict:
+  """A config, or the one that a word names.
+
+  Args:
+    config: `'idc:digits,smoke'` is the config `idc` with that argument.
+  """
+  if not isinstance(config, str):
+    return config
+  recipe, _, argument = config.partition(':')
+  return settings.module(recipe).get_config(argument)
+
+
+@contextlib.contextmanager
+def opened(
+  chosen: Settings,
+  workdir: str | pathlib.Path,
+  *,
+  dataset: Dataset | None = None,
+  network: Network | None = None,
+  store: str | pathlib.Path | None = None,
+  command: Sequence[str] = (),
+  devices_per_class: int = 0,
+  profile: bool = False,
+  stop: Stop | None = None,
+) -> Iterator[Opened]:
+  """Builds a run and makes its folder its own, as long as it is open.
+
+  Args:
+    chosen: the settings.
+    workdir: the run's folder.
+    dataset: see `run`.
+    network: see `run`.
+    store: see `run`.
+    command: see `run`.
+    devices_per_class: see `run`.
+    profile: see `run`.
+    stop: of the run that this one is a part of.
+
+  Raises:
+    ValueError: if a setting, the data or an earlier run's files are unusable;
+      a folder without anything finished is then free for other settings.
+    FileNotFoundError: if the data are not there.
+  """
+  plain = chosen.plain() | _given(dataset, network)
+  folder = Folder(workdir, plain, tuple(command))
+  use_compilation_cache()
+  parts = _build.build(
+    chosen,
+    dataset=dataset,
+    network=network,
+    devices_per_class=devices_per_class,
+  )
+  with folder.owned() as own:
+    try:
+      shared = None if store is None else pathlib.Path(store).expanduser()
+      work = Work(folder, stop or own, Outlook(), shared, profile)
+      made = Made({}, {}, {})
+      pipeline = _pipelines.pipeline(parts, work, made)
+      yield Opened(parts, work, made, pipeline)
+    except Exception:
+      folder.release()
+      raise
+    finally:
+      parts.real.close()
+
+
+def _given(dataset, network):
+  """What was handed over instead of named, for the record."""
+  found = {}
+  if dataset is not None:
+    found['dataset'] = dataset.name
+  if network is not None:
+    found['network'] = network.name
+  return {'given': found} if found else {}
+
+
+def run(
+  config: ConfigDict | str,
+  workdir: str | pathlib.Path,
+  *,
+  dataset: Dataset | None = None,
+  network: Network | None = None,
+  store: str | pathlib.Path | None = None,
+  command: Sequence[str] = (),
+  devices_per_class: int = 0,
+  profile: bool = False,
+) -> dict[str, Any]:
+  """Runs an experiment, or goes on with it, or says that it is finished.
+
+  On several devices or processes it is the same run: all processes call this,
+  the first one writes.
+
+  Args:
+    config: the settings; see `dcjax.runs.configs`, or a word such as
+      `'idc:digits,smoke'`.
+    workdir: the run's folder; the same folder resumes it.
+    dataset: in place of the one that the config names.
+    network: in place of the one that the config names.
+    store: folder where runs find one another's observers, pools, generators
+      and statistics; None keeps them in `workdir`.
+    command: how the program was started, for the report.
+    devices_per_class: devices that share the images of a class; 0 decides.
+    profile: whether to trace the second iteration of every loop.
+
+  Returns:
+    The contents of `results.json`.
+
+  Raises:
+    ValueError: if a setting, the data or an earlier run's files are unusable,
+      or numbers become infinite.
+    FileNotFoundError: if the data are not there; says how to get them.
+    Interrupted: after Ctrl-C or SIGTERM; the same call goes on.
+
+  Example:
+    >>> results = dcjax.runs.run('idc:digits,smoke', 'runs/digits')
+    >>> results['evaluations']['condensed']['last_mean']
+  """
+  chosen = settings.resolve(config_of(config))
+  work = settings.module(chosen.config.recipe)
+  if hasattr(work, 'run'):  # applications and tables
+    return work.run(
+      chosen, workdir, store=store, command=command, dataset=dataset
+    )
+  finished = _finished(chosen, workdir, command, _given(dataset, network))
+  if finished is not None:
+    return finished
+  with opened(
+    chosen,
+    workdir,
+    dataset=dataset,
+    network=network,
+    store=store,
+    command=command,
+    devices_per_class=devices_per_class,
+    profile=profile,
+  ) as at_work:
+    return _work(at_work)
+
+
+def _work(at_work: Opened) -> dict[str, Any]:
+  parts, work, made, pipeline = at_work
+  left = _costs.outlook(_stage.missing(pipeline.stages, work))
+  # The stages hold this run's outlook: it is filled, not replaced.
+  work.outlook.__dict__.update(left.__dict__)
+  say(_costs.describe(parts, pipeline.stages, work.outlook))
+  say(f'  in {work.folder.path}')
+  doubt = networks.warn_condensation(
+    networks.complete('network', parts.config.network)
+  )
+  if doubt is not None and 'method' in parts.config:
+    say(f'warning: {doubt}')
+  _stage.run(pipeline.stages, work, made)
+  return _results.finish(parts, work, made, pipeline)
+
+
+def condensed(
+  config: ConfigDict | str,
+  workdir: str | pathlib.Path,
+  *,
+  stop: Stop | None = None,
+  **options: Any,
+) -> Artefact:
+  """Runs an experiment up to its condensed set, without evaluations.
+
+  Args:
+    config: see `run`.
+    workdir: see `run`.
+    stop: of the run that this one is a part of.
+    **options: `dataset`, `network`, `store`: see `run`.
+
+  Raises:
+    ValueError: see `run`.
+    Interrupted: see `run`.
+  """
+  chosen = settings.resolve(config_of(config))
+  with opened(chosen, workdir, stop=stop, **options) as at_work:
+    stages = at_work.pipeline.stages
+    names = [stage.name for stage in stages]
+    upto = stages[: names.index('artefact') + 1]
+    _stage.run(upto, at_work.work, at_work.made)
+    return at_work.made('artefact')
+
+
+def _finished(chosen, workdir, command, given):
+  """The results of a run that has nothing left to do, or None."""
+  folder = Folder(workdir, chosen.plain() | given, tuple(command))
+  results = folder.read(RESULTS)
+  if results is None or folder.read(CONFIG) != folder.config:
+    return None
+  say(f'finished already: see {folder.path / "report.html"}')
+  return results
+
+
+def use_compilation_cache() -> None:
+  """Keeps compiled programs, so that resuming starts in seconds."""
+  if jax.config.jax_compilation_cache_dir is None:
+    cache = pathlib.Path('~/.cache/dcjax/compiled').expanduser()
+    jax.config.update('jax_compilation_cache_dir', str(cache))
+    jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)

@@ -1,0 +1,168 @@
+"""Sets of a run: coresets, the whole set, the start, what was condensed."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dcjax import coresets, data, inner, optimizers
+from dcjax.artefact import Artefact
+from dcjax.base import Batch
+from dcjax.inner import InnerData
+from dcjax.runs import _build, _condense, _costs
+from dcjax.runs._build import Parts
+from dcjax.runs._stage import MEMORY, Stage, tree
+
+
+def selection_stage(parts: Parts, name: str) -> Stage:
+  """A coreset: positions `[C, ipc]` of real images within their classes."""
+  ipc, key = parts.config.ipc, parts.keys['herding']
+  settings: dict[str, Any] = {'ipc': ipc, 'seed': parts.config.seed}
+
+  def make(_, features=None):
+    if name == 'random':
+      chosen = coresets.random(parts.keys['random'], parts.dataset.counts, ipc)
+      return {'chosen': np.asarray(chosen)}
+    labels = np.asarray(parts.real.local.labels)
+    if name == 'forgetting':
+      chosen = coresets.forgetting(_forgetting(parts, key), labels, ipc)
+    elif name == 'k_means':
+      start = jax.random.fold_in(key, 1)
+      chosen = coresets.k_means(features['features'], labels, ipc, start)
+    else:
+      choose = getattr(coresets, name)
+      chosen = choose(jnp.asarray(features['features']), labels, ipc)
+    return {'chosen': np.asarray(chosen)}
+
+  inputs: tuple[str, ...] = ('data',)
+  if name in _costs.BY_FEATURES:
+    inputs = ('data', 'features')
+  work = 0.0
+  if name == 'forgetting':
+    settings |= _feature_settings(parts)
+    work = _costs.selection(parts)
+  return Stage(f'select/{name}', make, inputs, settings, tree(), work)
+
+
+def features_stage(parts: Parts) -> Stage:
+  """Embeddings of a network trained on the whole real set, class by class."""
+
+  def make(_):
+    return {'features': np.asarray(_features(parts, parts.keys['herding']))}
+
+  return Stage(
+    'features',
+    make,
+    ('data',),
+    _feature_settings(parts),
+    tree(),
+    _costs.selection(parts),
+    shared=True,
+  )
+
+
+def _feature_settings(parts):
+  config = parts.config
+  return {
+    'network': config.network,
+    'steps': config.evaluation.herding_steps,
+    'seed': config.seed,
+  }
+
+
+def _features(parts, key):
+  loop = inner.train_on_real(
+    parts.network,
+    _baseline_optimizer(),
+    num_images=int(parts.dataset.counts.sum()),
+    num_classes=parts.dataset.num_classes,
+    batch_size=_costs.BASELINE_BATCH,
+    num_batches=parts.config.evaluation.herding_steps,
+    augment=parts.normalise,
+  )
+
+  @jax.jit
+  def train(key, data):
+    state = loop.init(key, data)
+    state, _ = loop.update(key, state, data, None)
+    return coresets.embed(
+      parts.network, state.variables, data.real, parts.normalise
+    )
+
+  return train(key, InnerData(parts.real.local, None))
+
+
+def _forgetting(parts, key):
+  """How often each real image is forgotten, in as many updates as herding."""
+  size = _costs.BASELINE_BATCH
+  per_epoch = max(1, len(parts.dataset.labels) // size)
+  return coresets.forgetting_events(
+    parts.network,
+    parts.real.local,
+    key,
+    optimizer=_baseline_optimizer(),
+    # One epoch alone holds no event.
+    epochs=max(2, parts.config.evaluation.herding_steps // per_epoch),
+    normalise=parts.normalise,
+    batch_size=size,
+  )
+
+
+def _baseline_optimizer():
+  return optimizers.sgd(0.01, momentum=0.9, weight_decay=5e-4)
+
+
+def set_stage(parts: Parts, name: str, of: str) -> Stage:
+  """A set: images `[C, M, H, W, D]` in [0, 1] and labels `[C, M, K]`.
+
+  Args:
+    parts: of the run.
+    name: of the set.
+    of: the stage that holds it: `'artefact'`, `'start'` or a selection.
+  """
+
+  def make(_, found):
+    if isinstance(found, Artefact):
+      return found.batch()
+    if name == 'initial':
+      formation = _build.evaluation_formation(parts)
+      params = jax.tree.map(jnp.asarray, _condense.unflattened(found))
+      return formation.decode(params)
+    if name == 'whole':
+      return whole(parts.dataset)
+    return hard_batch(chosen_images(parts, found))
+
+  return Stage(f'set/{name}', make, ('data', of), {}, MEMORY)
+
+
+def chosen_images(parts: Parts, found: Any) -> np.ndarray:
+  """Real images `[C, ipc, H, W, D]` that a selection stage has chosen."""
+  return data.images_at(parts.dataset, found['chosen'])
+
+
+def hard_batch(images: np.ndarray) -> Batch:
+  """Images `[C, M, H, W, D]` labelled by their class."""
+  classes, count = images.shape[:2]
+  labels = np.eye(classes, dtype=np.float32)[:, None]
+  return Batch(images, np.broadcast_to(labels, (classes, count, classes)))
+
+
+def whole(dataset: data.Dataset) -> Batch:
+  """All real images with hard labels.
+
+  Returns:
+    Images `[1, M, H, W, D]` in [0, 1] and labels `[1, M, K]`: one class axis of
+    length 1, as classes differ in size.
+
+  Raises:
+    ValueError: if only a window of the images is in memory.
+  """
+  if dataset.stream is not None:
+    raise ValueError(
+      f'baseline whole: only a window of {dataset.name} is in memory; leave the '
+      'window out'
+    )
+  real = dataset.images.astype(np.float32) / dataset.scale
+  labels = np.eye(dataset.num_classes, dtype=np.float32)[dataset.labels]
+  return Batch(real[None], labels[None])

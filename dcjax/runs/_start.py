@@ -1,0 +1,241 @@
+"""Where the stored numbers start: real images, noise, a generator."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dcjax import data, formations, initialisation, methods, specs, whitening
+from dcjax.base import Formation, Params
+from dcjax.methods import ClassEmbeddings
+from dcjax.runs._build import Parts
+from dcjax.runs._networks import Observer
+from dcjax.runs._stage import Stage, tree
+from dcjax.utils import check_choice
+
+
+def parse(parts: Parts) -> dict[str, Any]:
+  """The options of a config's `start`, with defaults.
+
+  Raises:
+    ValueError: if the start or an option is unknown.
+  """
+  spec = specs.parse('start', parts.config.start)
+  check_choice('start', spec['name'], _OPTIONS)
+  known = _OPTIONS[spec['name']]
+  specs.check('start', spec, known)
+  codebook = is_codebook(parts.formation)
+  if codebook != (spec['name'] in ('fit', 'generator', 'weights')):
+    raise ValueError(
+      f'start {spec["name"]!r}: formation {parts.formation.spec["name"]!r} takes '
+      + ('fit, generator or weights' if codebook else 'images, not a generator')
+    )
+  return {**known, **spec}
+
+
+def is_codebook(formation: Formation) -> bool:
+  """Whether codes and a generator are stored instead of images."""
+  return formation.spec['name'] == 'codebook'
+
+
+_EMBEDDING = {'embedding_steps': 5000}
+_OPTIONS: dict[str, dict[str, Any]] = {
+  'random': {'order': 'random'},
+  'mix': {'order': 'random'},
+  'noise': {},
+  'normal': {'clip': False},
+  'rded': {
+    'factor': 1,
+    'candidates': 300,
+    'crops': 5,
+    'best_of_image': True,
+    'ratio': (1.0, 1.0),
+    'arrangement': 'interleaved',
+  },
+  'fit': {'steps': 300, **_EMBEDDING},
+  'generator': _EMBEDDING,
+  'weights': _EMBEDDING,
+}
+
+
+def needs_embeddings(parts: Parts) -> bool:
+  """Whether a codebook tells classes apart by features of real images."""
+  said = specs.parse('formation', parts.config.formation)
+  condition = said.get('condition', 'class')
+  condition = parts.config.method.get('condition', condition)
+  return is_codebook(parts.formation) and condition == 'class'
+
+
+def stage(parts: Parts, observers: list[Observer]) -> Stage:
+  """Draws the stored numbers that condensation starts from; once.
+
+  Args:
+    parts: of the run.
+    observers: that score the crops of RDED.
+  """
+  spec = parse(parts)
+  name = spec['name']
+  inputs = ['data']
+  if name == 'rded':
+    inputs += [observer.stage for observer in observers]
+  embeddings = needs_embeddings(parts)
+  if name == 'generator':
+    inputs.append('generator')
+  elif embeddings:
+    inputs.append('embeddings')
+
+  def make(_, *found):
+    if name == 'rded':
+      return _images(parts, _rded(parts, spec, observers, found))
+    if is_codebook(parts.formation):
+      return _codebook(parts, spec, found[0] if found else None, embeddings)
+    return _images(parts, _real_or_noise(parts, spec))
+
+  settings = {
+    'start': spec,
+    'formation': parts.formation.spec,
+    'ipc': parts.config.ipc,
+    'seed': parts.config.seed,
+  }
+  return Stage('start', make, tuple(inputs), settings, tree(), sole=True)
+
+
+def _images(parts, images):
+  """Stored numbers whose images these are."""
+  key = jax.random.fold_in(parts.keys['init'], 1)
+  if isinstance(images, tuple):  # noise is drawn with the key itself
+    (images,), key = images, parts.keys['init']
+  return parts.formation.init(key, images)
+
+
+def _real_or_noise(parts, spec):
+  config, dataset, key = parts.config, parts.dataset, parts.keys['init']
+  shape = (dataset.num_classes, config.ipc, *dataset.image_shape)
+  if spec['name'] == 'noise':
+    noise = initialisation.noise(key, shape)
+    if dataset.zca is not None:
+      noise = whitening.apply(dataset.zca, noise)
+    return (noise,)
+  if spec['name'] == 'normal':  # standard normal in normalised units
+    noise = jax.random.normal(key, shape) * np.asarray(dataset.std)
+    noise = noise + np.asarray(dataset.mean)
+    return (jnp.clip(noise, 0.0, 1.0) if spec['clip'] else noise,)
+  cells = parts.formation.cells if spec['name'] == 'mix' else 1
+  chosen = initialisation.select(
+    key, dataset.counts, config.ipc * cells, order=spec['order']
+  )
+  images = jnp.asarray(data.images_at(dataset, chosen))
+  return parts.formation.pack(images) if spec['name'] == 'mix' else images
+
+
+def _rded(parts, spec, observers, found):
+  options = {n: v for n, v in spec.items() if n != 'name'}
+  return methods.rded(
+    [observer.network for observer in observers],
+    [made['variables'] for made in found],
+    parts.real.local,
+    parts.config.ipc,
+    parts.keys['init'],
+    normalise=parts.normalise,
+    **{**options, 'ratio': tuple(options['ratio'])},
+  )
+
+
+def _codebook(parts, spec, found, embeddings):
+  """Random weights, a pretrained generator, or one fitted to real images."""
+  formation, config, key = parts.formation, parts.config, parts.keys['init']
+  fit = spec['name'] == 'fit'
+  images: Any = blank(parts)
+  if fit:
+    images = _real_or_noise(parts, {'name': 'random', 'order': 'random'})
+    key = jax.random.fold_in(key, 1)
+  params = formation.init(key, images)
+  if spec['name'] == 'generator':
+    params = {**params, **found['params']}
+  elif embeddings:
+    means = jnp.asarray(found['embeddings'])
+    params = formations.with_embeddings(formation, params, means)
+  codes = config.method.get('codes', 'learned')
+  if fit and codes == 'learned':
+    return methods.fit_codebook(
+      formation,
+      params,
+      jnp.asarray(images),
+      jax.random.fold_in(key, 2),
+      steps=spec['steps'],
+      codes_per_step=config.method.get(
+        'codes_per_step', config.method.get('most_synthetic', 10)
+      ),
+    )
+  return _drawn(params, codes, key)
+
+
+def _drawn(params: Params, codes: str, key: jax.Array) -> Params:
+  """Codes as the method draws them; learned ones start normal."""
+  if codes in ('learned', 'gaussian'):
+    return params
+  shape = params['codes'].shape
+  drawn = formations.draw_codes(jax.random.fold_in(key, 1), shape, codes)
+  return {**params, 'codes': drawn}
+
+
+def blank(parts: Parts) -> jax.ShapeDtypeStruct:
+  """What a codebook's `init` reads of images: their shape."""
+  spec = parts.formation.spec
+  shape = (spec['num_classes'], parts.config.ipc, *spec['image_shape'])
+  return jax.ShapeDtypeStruct(shape, jnp.float32)
+
+
+def embeddings_stage(parts: Parts) -> Stage:
+  """Class means of features and predictions of the embedding network."""
+
+  def make(_, variables):
+    found = class_means(parts, variables)
+    return {n: np.asarray(v) for n, v in found._asdict().items()}
+
+  return Stage(
+    'embeddings', make, ('data', 'embedding'), {}, tree(), shared=True
+  )
+
+
+def class_means(parts: Parts, variables: Any) -> ClassEmbeddings:
+  """Over every real image, window by window where not all are in memory."""
+
+  @jax.jit
+  def sums(variables, data, weights=None):
+    return methods.class_sums(
+      parts.network, variables, data, parts.normalise, weights=weights
+    )
+
+  real = parts.real
+  if parts.dataset.stream is None:
+    return methods.class_means(sums(variables, real.local))
+  total = None
+  for number, new in _one_pass(parts):
+    found = sums(variables, real.at(number), new)
+    total = found if total is None else jax.tree.map(jnp.add, total, found)
+  return methods.class_means(total)
+
+
+def _one_pass(parts):
+  """The windows that show every image, and what is new in each.
+
+  Classes differ in size: windows of the smaller ones go on with images that
+  were there already.
+  """
+  stream = parts.dataset.stream
+  labels, held = stream.labels, stream.held
+  starts = np.cumsum(held) - held
+  places = np.arange(len(labels)) - starts[labels]
+  for number in range(stream.windows_per_pass):
+    new = number * held[labels] + places < stream.counts[labels]
+    yield number, new.astype(np.float32)
+
+
+def soft_labels(parts: Parts, found: Mapping[str, Any] | None) -> Any:
+  """Labels of the generative method's classification loss; None: one-hot."""
+  if not parts.config.method.get('soft_labels') or found is None:
+    return None
+  return jnp.asarray(found['soft_labels'])

@@ -1,0 +1,1 @@
+"""Applications of condensed sets: drivers over `dcjax.applications`."""

@@ -1,0 +1,421 @@
+"""The command: `dcjax`, `python -m dcjax`, `python experiments/run.py`."""
+
+import difflib
+import importlib.util
+import os
+import pathlib
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from absl import flags, logging
+
+HELP = """Condenses a data set, evaluates it, and writes a report.
+
+  {program} --config=idc:digits --workdir=runs/digits
+
+The same command resumes an interrupted run. A config is a method with a data set
+and any settings; a setting may be a flag as well:
+
+  {program} --config=idc:cifar10,ipc=10,schedule=short --workdir=runs/cifar
+      --config.data_dir=DATA --config.method.distance=l1
+
+  {program} list                      methods, data sets, networks, tables
+  {program} --config=idc:digits --print_config     every setting, and its origin
+  {program} compare runs/a runs/b     finished runs side by side
+
+Flags:
+"""
+_SHOWN = (
+  'config',
+  'workdir',
+  'store',
+  'print_config',
+  'profile',
+  'devices_per_class',
+  'distributed',
+  'coordinator',
+  'processes',
+  'process',
+)
+_OVERRIDE = '--config.'
+
+
+def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
+  """Defines the flags of a run."""
+  if 'workdir' in values:
+    return
+  flags.DEFINE_string(
+    'config',
+    None,
+    'METHOD:DATA[,FIELD=VALUE...], or FILE.py:DATA[,...].',
+    flag_values=values,
+  )
+  flags.DEFINE_string(
+    'workdir',
+    None,
+    'Folder of the run; the same folder resumes it.',
+    flag_values=values,
+  )
+  flags.DEFINE_string(
+    'store',
+    None,
+    'Folder where runs find one another\'s networks and statistics.',
+    flag_values=values,
+  )
+  flags.DEFINE_bool(
+    'print_config',
+    False,
+    'Prints every setting and where it comes from, and ends.',
+    flag_values=values,
+  )
+  flags.DEFINE_bool(
+    'profile',
+    False,
+    'Trace an iteration of every loop into WORKDIR/profile.',
+    flag_values=values,
+  )
+  flags.DEFINE_integer(
+    'devices_per_class',
+    0,
+    'Devices that share the images of one class; 0 decides by their number.',
+    lower_bound=0,
+    flag_values=values,
+  )
+  flags.DEFINE_bool(
+    'distributed',
+    False,
+    'One of several processes on a pod or cluster that tells them apart.',
+    flag_values=values,
+  )
+  flags.DEFINE_string(
+    'coordinator',
+    None,
+    'HOST:PORT of process 0, where no cluster tells it.',
+    flag_values=values,
+  )
+  flags.DEFINE_integer(
+    'processes',
+    None,
+    'Processes of the run, with --coordinator.',
+    flag_values=values,
+  )
+  flags.DEFINE_integer(
+    'process',
+    None,
+    'Number of this process from 0, with --coordinator.',
+    flag_values=values,
+  )
+
+
+def main(argv: Sequence[str] | None = None, program: str = 'dcjax') -> NoReturn:
+  """Runs a command line, and ends the program.
+
+  Args:
+    argv: its words; `sys.argv` by default.
+    program: how it is called, for messages.
+  """
+  words = list(sys.argv if argv is None else argv)
+  # Before anything large is imported: Ctrl-C ends with one line from the start.
+  signal.signal(signal.SIGINT, _stop_at_once)
+  try:
+    code = _main(words, program)
+  except KeyboardInterrupt:
+    _end('stopped at once; the same command resumes', 130)
+  except BrokenPipeError:
+    _end('', 141)
+  sys.stdout.flush()
+  sys.exit(code)
+
+
+def _stop_at_once(number, frame):
+  del number, frame
+  # JAX swallows exceptions in its callbacks: this does not depend on them.
+  sys.stderr.write('stopped at once; the same command resumes\n')
+  sys.stderr.flush()
+  os._exit(130)
+
+
+def _main(words, program):
+  plain = [word for word in words[1:] if not word.startswith('-')]
+  if plain[:1] == ['list']:
+    return _list(plain[1:])
+  if plain[:1] == ['compare']:
+    return _compare(words[2:])
+  if plain[:1] == ['run']:  # a word that people expect
+    words = [words[0], *words[2:]]
+  define_flags()
+  if any(w in ('-h', '--help', '--helpfull', 'help') for w in words[1:]):
+    return _help(program, sys.stdout)
+  if len(words) == 1:
+    _help(program, sys.stderr)
+    return _say_error('--config: must name a method, such as idc:digits')
+  try:
+    overrides = _parse(words)
+    return _run(words, overrides, program)
+  except _Wrong as error:
+    return _say_error(str(error))
+
+
+class _Wrong(Exception):
+  """Something that the caller has said is wrong."""
+
+
+def _help(program, stream):
+  stream.write(HELP.format(program=program))
+  for name in _SHOWN:
+    stream.write(f'  --{name:18} {flags.FLAGS[name].help}\n')
+  stream.write(
+    '\nHelp on a config, with the published numbers: '
+    f'{program} list METHOD\n'
+  )
+  return 0
+
+
+def _parse(words) -> dict[str, str]:
+  """Parses flags; returns what `--config.FIELD=VALUE` says."""
+  others, overrides, field = [], {}, ''
+  for word in words:
+    if field:
+      overrides[field], field = word, ''
+    elif word.startswith(_OVERRIDE):
+      name, equals, text = word.removeprefix(_OVERRIDE).partition('=')
+      field = '' if equals else name
+      if equals:
+        overrides[name] = text
+    else:
+      others.append(word)
+  if field:
+    raise _Wrong(f'{_OVERRIDE}{field}: must be {_OVERRIDE}{field}=VALUE')
+  try:
+    left = flags.FLAGS(others)
+  except flags.Error as error:
+    raise _Wrong(' '.join(str(error).split())) from error
+  if len(left) > 1:
+    raise _Wrong(
+      f'argument {left[1]!r}: must be list, compare, or flags; a run is '
+      '--config=METHOD:DATA --workdir=FOLDER'
+    )
+  return overrides
+
+
+def _run(words, overrides, program):
+  values = flags.FLAGS
+  if not values.config:
+    raise _Wrong('--config: must name a method, such as idc:digits')
+  logging.set_verbosity(logging.WARNING)  # checkpointing is talkative
+  from dcjax.runs import Interrupted
+
+  try:
+    config = load_config(values.config, overrides)
+    if values.print_config:
+      from dcjax.runs import settings
+
+      print(settings.show(settings.resolve(config)))
+      return 0
+    if not values.workdir:
+      raise _Wrong('--workdir: must name the folder of the run')
+    return _work(config, words, program)
+  except Interrupted as stop:
+    sys.stderr.write(f'{stop}\n')
+    return 130
+  except (ValueError, OSError, ImportError, OverflowError) as error:
+    return _say_error(_one_line(error))
+  except MemoryError:
+    return _say_error(
+      'out of memory: take a smaller ipc, network or batch, or '
+      'execution.classes=scan'
+    )
+  except RuntimeError as error:
+    return _say_runtime(error)
+
+
+def _work(config, words, program):
+  from dcjax import runs
+
+  _check_platform()
+  _join_processes()
+  runs.run(
+    config,
+    flags.FLAGS.workdir,
+    store=flags.FLAGS.store,
+    command=_called(words, program),
+    devices_per_class=flags.FLAGS.devices_per_class,
+    profile=flags.FLAGS.profile,
+  )
+  return 0
+
+
+def _called(words, program):
+  return (*program.split(), *words[1:])
+
+
+def load_config(word: str, overrides: dict[str, str] | None = None) -> Any:
+  """Makes the config that `--config` names.
+
+  Args:
+    word: `'idc:digits'`, or `'FILE.py:digits'`.
+    overrides: dotted field -> text, as in flags.
+
+  Raises:
+    ValueError: if there is no such config (names what is near), or a field or
+      value is wrong.
+  """
+  from dcjax.runs import settings
+
+  name, _, argument = word.partition(':')
+  path = pathlib.Path(name)
+  if path.is_file():
+    made = _module_of(path).get_config(argument)
+  elif name.removesuffix('.py') in names():
+    made = settings.module(name.removesuffix('.py')).get_config(argument)
+  else:
+    plain = path.name.removesuffix('.py')
+    near = difflib.get_close_matches(plain, names(), 3, 0.4)
+    meant = f'; did you mean {" or ".join(near)}?' if near else ''
+    raise ValueError(
+      f'config {name!r}: is neither a file nor one of {", ".join(names())}{meant}'
+    )
+  settings.set_fields(made, overrides or {})
+  return made
+
+
+def names() -> tuple[str, ...]:
+  """The configs that are installed, sorted."""
+  folder = pathlib.Path(__file__).with_name('configs')
+  found = (path.stem for path in folder.glob('*.py'))
+  return tuple(sorted(name for name in found if not name.startswith('_')))
+
+
+def _module_of(path):
+  """The module of a config's file; one of ours is imported as such."""
+  from dcjax.runs import settings
+
+  ours = pathlib.Path(__file__).with_name('configs')
+  if path.resolve().parent == ours.resolve() and path.stem in names():
+    return settings.module(path.stem)
+  spec = importlib.util.spec_from_file_location(path.stem, path)
+  if spec is None or spec.loader is None:
+    raise ValueError(f'config {path}: is no Python file')
+  made = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(made)
+  if not hasattr(made, 'get_config'):
+    raise ValueError(f'config {path}: holds no get_config')
+  return made
+
+
+def _check_platform():
+  import jax
+
+  if jax.config.jax_enable_x64:
+    raise ValueError(
+      'JAX_ENABLE_X64 is set: runs are in float32; unset it for this command'
+    )
+  jax.devices()  # An unknown platform is heard of now.
+
+
+def _join_processes():
+  from dcjax import sharding
+
+  values = flags.FLAGS
+  place = (values.coordinator, values.processes, values.process)
+  if values.distributed or any(value is not None for value in place):
+    sharding.start_processes(*place)
+
+
+def _say_runtime(error):
+  """What the runtime could not do; another process may be gone."""
+  if not _is_one_of_several():
+    text = _one_line(error)
+    if 'RESOURCE_EXHAUSTED' in text or 'Out of memory' in text:
+      return _say_error(
+        f'out of memory on the device ({text[:200]}); take a smaller ipc, '
+        'network or batch, or execution.classes=scan'
+      )
+    if 'backend' in text or 'platform' in text:
+      return _say_error(text)
+    raise error
+  import jax
+
+  _end(
+    f'error: process {jax.process_index()} of {jax.process_count()} lost the '
+    f'others ({_one_line(error)[:300]}); start the same command in all '
+    'processes again: the run goes on from its last checkpoint',
+    1,
+  )
+  return 1
+
+
+def _one_line(error):
+  text = ' '.join(str(error).split()).removeprefix('ValueError: ')
+  return text or type(error).__name__
+
+
+def _say_error(text):
+  if _is_one_of_several():
+    _end(f'error: {text}', 2)
+  sys.stderr.write(f'error: {text}\n')
+  return 2
+
+
+def _end(text, code) -> NoReturn:
+  """Ends the program; one of several processes waits for no other."""
+  if text:
+    sys.stderr.write(f'{text}\n')
+  sys.stderr.flush()
+  if _is_one_of_several():
+    os._exit(code)
+  sys.exit(code)
+
+
+def _is_one_of_several():
+  if 'jax' not in sys.modules:
+    return False
+  import jax
+
+  return jax.distributed.is_initialized() and jax.process_count() > 1
+
+
+def _list(what):
+  """Prints methods, data sets, networks and tables, or one config's page."""
+  from dcjax import data, networks
+  from dcjax.runs import settings
+
+  if what and what[0] in names():
+    print(settings.module(what[0]).__doc__.strip())
+    return 0
+  if what:
+    near = difflib.get_close_matches(what[0], names(), 3, 0.4)
+    meant = f'; did you mean {" or ".join(near)}?' if near else ''
+    return _say_error(f'list {what[0]!r}: no such config{meant}')
+  print('configs (list NAME shows one):')
+  for name in names():
+    title = (settings.module(name).__doc__ or '').strip().splitlines()[0]
+    print(f'  {name:20} {title}')
+  print('data sets:')
+  for name, needs in sorted(data.list_sources().items()):
+    print(f'  {name:20} {needs}')
+  print('networks (with options, as convnet:width=32:norm=batch):')
+  for name in networks.names():
+    known = networks.options('network', {'name': name})
+    print(f'  {name:20} {", ".join(known)}')
+  return 0
+
+
+def _compare(words):
+  """Prints the table of finished runs, and draws them if it is told to."""
+  plot = [w.partition('=')[2] for w in words if w.startswith('--plot=')]
+  folders = [w for w in words if not w.startswith('-')]
+  if not folders:
+    return _say_error('compare: name at least one finished run folder')
+  from dcjax.runs import report
+
+  try:
+    found = {pathlib.Path(f).name: report.read(f) for f in folders}
+    print(report.table(found))
+    if plot:
+      report.plot(found, plot[0])
+  except (ValueError, OSError) as error:
+    return _say_error(_one_line(error))
+  return 0
