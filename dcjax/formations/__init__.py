@@ -26,8 +26,11 @@ from dcjax.formations._codebook_training import (
 )
 from dcjax.formations._generator import Generator
 from dcjax.formations._labels import (
+  LABEL_FORMS,
   LABEL_STARTS,
   as_probabilities,
+  label_form,
+  saying_labels,
   with_labels,
 )
 from dcjax.formations._learnable import FSRCNN, learnable
@@ -44,6 +47,7 @@ from dcjax.formations._plan import decoded_count
 __all__ = [
   'CODES',
   'FSRCNN',
+  'LABEL_FORMS',
   'LABEL_STARTS',
   'Generator',
   'as_probabilities',
@@ -62,6 +66,7 @@ __all__ = [
   'generator_size',
   'identity',
   'in_training',
+  'label_form',
   'learnable',
   'multiscale',
   'numpy_decode',
@@ -88,6 +93,8 @@ def build(spec: Mapping[str, Any]) -> base.Formation:
   Args:
     spec: `{'name': ..., option: value, ...}`, for example the `spec` of a
       formation after a trip through JSON. Options left out get their default.
+      `'labels'`, which says the form of labels stored elsewhere (see
+      `with_labels`), goes with any name and changes no image.
 
   Returns:
     The formation; `build(formation.spec).spec == formation.spec`.
@@ -108,7 +115,9 @@ def build(spec: Mapping[str, Any]) -> base.Formation:
   make = _FORMATIONS[name]
   known = inspect.signature(make).parameters
   options = {
-    option: value for option, value in spec.items() if option != 'name'
+    option: value
+    for option, value in spec.items()
+    if option not in ('name', 'labels')
   }
   for option in options:
     if option not in known:
@@ -118,4 +127,7 @@ def build(spec: Mapping[str, Any]) -> base.Formation:
   for option, parameter in known.items():
     if parameter.default is parameter.empty and option not in options:
       raise ValueError(f'option {option!r} is missing; {name!r} needs it.')
-  return make(**options)
+  formation = make(**options)
+  if 'labels' not in spec:
+    return formation
+  return formation._replace(spec=saying_labels(formation.spec, spec['labels']))
