@@ -11,8 +11,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dcjax import Batch, augment, data, formations, initialisation
-from dcjax import kernels, methods
+from dcjax import (
+  Batch,
+  augment,
+  data,
+  formations,
+  initialisation,
+  kernels,
+  methods,
+)
 from dcjax.inner import InnerData
 
 
@@ -25,7 +32,7 @@ def options() -> argparse.Namespace:
   parser.add_argument('--at', type=int, nargs='+', default=[0, 100, 300, 1000])
   parser.add_argument('--seeds', type=int, nargs='+', default=[0])
   parser.add_argument('--labels', action='store_true', help='learn them')
-  parser.add_argument('--zca', action='store_true', help='whiten images')
+  parser.add_argument('--zca', help='a form of whitening, such as kip_unit')
   parser.add_argument('--x64', action='store_true', help='float64')
   parser.add_argument('--rate', type=float, default=0.04)
   parser.add_argument('--batch', type=int, default=500, help='of a class')
@@ -90,7 +97,7 @@ def curve(dataset, args, seed):
 def main():
   args = options()
   dataset = data.load(args.dataset, args.data, stats='data')
-  dataset = dataset.whitened('kip') if args.zca else dataset
+  dataset = dataset.whitened(args.zca) if args.zca else dataset
   with jax.enable_x64(True) if args.x64 else contextlib.nullcontext():
     curves = [curve(dataset, args, seed) for seed in args.seeds]
   for step, values in zip(args.at, zip(*curves, strict=True), strict=True):

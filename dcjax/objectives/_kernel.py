@@ -139,13 +139,13 @@ def mirrored(batch: Batch) -> Batch:
   Returns:
     A batch of `2 B` images.
   """
-  flipped = batch._replace(images=jnp.flip(batch.images, axis=-2))
-  return Batch(
-    *(
-      None if one is None else jnp.concatenate([one, other])
-      for one, other in zip(batch, flipped, strict=True)
-    )
-  )
+
+  def twice(x):
+    return None if x is None else jnp.concatenate([x, x])
+
+  flipped = jnp.flip(batch.images, axis=-2)
+  images = jnp.concatenate([batch.images, flipped])
+  return Batch(images, twice(batch.labels), twice(batch.weights))
 
 
 def label_margin(labels: Array) -> Array:
