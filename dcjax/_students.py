@@ -98,6 +98,6 @@ def stops(protocol: Protocol, pieces: int) -> Iterator[tuple[int, bool]]:
   """Epochs at which training halts, and whether the network is tested."""
   tests = {max(1, round(p * protocol.epochs)) for p in protocol.test_points}
   size = max(1, protocol.epochs // pieces)
-  stops = tests | set(range(size, protocol.epochs + 1, size))
-  for stop in sorted(stops | {protocol.epochs}):
+  pauses = tests | set(range(size, protocol.epochs + 1, size))
+  for stop in sorted(pauses | {protocol.epochs}):
     yield stop, stop in tests

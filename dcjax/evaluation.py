@@ -12,7 +12,7 @@ from dcjax._students import (
   LOSSES,
   check_protocol,
   optimizer_of as _optimizer,
-  stops,
+  stops as _stops,
   tested_variables,
 )
 from dcjax.base import Array, Augment, Key, Network, PyTree
@@ -254,7 +254,7 @@ def evaluate(
   keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(num_seeds))
   state = evaluator.start(keys, data)
   accuracies, loss, done = [], None, 0
-  for until, tested in stops(protocol, pieces):
+  for until, tested in _stops(protocol, pieces):
     state, loss = evaluator.train(keys, data, state, until - done)
     done = until
     if tested:

@@ -120,7 +120,10 @@ def fit(
   if not values[-1]:
     raise ValueError('images are all equal; there is nothing to whiten')
   values += regularisation * (values.mean() if relative else 1.0)
-  return Zca(*(x.astype(np.float32) for x in (mean, vectors, values)), channels)
+  mean, vectors, values = (
+    x.astype(np.float32) for x in (mean, vectors, values)
+  )
+  return Zca(mean, vectors, values, channels)
 
 
 def apply(zca: Zca, images: Array) -> Array:

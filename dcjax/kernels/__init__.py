@@ -1,7 +1,9 @@
 """Kernels of infinitely wide and of finite networks, and their regression.
 
   kernel = kernels.fully_connected(depth=1)
-  kernels.accuracy(kernel, artefact.jax(), test_images, test_labels, scale=255)
+  support = artefact.jax(label_form='centred')
+  kernels.accuracy(kernel, support, test_images, test_labels, scale=255,
+                   label_form='centred')
 
 Everything calculates in the floating type of its images. For float64, as KIP's
 published runs, give float64 images inside `jax.enable_x64(True)`; the rest of

@@ -97,8 +97,9 @@ def predict(
     ValueError: if an argument is out of range.
 
   Example:
-    >>> support = artefact.jax()
-    >>> predict(fully_connected(), support, test_images, scale=255).argmax(-1)
+    >>> support = artefact.jax(label_form='centred')
+    >>> answers = predict(fully_connected(), support, test_images, scale=255,
+    ...                   label_form='centred').argmax(-1)
   """
   check_at_least('batch_size', batch_size, 1)
   dtype = support.images.dtype
