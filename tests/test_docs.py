@@ -31,6 +31,7 @@ _MODULES = [
       'formations',
       'initialisation',
       'inner',
+      'kernels',
       'labelling',
       'matching',
       'methods',

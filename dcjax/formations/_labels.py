@@ -64,6 +64,7 @@ def with_labels(
     params = formation.init(key, images)
     # Only labels are asked for: the compiled decode makes no images.
     labels = jax.jit(lambda p: formation.decode(p).labels)(params)
+    labels = labels.astype(jnp.promote_types(labels.dtype, images.dtype))
     if start == 'uniform':
       labels = jnp.full_like(labels, 1 / labels.shape[-1])
     if centred:
