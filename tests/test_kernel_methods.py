@@ -1,5 +1,7 @@
 """KIP and FRePo: recipes, pool, centred labels and their evaluation."""
 
+import pathlib
+import re
 import warnings
 
 import jax
@@ -446,6 +448,14 @@ def test_a_regression_answers_alike_after_loading(tmp_path):
     for one in (_artefact(), dcjax.load(tmp_path / 'set.npz'))
   )
   np.testing.assert_array_equal(before, after)
+
+
+def test_the_page_on_kernels_runs():
+  page = pathlib.Path(__file__).parent.parent / 'docs' / 'kernels.md'
+  (code,) = re.findall(r'```python\n(.*?)```', page.read_text(), re.DOTALL)
+  names = {}
+  exec(compile(code, str(page), 'exec'), names)
+  assert float(names['accuracy']) > 0.8
 
 
 # The evaluation.
