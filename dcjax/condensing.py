@@ -142,7 +142,7 @@ def take(batch: Batch, chosen: Array) -> Batch:
 
 
 def condenser(
-  network: Network,
+  network: Network | None,
   *,
   formation: Formation,
   objective: Objective,
@@ -163,7 +163,8 @@ def condenser(
   network. `inner` may prepare the network before each of these steps.
 
   Args:
-    network: what judges the images.
+    network: what judges the images; None if the objective needs no network
+      (see `inner.none`).
     formation: stored numbers -> images.
     objective: what must agree.
     source: where targets come from; see `real_batches`.

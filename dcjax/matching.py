@@ -61,7 +61,7 @@ def over_classes(
 
 
 def match(
-  network: Network,
+  network: Network | None,
   variables: Variables,
   target: PyTree,
   synthetic: Batch,
@@ -121,7 +121,7 @@ def match(
 
 
 def match_and_gradient(
-  network: Network,
+  network: Network | None,
   variables: Variables,
   target: PyTree,
   synthetic: Batch,

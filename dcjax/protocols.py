@@ -16,19 +16,24 @@ class Protocol(NamedTuple):
       statistics see (the references' batch is really shorter).
     learning_rate: at the start.
     momentum: of SGD.
-    weight_decay: of SGD, added to the gradient; of AdamW, of weights only.
+    weight_decay: of SGD, added to the gradient; of AdamW, of weights only; of
+      Adam, none may be given.
     drops: fractions of the epochs after which the rate is multiplied by
       `drop_factor`, at whole epochs.
     drop_factor: see `drops`.
     clear_momentum: whether momentum is cleared at the first drop (DC).
     test_points: fractions of the epochs after which the network is tested;
       must end with 1.
-    optimizer: `'sgd'` or `'adamw'`, which has no momentum.
+    optimizer: `'sgd'`, or `'adamw'` and `'adam'`, which have no momentum.
     schedule: `'drops'` as above, `'smoothing'` or `'ssrs'`, by epoch; see
       `optimizers.smoothing_schedule`.
     zeta: of these two schedules; `'smoothing'` with 1 is a cosine to 0.
     average_rate: of the exponential average of the weights that is tested in
       their place, with the live statistics of BatchNorm; None for none.
+    debias: whether the first weights leave no trace in that average; see
+      `optimizers.with_average`.
+    loss: `'cross_entropy'`, or `'squared'` (see `training.squared_error`), for
+      sets with centred labels.
   """
 
   epochs: int = 1000
@@ -44,6 +49,8 @@ class Protocol(NamedTuple):
   schedule: str = 'drops'
   zeta: float = 1.0
   average_rate: float | None = None
+  debias: bool = False
+  loss: str = 'cross_entropy'
 
 
 def idc_protocol(epochs: int = 1000) -> Protocol:
@@ -191,6 +198,32 @@ def with_equal_updates(
   )
 
 
+def frepo_protocol(epochs: int = 1000, batch_size: int = 500) -> Protocol:
+  """FRePo: squared error to centred labels, Adam, averaged weights.
+
+  Zhou, Nezhadarya & Ba (NeurIPS 2022). Epochs are updates of sets that fit in
+  one batch; CIFAR-100 has 2000 updates at 10 images a class, 5000 at 50. The
+  training set must be made with centred labels; see `evaluation.training_set`.
+
+  Args:
+    epochs: passes over the condensed set.
+    batch_size: the published one is that of the set, and at most 500.
+  """
+  return Protocol(
+    epochs=epochs,
+    batch_size=batch_size,
+    learning_rate=3e-4,
+    momentum=0.0,
+    weight_decay=0.0,
+    drops=(),
+    optimizer='adam',
+    average_rate=0.995,
+    debias=True,
+    loss='squared',
+    test_points=(1.0,),
+  )
+
+
 _IMAGENET_EPOCHS = ((1, 3000), (10, 2000), (50, 1500), (200, 1000), (500, 500))
 
 
@@ -221,6 +254,7 @@ PROTOCOLS: dict[str, Callable[..., Protocol]] = {
   'dm': dm_protocol,
   'edc': edc_protocol,
   'edc_cifar10': edc_cifar10_protocol,
+  'frepo': frepo_protocol,
   'rded': rded_protocol,
   'gvbsm': gvbsm_protocol,
   'sre2l': sre2l_protocol,

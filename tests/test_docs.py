@@ -32,6 +32,7 @@ _MODULES = [
       'formations',
       'initialisation',
       'inner',
+      'kernels',
       'labelling',
       'matching',
       'methods',

@@ -21,6 +21,18 @@ def test_match_gradient_lowers_the_loss(monkeypatch, capsys):
   assert 0 <= images.min() < images.max() <= 1
 
 
+def test_kernel_regression_learns_digits(monkeypatch, capsys):
+  path = str(_EXAMPLES / 'kernel_regression.py')
+  words = 'digits --ipc 1 --labels --batch 50 --at 0 40'
+  monkeypatch.setattr(sys, 'argv', [path, *words.split()])
+  runpy.run_path(path, run_name='__main__')
+  said = capsys.readouterr().out
+  found = [float(a) for a in re.findall(r'^step \d+: ([\d.]+)', said, re.M)]
+  assert len(found) == 2
+  assert found[0] + 10 < found[1]
+  assert found[1] > 80
+
+
 def test_match_gradient_stays_short():
   text = (_EXAMPLES / 'match_gradient.py').read_text(encoding='utf-8')
   code = text.split('"""')[2]

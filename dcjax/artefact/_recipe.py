@@ -40,6 +40,11 @@ _SOFT = (
   "The label of images[c, m] is labels = file['labels'][c, m], float32 of"
   ' length K. Regime: {regime}.'
 )
+_CENTRED = (
+  ' Labels are centred: about one-hot minus 1 / K, made for squared error or'
+  ' regression. Cross-entropy needs probabilities: add 1 / K, clip to [0, 1],'
+  ' divide by the sum.'
+)
 
 # A step of its own, so that the text stays as it is for plain images.
 _WHITENED = """
@@ -49,7 +54,10 @@ _WHITENED = """
    look at training images, turn them back: unwhiten(file, images), clipped to
    [0, 1]. With F = H * W * D values of an image in this order, 'zca/mean' [F]
    is the mean image, 'zca/vectors' [F, F] holds the eigenvectors of the
-   covariance as columns, 'zca/values' [F] its regularised eigenvalues."""
+   covariance as columns, 'zca/values' [F] its regularised eigenvalues.{unit}"""
+_UNIT = """
+   Before that, each channel is standardised by 'zca/channels' [2, D] (mean and
+   deviation), and each image is centred and divided by its length."""
 
 _WHITENING_CODE = """\
 import numpy as np
@@ -106,6 +114,32 @@ def weights(size, out):
 """
 
 
+# In place of the first two functions, where images are brought to one length.
+_UNIT_WHITENING_CODE = """\
+import numpy as np
+
+
+def whiten(file, images):
+  # Whitened images [..., H, W, D] of images [..., H, W, D] in [0, 1].
+  mean, std = file['zca/channels']
+  flat = ((images - mean) / std).reshape(-1, file['zca/mean'].size)
+  flat = flat - flat.mean(-1, keepdims=True)
+  length = np.linalg.norm(flat, axis=-1, keepdims=True)
+  flat = flat / (length + (length < 1e-4)) - file['zca/mean']
+  return (flat @ matrix(file, -0.5)).reshape(images.shape)
+
+
+def unwhiten(file, images):
+  # Images [..., H, W, D] of whitened ones, all of the average contrast.
+  mean, std = file['zca/channels']
+  flat = images.reshape(-1, file['zca/mean'].size)
+  flat = flat @ matrix(file, 0.5) + file['zca/mean']
+  return (flat * flat.shape[1] ** 0.5).reshape(images.shape) * std + mean
+
+
+def matrix(""" + _WHITENING_CODE.split('def matrix(')[1]
+
+
 def how_to_decode(artefact: Artefact) -> dict[str, str]:
   """Returns 'how_to_decode', and NumPy code where steps need some.
 
@@ -121,17 +155,34 @@ def how_to_decode(artefact: Artefact) -> dict[str, str]:
   labels = _OWN if 'labels' in params else _HARD
   if artefact.labels is not None:
     labels = _SOFT.format(regime=artefact.label_regime)
+  if artefact.spec.get('labels') == 'centred':
+    labels += _CENTRED
   steps = _STEPS.format(
     decode=text,
     labels=labels,
     scale=_scale(artefact.value_range),
-    whitening='' if artefact.zca is None else _WHITENED,
+    whitening=_whitening(artefact),
   )
   codes = {
     'decode_code': code,
-    'whitening_code': None if artefact.zca is None else _WHITENING_CODE,
+    'whitening_code': _whitening_code(artefact),
   }
   return {'how_to_decode': steps} | {k: v for k, v in codes.items() if v}
+
+
+def _whitening(artefact: Artefact) -> str:
+  if artefact.zca is None:
+    return ''
+  unit = '' if artefact.zca.channels is None else _UNIT
+  return _WHITENED.format(unit=unit)
+
+
+def _whitening_code(artefact: Artefact) -> str | None:
+  if artefact.zca is None:
+    return None
+  return (
+    _WHITENING_CODE if artefact.zca.channels is None else _UNIT_WHITENING_CODE
+  )
 
 
 def decode_code(spec: Mapping[str, Any], ipc: int) -> str | None:

@@ -43,7 +43,7 @@ def storage(artefact: Artefact) -> dict[str, dict[str, int]]:
     groups[group] += jax.tree.leaves(value)
   if artefact.labels is not None:
     groups['labels'].append(artefact.labels)
-  groups['preprocessing'] = list(artefact.zca or ())
+  groups['preprocessing'] = jax.tree.leaves(artefact.zca)
   sizes = {name: _sizes(arrays) for name, arrays in groups.items()}
   total = {
     unit: sum(size[unit] for size in sizes.values())

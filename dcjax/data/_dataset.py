@@ -127,8 +127,9 @@ class Dataset:
       data.load('cifar10', folder).whitened('kip')
 
     Args:
-      form: 'mtt' (constant regulariser) or 'kip' (relative to the mean
-        eigenvalue); see `whitening.FORMS`.
+      form: 'mtt' (constant regulariser), 'kip' (relative to the mean
+        eigenvalue) or 'kip_unit' (the same of images of one length); see
+        `whitening.FORMS`.
 
     Raises:
       ValueError: `form` is unknown, the images are not in [0, 1] (such as

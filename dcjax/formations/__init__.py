@@ -25,8 +25,11 @@ from dcjax.formations._codebook_training import (
 )
 from dcjax.formations._generator import Generator
 from dcjax.formations._labels import (
+  LABEL_FORMS,
   LABEL_STARTS,
   as_probabilities,
+  label_form,
+  saying_labels,
   with_labels,
 )
 from dcjax.formations._learnable import FSRCNN, learnable
@@ -44,6 +47,7 @@ __all__ = [
   'CODES',
   'FORMATIONS',
   'FSRCNN',
+  'LABEL_FORMS',
   'LABEL_STARTS',
   'Generator',
   'as_probabilities',
@@ -62,6 +66,7 @@ __all__ = [
   'generator_size',
   'identity',
   'in_training',
+  'label_form',
   'learnable',
   'multiscale',
   'numpy_decode',
@@ -88,6 +93,8 @@ def build(spec: Mapping[str, Any]) -> base.Formation:
   Args:
     spec: `{'name': ..., option: value, ...}`, for example the `spec` of a
       formation after a trip through JSON. Options left out get their default.
+      `'labels'`, which says the form of labels stored elsewhere (see
+      `with_labels`), goes with any name and changes no image.
 
   Returns:
     The formation; `build(formation.spec).spec == formation.spec`.
@@ -100,4 +107,9 @@ def build(spec: Mapping[str, Any]) -> base.Formation:
     >>> build({'name': 'uniform', 'factor': 2}).cells
     4
   """
-  return specs.call('formation', FORMATIONS, spec)
+  spec = dict(spec)
+  labels = spec.pop('labels', None)
+  formation = specs.call('formation', FORMATIONS, spec)
+  if labels is None:
+    return formation
+  return formation._replace(spec=saying_labels(formation.spec, labels))

@@ -12,6 +12,7 @@ from dcjax.methods._class_embeddings import (
 from dcjax.methods._codebook_fit import fit_codebook
 from dcjax.methods._dc import dc, dc_loops
 from dcjax.methods._dm import dm
+from dcjax.methods._frepo import frepo
 from dcjax.methods._generative import (
   CODES,
   CONDITIONS,
@@ -35,6 +36,7 @@ from dcjax.methods._image_batches import (
   image_batches,
   put_batch,
 )
+from dcjax.methods._kip import kip
 from dcjax.methods._label_distillation import label_distillation
 from dcjax.methods._rded import rded, shuffle_cells, stitch
 from dcjax.methods._statistics import (
@@ -88,12 +90,14 @@ __all__ = [
   'feature_sizes',
   'finished_generator',
   'fit_codebook',
+  'frepo',
   'generative',
   'generator_training',
   'gradient_penalty',
   'gvbsm',
   'idc',
   'image_batches',
+  'kip',
   'label_distillation',
   'learning_rate_multiplier',
   'next_batch',

@@ -48,6 +48,11 @@ from dcjax.objectives._gradient import (
   gradient_matching,
   network_gradient,
 )
+from dcjax.objectives._kernel import (
+  kernel_regression,
+  label_margin,
+  mirrored,
+)
 from dcjax.objectives._parts import loss_and_gradient
 from dcjax.objectives._regularisation import densification, flatness
 from dcjax.objectives._statistics import (
@@ -95,11 +100,14 @@ __all__ = [
   'inter_loss',
   'intra_loss',
   'judge',
+  'kernel_regression',
   'l1',
   'l1_mean',
+  'label_margin',
   'layer_distance',
   'loss_and_gradient',
   'mean_feature',
+  'mirrored',
   'network_gradient',
   'pooled_features',
   'ridge',
@@ -122,6 +130,7 @@ FACTORIES = {
   'gradient': gradient_matching,
   'feature': feature_matching,
   'distribution': distribution_matching,
+  'kernel_regression': kernel_regression,
   'ridge': ridge,
   'unrolled_step': unrolled_step,
 }
