@@ -136,9 +136,13 @@ def subsample_indices(
 
 
 def take(batch: Batch, chosen: Array) -> Batch:
-  """Returns the images and labels at `chosen [C, m]` of each class."""
+  """Returns what belongs to the images at `chosen [C, m]` of each class."""
   of_class = jax.vmap(lambda values, at: values[at])
-  return Batch(of_class(batch.images, chosen), of_class(batch.labels, chosen))
+  images, labels, weights = (
+    None if values is None else of_class(values, chosen)
+    for values in (batch.images, batch.labels, batch.weights)
+  )
+  return Batch(images, labels, weights, batch.step_size)
 
 
 def condenser(
@@ -261,7 +265,7 @@ def _image_step(formation, source, optimizer, compare, most, project):
     chosen = subsample_indices(pick_key, synthetic.images.shape[:2], most)
     seen = synthetic if chosen is None else take(synthetic, chosen)
     metrics, cotangent = compare(state.inner.variables, target, seen, match_key)
-    (gradient,) = decode_vjp(_scatter(chosen, cotangent, synthetic))
+    (gradient,) = decode_vjp(_whole(chosen, cotangent, synthetic))
     updates, opt_state = optimizer.update(gradient, opt_state, params)
     params = optax.apply_updates(params, updates)
     if project == 'step':
@@ -277,12 +281,17 @@ def _image_step(formation, source, optimizer, compare, most, project):
   return image_step
 
 
-def _scatter(chosen, part, whole):
-  """Puts the gradient of what was compared into zeros like the whole batch."""
+def _whole(chosen, part, whole):
+  """The gradient of what was compared, zero for what was not, as a batch."""
+  step_size = part.step_size
+  if step_size is None and whole.step_size is not None:
+    step_size = jnp.zeros_like(whole.step_size)
   if chosen is None:
-    return part
+    return part._replace(step_size=step_size)
   # Class by class, so that no device asks another where its classes are.
   put = jax.vmap(lambda zeros, at, values: zeros.at[at].set(values))
-  return jax.tree.map(
-    lambda p, w: put(jnp.zeros_like(w), chosen, p), part, whole
+  images, labels = (
+    put(jnp.zeros_like(w), chosen, p)
+    for p, w in ((part.images, whole.images), (part.labels, whole.labels))
   )
+  return Batch(images, labels, step_size=step_size)

@@ -51,6 +51,15 @@ _WHITENED = """
    is the mean image, 'zca/vectors' [F, F] holds the eigenvectors of the
    covariance as columns, 'zca/values' [F] its regularised eigenvalues."""
 
+# Of sets that learned one; the steps before stay as they are.
+_STEP_SIZE = {
+  'plain': "file['params/step_size']",
+  'softplus': "log(1 + exp(file['params/step_size']))",
+}
+_AT_RATE = """
+{number}. The set was made for plain gradient descent at a learned rate, {rate}
+   (one number, or one for each step)."""
+
 _WHITENING_CODE = """\
 import numpy as np
 
@@ -112,8 +121,9 @@ def how_to_decode(artefact: Artefact) -> dict[str, str]:
   That is 'decode_code' for formations and 'whitening_code' for whitened images.
   """
   params, code = artefact.params, None
-  plain = artefact.spec['name'] == 'identity' and set(params) == {'images'}
-  if not plain and set(params) == {'images'}:
+  alone = set(params) - {'step_size'} == {'images'}
+  plain = artefact.spec['name'] == 'identity' and alone
+  if not plain and alone:
     code = decode_code(artefact.spec, params['images'].shape[1])
   text = _PLAIN if plain else _CODE if code else _NETWORK
   if artefact.spec['name'] == 'codebook':
@@ -125,13 +135,24 @@ def how_to_decode(artefact: Artefact) -> dict[str, str]:
     decode=text,
     labels=labels,
     scale=_scale(artefact.value_range),
-    whitening='' if artefact.zca is None else _WHITENED,
+    whitening=_further(artefact),
   )
   codes = {
     'decode_code': code,
     'whitening_code': None if artefact.zca is None else _WHITENING_CODE,
   }
   return {'how_to_decode': steps} | {k: v for k, v in codes.items() if v}
+
+
+def _further(artefact: Artefact) -> str:
+  """The steps that only some sets need."""
+  text, form = '', artefact.spec.get('step_size')
+  if artefact.zca is not None:
+    text += _WHITENED
+  if form is not None:
+    number = 5 if artefact.zca is None else 6
+    text += _AT_RATE.format(number=number, rate=_STEP_SIZE[form])
+  return text
 
 
 def decode_code(spec: Mapping[str, Any], ipc: int) -> str | None:

@@ -26,6 +26,7 @@ from dcjax.formations._codebook_training import (
 )
 from dcjax.formations._generator import Generator
 from dcjax.formations._labels import (
+  LABEL_FORMS,
   LABEL_STARTS,
   as_probabilities,
   with_labels,
@@ -40,11 +41,18 @@ from dcjax.formations._patches import (
   uniform,
 )
 from dcjax.formations._plan import decoded_count
+from dcjax.formations._step_size import (
+  STEP_SIZES,
+  numpy_step_size,
+  with_step_size,
+)
 
 __all__ = [
   'CODES',
   'FSRCNN',
+  'LABEL_FORMS',
   'LABEL_STARTS',
+  'STEP_SIZES',
   'Generator',
   'as_probabilities',
   'as_stored',
@@ -65,10 +73,12 @@ __all__ = [
   'learnable',
   'multiscale',
   'numpy_decode',
+  'numpy_step_size',
   'time_axis',
   'uniform',
   'with_embeddings',
   'with_labels',
+  'with_step_size',
 ]
 
 _FORMATIONS: dict[str, Callable[..., base.Formation]] = {
@@ -88,6 +98,8 @@ def build(spec: Mapping[str, Any]) -> base.Formation:
   Args:
     spec: `{'name': ..., option: value, ...}`, for example the `spec` of a
       formation after a trip through JSON. Options left out get their default.
+      `'step_size': 'plain'` or `'softplus'` is one of any formation, see
+      `with_step_size`.
 
   Returns:
     The formation; `build(formation.spec).spec == formation.spec`.
@@ -100,6 +112,10 @@ def build(spec: Mapping[str, Any]) -> base.Formation:
     >>> build({'name': 'uniform', 'factor': 2}).cells
     4
   """
+  spec = dict(spec)
+  step_size = spec.pop('step_size', None)
+  if step_size is not None:
+    return with_step_size(build(spec), form=step_size)
   name = spec.get('name')
   if name not in _FORMATIONS:
     raise ValueError(
