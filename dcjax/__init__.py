@@ -23,6 +23,7 @@ from dcjax import (
   sharding,
   statistics,
   training,
+  trajectories,
   whitening,
 )
 from dcjax.artefact import Artefact, ArtefactError, load, save
@@ -74,5 +75,6 @@ __all__ = [
   'sharding',
   'statistics',
   'training',
+  'trajectories',
   'whitening',
 ]

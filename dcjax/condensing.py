@@ -158,6 +158,7 @@ def condenser(
   most_synthetic: int = 128,
   classes: ClassStrategy = 'auto',
   project: str = 'period',
+  reject_above: float | None = None,
 ) -> Condenser:
   """Composes a condensation method from its parts.
 
@@ -180,6 +181,9 @@ def condenser(
     classes: see `dcjax.matching.over_classes`.
     project: when stored numbers are projected into their range: `'period'` (at
       its start), `'step'` (also after every step) or `'never'` (DC, DSA, DM).
+    reject_above: image steps whose loss is above it, or whose loss or gradient
+      is not finite, leave the stored numbers and their optimiser as they are
+      (DATM), and the metric `rejected` is 1. None: every step is made.
 
   Raises:
     ValueError: if `project` is unknown.
@@ -194,7 +198,13 @@ def condenser(
     classes=classes,
   )
   image_step = _image_step(
-    formation, source, optimizer, compare, most_synthetic, project
+    formation,
+    source,
+    optimizer,
+    _guarded(optimizer, reject_above),
+    compare,
+    most_synthetic,
+    project,
   )
   step = _step(formation, inner, image_step)
   return Condenser(
@@ -254,7 +264,28 @@ def _step(formation, inner, image_step):
   return step
 
 
-def _image_step(formation, source, optimizer, compare, most, project):
+def _guarded(optimizer, reject_above):
+  """The optimiser's step, unless the loss says not to make it."""
+
+  def update(gradient, params, opt_state, metrics):
+    updates, following = optimizer.update(gradient, opt_state, params)
+    moved = optax.apply_updates(params, updates)
+    if reject_above is None:
+      return moved, following, metrics
+    leaves = [metrics['loss'], *jax.tree.leaves(gradient)]
+    finite = jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in leaves])
+    reject = ~(jnp.all(finite) & (metrics['loss'] <= reject_above))
+    kept = jax.tree.map(
+      lambda old, new: jnp.where(reject, old, new),
+      (params, opt_state),
+      (moved, following),
+    )
+    return *kept, metrics | {'rejected': reject.astype(jnp.float32)}
+
+  return update
+
+
+def _image_step(formation, source, optimizer, update, compare, most, project):
   """Draw a target, decode, match, step the stored numbers."""
 
   def image_step(key, state, data):
@@ -266,8 +297,7 @@ def _image_step(formation, source, optimizer, compare, most, project):
     seen = synthetic if chosen is None else take(synthetic, chosen)
     metrics, cotangent = compare(state.inner.variables, target, seen, match_key)
     (gradient,) = decode_vjp(_whole(chosen, cotangent, synthetic))
-    updates, opt_state = optimizer.update(gradient, opt_state, params)
-    params = optax.apply_updates(params, updates)
+    params, opt_state, metrics = update(gradient, params, opt_state, metrics)
     if project == 'step':
       params = formation.project(params)
     state = state._replace(

@@ -11,6 +11,7 @@ from dcjax.methods._class_embeddings import (
 )
 from dcjax.methods._codebook_fit import fit_codebook
 from dcjax.methods._dc import dc, dc_loops
+from dcjax.methods._dd import INITIALISATIONS, dd, dd_unroll
 from dcjax.methods._dm import dm
 from dcjax.methods._generative import (
   CODES,
@@ -36,6 +37,8 @@ from dcjax.methods._image_batches import (
   put_batch,
 )
 from dcjax.methods._label_distillation import label_distillation
+from dcjax.methods._mtt import mtt
+from dcjax.methods._rat_bptt import adam_unroll, rat_bptt
 from dcjax.methods._rded import rded, shuffle_cells, stitch
 from dcjax.methods._statistics import (
   EdcConfiguration,
@@ -58,6 +61,7 @@ from dcjax.methods._synthesis import (
 __all__ = [
   'CODES',
   'CONDITIONS',
+  'INITIALISATIONS',
   'OPTIMIZERS',
   'ClassEmbeddings',
   'ClassSums',
@@ -67,6 +71,7 @@ __all__ = [
   'GeneratorTraining',
   'ObserverData',
   'ObserverState',
+  'adam_unroll',
   'cafe',
   'cafe_learning_rate',
   'calibrated',
@@ -79,6 +84,8 @@ __all__ = [
   'cut_batch',
   'dc',
   'dc_loops',
+  'dd',
+  'dd_unroll',
   'discriminator_problem',
   'dm',
   'edc',
@@ -94,8 +101,10 @@ __all__ = [
   'image_batches',
   'label_distillation',
   'learning_rate_multiplier',
+  'mtt',
   'next_batch',
   'put_batch',
+  'rat_bptt',
   'rded',
   'shuffle_cells',
   'sre2l',
