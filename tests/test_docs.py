@@ -41,6 +41,7 @@ _MODULES = [
       'sharding',
       'statistics',
       'training',
+      'trajectories',
       'utils',
       'whitening',
     )
