@@ -209,13 +209,10 @@ def _images_of_step(unroll, synthetic, i, key):
 
 
 def _rate(unroll, synthetic, i):
-  if synthetic.step_size is None:
+  sizes = synthetic.step_size
+  if sizes is None:
     return unroll.learning_rate
-  return (
-    synthetic.step_size[i]
-    if synthetic.step_size.ndim
-    else (synthetic.step_size)
-  )
+  return sizes[i] if sizes.ndim else sizes
 
 
 def _check(unroll):
