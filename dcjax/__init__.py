@@ -26,6 +26,7 @@ from dcjax import (
   sharding,
   statistics,
   training,
+  trajectories,
   trees,
   whitening,
 )
@@ -81,6 +82,7 @@ __all__ = [
   'sharding',
   'statistics',
   'training',
+  'trajectories',
   'trees',
   'whitening',
 ]

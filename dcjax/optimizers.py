@@ -8,6 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from dcjax._learned_parts import (
+  by_name as by_name,
+  clip_by_running_mean as clip_by_running_mean,
+  halved_every as halved_every,
+)
 from dcjax.base import Array, Params, PyTree
 from dcjax.utils import check_at_least
 

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from dcjax.utils import check_at_least
 
 
@@ -222,6 +224,27 @@ def frepo_protocol(epochs: int = 1000, batch_size: int = 500) -> Protocol:
     loss='squared',
     test_points=(1.0,),
   )
+
+
+def at_step_size(protocol: Protocol, step_size: float) -> Protocol:
+  """A protocol at the learning rate that a set was made for.
+
+  Cazenavette et al. (CVPR 2022) train test networks so, with everything else as
+  in DM: `at_step_size(dm_protocol(), artefact.step_size)`.
+
+  Args:
+    protocol: how a network is trained.
+    step_size: `Artefact.step_size`, or `Batch.step_size` of a decoded set.
+
+  Raises:
+    ValueError: if it is not one number above 0 and finite.
+  """
+  one = np.size(step_size) == 1 and np.isfinite(step_size).all()
+  if not (one and np.all(np.asarray(step_size) > 0)):
+    raise ValueError(
+      f'step_size {step_size!r}: must be one number above 0 and finite'
+    )
+  return protocol._replace(learning_rate=float(np.reshape(step_size, ())))
 
 
 _IMAGENET_EPOCHS = ((1, 3000), (10, 2000), (50, 1500), (200, 1000), (500, 500))

@@ -44,6 +44,7 @@ _MODULES = [
       'sharding',
       'statistics',
       'training',
+      'trajectories',
       'trees',
       'utils',
       'whitening',

@@ -29,6 +29,8 @@ def checked_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
   _check_normalisation(mean, std)
   if 'images' in params:
     _check_images(params['images'], len(class_names), len(mean))
+  spec = _spec(fields['spec'])
+  _check_step_size(spec, params)
   regime = fields['label_regime']
   if not isinstance(regime, str) or not regime:
     raise ValueError(f'label_regime must be a non-empty text, got {regime!r}.')
@@ -126,6 +128,13 @@ def _check_images(images: Any, num_classes: int, num_channels: int):
       f'mean has {num_channels} values, params/images {images.shape[-1]}'
       ' channels; they must agree.'
     )
+
+
+def _check_step_size(spec: Mapping[str, Any], params: Mapping[str, Any]):
+  if 'step_size' in spec or 'step_size' in params:
+    from dcjax import formations
+
+    formations.numpy_step_size(spec, params)
 
 
 def _zca(zca: Any, params: Mapping[str, Any], num_channels: int) -> Zca | None:

@@ -59,6 +59,15 @@ _UNIT = """
    Before that, each channel is standardised by 'zca/channels' [2, D] (mean and
    deviation), and each image is centred and divided by its length."""
 
+# Of sets that learned one; the steps before stay as they are.
+_STEP_SIZE = {
+  'plain': "file['params/step_size']",
+  'softplus': "log(1 + exp(file['params/step_size']))",
+}
+_AT_RATE = """
+{number}. The set was made for plain gradient descent at a learned rate, {rate}
+   (one number, or one for each step)."""
+
 _WHITENING_CODE = """\
 import numpy as np
 
@@ -146,8 +155,9 @@ def how_to_decode(artefact: Artefact) -> dict[str, str]:
   That is 'decode_code' for formations and 'whitening_code' for whitened images.
   """
   params, code = artefact.params, None
-  plain = artefact.spec['name'] == 'identity' and set(params) == {'images'}
-  if not plain and set(params) == {'images'}:
+  alone = set(params) - {'step_size'} == {'images'}
+  plain = artefact.spec['name'] == 'identity' and alone
+  if not plain and alone:
     code = decode_code(artefact.spec, params['images'].shape[1])
   text = _PLAIN if plain else _CODE if code else _NETWORK
   if artefact.spec['name'] == 'codebook':
@@ -161,7 +171,7 @@ def how_to_decode(artefact: Artefact) -> dict[str, str]:
     decode=text,
     labels=labels,
     scale=_scale(artefact.value_range),
-    whitening=_whitening(artefact),
+    whitening=_further(artefact),
   )
   codes = {
     'decode_code': code,
@@ -170,11 +180,16 @@ def how_to_decode(artefact: Artefact) -> dict[str, str]:
   return {'how_to_decode': steps} | {k: v for k, v in codes.items() if v}
 
 
-def _whitening(artefact: Artefact) -> str:
-  if artefact.zca is None:
-    return ''
-  unit = '' if artefact.zca.channels is None else _UNIT
-  return _WHITENED.format(unit=unit)
+def _further(artefact: Artefact) -> str:
+  """The steps that only some sets need."""
+  text, form = '', artefact.spec.get('step_size')
+  if artefact.zca is not None:
+    unit = '' if artefact.zca.channels is None else _UNIT
+    text += _WHITENED.format(unit=unit)
+  if form is not None:
+    number = 5 if artefact.zca is None else 6
+    text += _AT_RATE.format(number=number, rate=_STEP_SIZE[form])
+  return text
 
 
 def _whitening_code(artefact: Artefact) -> str | None:

@@ -77,6 +77,14 @@ class Artefact:
     for name, value in _checks.checked_fields(vars(self)).items():
       object.__setattr__(self, name, value)
 
+  @property
+  def step_size(self) -> np.ndarray | None:
+    """Learned rate of training on the images, float32 `[]` or one a step.
+
+    None if the set stores none. Decoded with NumPy alone.
+    """
+    return _views.step_size(self)
+
   @functools.cached_property
   def _generated(self) -> np.ndarray:
     """Images `[C, N, H, W, D]` of a codebook: generated once, kept."""

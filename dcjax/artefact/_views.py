@@ -28,9 +28,9 @@ def batch(artefact: Artefact) -> Batch:
   """Returns images `[C, M, H, W, D]`, labels `[C, M, K]`, unnormalised."""
   decoded = _decoded(artefact)
   if artefact.labels is None:
-    return Batch(decoded.images, decoded.labels)
+    return decoded
   _check_labels(artefact, decoded.images.shape[1])
-  return Batch(decoded.images, jnp.asarray(artefact.labels))
+  return decoded._replace(labels=jnp.asarray(artefact.labels))
 
 
 def _decoded(artefact: Artefact) -> Batch:
@@ -44,6 +44,13 @@ def _decoded(artefact: Artefact) -> Batch:
     return Batch(images, jnp.broadcast_to(labels, shape))
   params = jax.tree.map(jnp.asarray, artefact.params)
   return formations.build(artefact.spec).decode(params)
+
+
+def step_size(artefact: Artefact) -> np.ndarray | None:
+  """Returns the stored step size, or None."""
+  from dcjax import formations
+
+  return formations.numpy_step_size(artefact.spec, artefact.params)
 
 
 def generated(artefact: Artefact) -> np.ndarray:
@@ -93,14 +100,14 @@ def mixed_batch(
   artefact: Artefact, normalised: bool, label_form: str | None
 ) -> Batch:
   """Returns images `[C * M, H, W, D]` and labels `[C * M, K]` on the device."""
-  images, labels = batch(artefact)[:2]
-  labels = jnp.asarray(_in_form(artefact, np.asarray(labels), label_form))
-  images = images.reshape(-1, *images.shape[2:])
-  labels = labels.reshape(-1, labels.shape[-1])
+  decoded = batch(artefact)
+  labels = _in_form(artefact, np.asarray(decoded.labels), label_form)
+  images = decoded.images.reshape(-1, *decoded.images.shape[2:])
+  labels = jnp.asarray(labels).reshape(-1, labels.shape[-1])
   if normalised:
     mean, std = jnp.asarray(artefact.mean), jnp.asarray(artefact.std)
     images = (images - mean) / std
-  return Batch(images, labels)
+  return Batch(images, labels, step_size=decoded.step_size)
 
 
 def torch_dataset(
@@ -183,7 +190,7 @@ def _numpy_decoded(artefact: Artefact) -> np.ndarray | None:
 
   if artefact.spec['name'] == 'codebook':
     return artefact._generated
-  if set(artefact.params) != {'images'}:
+  if set(artefact.params) - {'step_size'} != {'images'}:
     return None
   stored = artefact.params['images']
   if stored.dtype.kind == 'f':

@@ -42,6 +42,11 @@ from dcjax.formations._patches import (
   uniform,
 )
 from dcjax.formations._plan import decoded_count
+from dcjax.formations._step_size import (
+  STEP_SIZES,
+  numpy_step_size,
+  with_step_size,
+)
 
 __all__ = [
   'CODES',
@@ -49,6 +54,7 @@ __all__ = [
   'FSRCNN',
   'LABEL_FORMS',
   'LABEL_STARTS',
+  'STEP_SIZES',
   'Generator',
   'as_probabilities',
   'as_stored',
@@ -70,10 +76,12 @@ __all__ = [
   'learnable',
   'multiscale',
   'numpy_decode',
+  'numpy_step_size',
   'time_axis',
   'uniform',
   'with_embeddings',
   'with_labels',
+  'with_step_size',
 ]
 
 FORMATIONS: dict[str, Callable[..., base.Formation]] = {
@@ -95,6 +103,8 @@ def build(spec: Mapping[str, Any]) -> base.Formation:
       formation after a trip through JSON. Options left out get their default.
       `'labels'`, which says the form of labels stored elsewhere (see
       `with_labels`), goes with any name and changes no image.
+      `'step_size': 'plain'` or `'softplus'` is one of any formation, see
+      `with_step_size`.
 
   Returns:
     The formation; `build(formation.spec).spec == formation.spec`.
@@ -108,6 +118,9 @@ def build(spec: Mapping[str, Any]) -> base.Formation:
     4
   """
   spec = dict(spec)
+  step_size = spec.pop('step_size', None)
+  if step_size is not None:
+    return with_step_size(build(spec), form=step_size)
   labels = spec.pop('labels', None)
   formation = specs.call('formation', FORMATIONS, spec)
   if labels is None:

@@ -10,7 +10,12 @@ from dcjax import base
 from dcjax.utils import check_choice
 
 LABEL_STARTS = ('uniform', 'hard')
-LABEL_FORMS = ('probabilities', 'centred')
+# How labels are stored, and those of them that a spec says beside its images.
+LABEL_FORMS = ('probabilities', 'nonnegative', 'logits', 'centred')
+SAID_FORMS = ('probabilities', 'centred')
+
+# Of the own class in hard labels stored as logits: 0.9996 of ten classes.
+_HARD_LOGIT = 10.0
 
 
 def with_labels(
@@ -32,14 +37,17 @@ def with_labels(
   `form='centred'` starts with 1 / K less in every entry and projects nothing.
 
   The `spec` is the inner formation's: an artefact stores labels on their own,
-  so that what it holds decodes without this function. Centred labels are said
-  there, as `'labels': 'centred'`, since they are no probabilities.
+  so that what it holds decodes without this function. It stores the decoded
+  ones, which differ from the params if these are logits. Centred labels
+  are said there, as `'labels': 'centred'`, since they are no probabilities.
 
   Args:
     formation: stored numbers -> images.
     start: `'uniform'` (1 / K for each class, as in the paper) or `'hard'` (the
       labels that `formation` decodes).
-    form: `'probabilities'` or `'centred'`.
+    form: what is stored: `'probabilities'`; `'nonnegative'` numbers, which
+      `project` clips at 0 (RaT-BPTT); or `'logits'`, whose softmax the labels
+      are (DATM; hard labels are 10 for the class, else 0); or `'centred'`.
     scale: of the start of centred labels; FRePo divides by `sqrt(K / 10)`.
 
   Returns:
@@ -47,8 +55,8 @@ def with_labels(
     M decoded images of each class.
 
   Raises:
-    ValueError: if `start` or `form` is unknown, or probabilities are to be
-      scaled; when decoding, if the labels do not belong to the images.
+    ValueError: if `start` or `form` is unknown, or others than centred ones are
+      to be scaled; when decoding, if the labels do not belong to the images.
 
   Example:
     >>> formation = with_labels(identity())
@@ -58,7 +66,7 @@ def with_labels(
   check_choice('form', form, LABEL_FORMS)
   centred = form == 'centred'
   if not centred and scale != 1:
-    raise ValueError(f'scale {scale!r}: must be 1 for probabilities')
+    raise ValueError(f'scale {scale!r}: only centred labels have one')
 
   def init(key: base.Key, images: base.Array) -> base.Params:
     params = formation.init(key, images)
@@ -69,6 +77,8 @@ def with_labels(
       labels = jnp.full_like(labels, 1 / labels.shape[-1])
     if centred:
       labels = scale * (labels - 1 / labels.shape[-1])
+    if form == 'logits':
+      labels = _HARD_LOGIT * (labels - labels.min(-1, keepdims=True))
     return {**params, 'labels': labels}
 
   def decode(params: base.Params) -> base.Batch:
@@ -79,12 +89,18 @@ def with_labels(
         f'labels have shape {labels.shape}: must be [C, M, K] with C, M = '
         f'{decoded.images.shape[:2]} of the decoded images'
       )
+    if form == 'logits':
+      labels = jax.nn.softmax(labels)
     return decoded._replace(labels=labels)
 
   def project(params: base.Params) -> base.Params:
     inner = formation.project(_without_labels(params))
     labels = params['labels']
-    return {**inner, 'labels': labels if centred else as_probabilities(labels)}
+    if form == 'probabilities':
+      labels = as_probabilities(labels)
+    elif form == 'nonnegative':
+      labels = jnp.maximum(labels, 0)
+    return {**inner, 'labels': labels}
 
   spec = formation.spec
   return formation._replace(
@@ -111,7 +127,7 @@ def saying_labels(spec: Mapping[str, Any], form: str) -> dict[str, Any]:
   Raises:
     ValueError: if the form is unknown.
   """
-  check_choice('labels', form, LABEL_FORMS)
+  check_choice('labels', form, SAID_FORMS)
   return {**spec, 'labels': form}
 
 

@@ -12,10 +12,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from dcjax import specs
 from dcjax.base import Array
 from dcjax.kernels._arc_cosine import arc_cosine_0, arc_cosine_1
 from dcjax.kernels._types import Kernel, inner_products
-from dcjax.utils import call_by_name, check_at_least, check_choice
+from dcjax.utils import check_at_least, check_choice
 
 FORMS = ('ntk', 'nngp')
 
@@ -150,7 +151,7 @@ def build(spec: Mapping[str, Any]) -> Kernel:
   Raises:
     ValueError: naming the known kernels or options if one is unknown.
   """
-  return call_by_name('kernel', _FACTORIES, spec)
+  return specs.call('kernel', _FACTORIES, spec)
 
 
 def _checked(depth, spreads, weight, bias, form):

@@ -11,6 +11,7 @@ from dcjax.methods._class_embeddings import (
 )
 from dcjax.methods._codebook_fit import fit_codebook
 from dcjax.methods._dc import dc, dc_loops
+from dcjax.methods._dd import INITIALISATIONS, dd, dd_unroll
 from dcjax.methods._dm import dm
 from dcjax.methods._frepo import frepo
 from dcjax.methods._generative import (
@@ -38,6 +39,8 @@ from dcjax.methods._image_batches import (
 )
 from dcjax.methods._kip import kip
 from dcjax.methods._label_distillation import label_distillation
+from dcjax.methods._mtt import mtt
+from dcjax.methods._rat_bptt import adam_unroll, rat_bptt
 from dcjax.methods._rded import rded, shuffle_cells, stitch
 from dcjax.methods._statistics import (
   EdcConfiguration,
@@ -60,6 +63,7 @@ from dcjax.methods._views import Recovery, Treatment, recovery, treat, view
 __all__ = [
   'CODES',
   'CONDITIONS',
+  'INITIALISATIONS',
   'OPTIMIZERS',
   'ClassEmbeddings',
   'ClassSums',
@@ -71,6 +75,7 @@ __all__ = [
   'ObserverState',
   'Recovery',
   'Treatment',
+  'adam_unroll',
   'cafe',
   'cafe_learning_rate',
   'calibrated',
@@ -83,6 +88,8 @@ __all__ = [
   'cut_batch',
   'dc',
   'dc_loops',
+  'dd',
+  'dd_unroll',
   'discriminator_problem',
   'dm',
   'edc',
@@ -100,8 +107,10 @@ __all__ = [
   'kip',
   'label_distillation',
   'learning_rate_multiplier',
+  'mtt',
   'next_batch',
   'put_batch',
+  'rat_bptt',
   'rded',
   'recovery',
   'shuffle_cells',

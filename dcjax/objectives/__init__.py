@@ -24,6 +24,7 @@ from dcjax.objectives._distances import (
 )
 from dcjax.objectives._distribution import distribution_matching
 from dcjax.objectives._feature import feature_matching, mean_feature
+from dcjax.objectives._flat import FlatNetwork, flat_gradient, flat_network
 from dcjax.objectives._generative import (
   REDUCTIONS,
   GenerativeTerms,
@@ -67,17 +68,27 @@ from dcjax.objectives._statistics_terms import (
   StatisticsTerms,
   statistics_terms,
 )
+from dcjax.objectives._trajectory import (
+  Segment,
+  trajectory_distance,
+  trajectory_matching,
+)
+from dcjax.objectives._unrolled import POSITIONS, Unroll, train_on, unrolled
 
 __all__ = [
   'DISTANCES',
   'FACTORIES',
+  'POSITIONS',
   'REDUCTIONS',
   'TENSORS',
+  'FlatNetwork',
   'GenerativeTerms',
   'Judged',
   'RunningStatistics',
+  'Segment',
   'StatisticsTarget',
   'StatisticsTerms',
+  'Unroll',
   'adversarial_loss',
   'association_loss',
   'build',
@@ -92,6 +103,8 @@ __all__ = [
   'discriminator_loss',
   'distribution_matching',
   'feature_matching',
+  'flat_gradient',
+  'flat_network',
   'flatness',
   'generative_loss',
   'generative_terms',
@@ -118,6 +131,10 @@ __all__ = [
   'statistics_loss',
   'statistics_matching',
   'statistics_terms',
+  'train_on',
+  'trajectory_distance',
+  'trajectory_matching',
+  'unrolled',
   'unrolled_step',
   'whole_cosine',
   'whole_squared',
@@ -132,6 +149,7 @@ FACTORIES = {
   'distribution': distribution_matching,
   'kernel_regression': kernel_regression,
   'ridge': ridge,
+  'trajectory': trajectory_matching,
   'unrolled_step': unrolled_step,
 }
 
