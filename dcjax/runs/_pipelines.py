@@ -14,9 +14,11 @@ from dcjax.runs import (
   _condense,
   _costs,
   _evaluate,
+  _experts,
   _generator,
   _labels,
   _networks,
+  _own_test,
   _sets,
   _start,
   _statistics,
@@ -91,6 +93,7 @@ def condensing(parts: Parts, work: Work, made: Made) -> Pipeline:
   stages += _before_start(parts, work)
   stages.append(_start.stage(parts, looking))
   inputs = [s.name for s in stages if s.name in ('pool', 'embeddings')]
+  inputs += [s.name for s in stages if s.name.startswith('experts/')]
   if statistical:
     measured = [_statistics.stage(parts, o) for o in looking]
     stages += measured
@@ -113,7 +116,7 @@ def condensing(parts: Parts, work: Work, made: Made) -> Pipeline:
 
 def _before_start(parts, work) -> list[Stage]:
   """Networks that others start from: a pool, embeddings, a generator."""
-  stages = []
+  stages = _experts.stages(parts)
   if parts.config.method.get('pool_networks'):
     stages.append(_networks.pool_stage(parts, work))
   if _start.needs_embeddings(parts):
@@ -158,6 +161,7 @@ def evaluating(shared: Evaluations, asked: Sequence[Wanted]) -> list[Stage]:
   names = [w.images for w in asked if w.images != 'fresh']
   stages = sets(parts, list(dict.fromkeys(names)))
   stages += [_evaluate.stage(shared, wanted) for wanted in asked]
+  stages += _own_test.stages(parts, asked)
   if parts.config.evaluation.get('fair'):
     stages.append(_fair_stage(parts, asked))
   return stages

@@ -51,8 +51,16 @@ def summarise(
     'command': _repeatable(work.folder.command),
     'label_regime': condensed.label_regime,
     **({'fair': made('fair')} if 'fair' in made.keys else {}),
+    **_own(made),
     **report.bytes_of(condensed, config.ipc),
   }
+
+
+def _own(made):
+  """Tests of the method's own, see `_own_test`."""
+  names = [name for name in made.keys if name.startswith('own/')]
+  found = {name.partition('/')[2]: made(name) for name in names}
+  return {'own': found} if found else {}
 
 
 def _seconds(work, made, entries):
@@ -208,6 +216,11 @@ def finish(parts: Parts, work: Work, made: Made, pipeline: Pipeline) -> Any:
     say(
       f'  {name:>10}: {100 * entry["last_mean"]:5.1f} ± '
       f'{100 * entry["last_std"]:.1f} %  (trained on {entry["images"]} images)'
+    )
+  for name, entry in results.get('own', {}).items():
+    say(
+      f'  {name:>10}: {100 * entry["last_mean"]:5.1f} ± '
+      f'{100 * entry["last_std"]:.1f} %  ({entry["how"]})'
     )
   path = work.folder.path
   say(f'condensed set: {path / "condensed.npz"}')

@@ -60,7 +60,8 @@ RENAMED = {
   'inner.learning_rate': 'method.network_learning_rate',
   'inner.pool': 'method.pool_networks',
   'inner.weight_decay': 'method.network_weight_decay',
-  'labels.start': 'method.start',
+  'labels.start': 'stored_labels',
+  'method.start': 'stored_labels',
   'matching.batch_real': 'method.batch_real',
   'matching.classes': 'execution.classes',
   'matching.distance': 'method.distance',
@@ -265,7 +266,7 @@ def _read_tuple(text):
 
 
 # Fields that hold words: options that are left out keep their published values.
-_WORDS = ('formation', 'optimizer', 'start')
+_WORDS = ('formation', 'optimizer', 'start', 'step_size', 'stored_labels')
 
 
 def _over(field, word, published):
