@@ -8,6 +8,7 @@ needed to use them: formation, decoding steps, scale, normalisation, class
 names, label regime, evaluation protocol and provenance.
 """
 
+from dcjax.artefact._decoder import decoder_sha256, decoder_source
 from dcjax.artefact._file import FORMAT, VERSION, load, save
 from dcjax.artefact._idc import export_idc, import_idc
 from dcjax.artefact._plain import export_plain
@@ -21,6 +22,8 @@ __all__ = [
   'Artefact',
   'ArtefactError',
   'codebook_bytes',
+  'decoder_sha256',
+  'decoder_source',
   'export_idc',
   'export_plain',
   'import_idc',
