@@ -372,6 +372,15 @@ def test_bad_fields_are_named(change, message):
     make(**change)
 
 
+@pytest.mark.parametrize('value', [6e24, -1e3, 102.0])
+def test_images_that_diverged_are_refused(value):
+  images = stored_images()
+  images[0, 0, 0, 0, 0] = value
+  with pytest.raises(ValueError, match='beyond value_range'):
+    make(params={'images': images})
+  make(params={'images': images}, value_range=(None, None))
+
+
 READER = """
 import sys
 import numpy as np
