@@ -95,7 +95,10 @@ def opened(
   )
   with folder.owned() as own:
     try:
-      shared = None if store is None else pathlib.Path(store).expanduser()
+      shared = None
+      # Nothing tells apart what two networks that are handed over have made.
+      if store is not None and network is None:
+        shared = pathlib.Path(store).expanduser()
       work = Work(folder, stop or own, Outlook(), shared, profile)
       made = Made({}, {}, {})
       pipeline = _pipelines.pipeline(parts, work, made)
@@ -147,7 +150,7 @@ def run(
     dataset: in place of the one that the config names.
     network: in place of the one that the config names.
     store: folder where runs find one another's observers, pools, generators
-      and statistics; None keeps them in `workdir`.
+      and statistics; None, or a `network`, keeps them in `workdir`.
     command: how the program was started, for the report.
     devices_per_class: devices that share the images of a class; 0 decides.
     profile: whether to trace the second iteration of every loop.

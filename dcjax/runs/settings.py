@@ -378,9 +378,8 @@ def _chosen(recipe, own):
   if own.get('like'):
     check_choice('like', like, file.LIKE)
   smoke = bool(own.get('smoke', False))
-  schedule = own.get('schedule') or (
-    'short' if source['name'] == 'digits' else 'reference'
-  )
+  usual = 'short' if source['name'] == 'digits' else 'reference'
+  schedule = own.get('schedule') or getattr(file, 'SCHEDULE', usual)
   check_choice('schedule', schedule, SCHEDULES)
   chosen = Chosen(
     recipe, source['name'], like, schedule, smoke, own.get('ipc', 0), said=own
