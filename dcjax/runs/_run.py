@@ -90,10 +90,10 @@ def opened(
     network=network,
     devices_per_class=devices_per_class,
   )
-  with folder.owned() as own:
+  with folder.owned(stop) as heard:
     try:
       shared = None if store is None else pathlib.Path(store).expanduser()
-      work = Work(folder, stop or own, Outlook(), shared, profile)
+      work = Work(folder, heard, Outlook(), shared, profile)
       made = Made({}, {}, {})
       pipeline = _pipelines.pipeline(parts, work, made)
       yield Opened(parts, work, made, pipeline)
