@@ -158,6 +158,11 @@ def run(
   chosen = settings.resolve(config_of(config))
   work = settings.module(chosen.config.recipe)
   if hasattr(work, 'run'):  # applications and tables
+    if network is not None:
+      raise ValueError(
+        f'network {network.name!r}: config {chosen.config.recipe!r} builds its '
+        'own; set its field `network`'
+      )
     return work.run(
       chosen, workdir, store=store, command=command, dataset=dataset
     )
