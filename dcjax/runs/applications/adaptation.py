@@ -26,7 +26,8 @@ def run(
     Method, or `'no adaptation'`, -> `[S]` accuracies on the target's test set.
 
   Raises:
-    ValueError: if a setting or `dataset` is unusable, or the domains differ in classes.
+    ValueError: if a setting or `dataset` is unusable, or the domains differ in
+      classes.
     Interrupted: after Ctrl-C or SIGTERM.
   """
   if dataset is not None:
