@@ -38,6 +38,7 @@ _RUNS: dict[str, dict[str, Any]] = {
   'dc': dict(
     network='convnet:width=4:depth=1:norm=batch', optimizer='adam:b1=0.5'
   ),
+  'dd': {},
   'dm': dict(
     evaluation__seeds=2,
     evaluation__baselines=('initial', 'random'),
@@ -53,6 +54,7 @@ _RUNS: dict[str, dict[str, Any]] = {
     evaluation__at=(0.5,),
     evaluation__baselines=('random', 'random_hard'),
   ),
+  'frepo': {},
   'generative': dict(
     ipc=2,
     start='generator',
@@ -61,7 +63,10 @@ _RUNS: dict[str, dict[str, Any]] = {
   ),
   'gvbsm': {},
   'idc': dict(evaluation__at=(0.5,), evaluation__baselines=('herding',)),
+  'kip': {},
   'label_distillation': {},
+  'mtt': {},
+  'rat_bptt': {},
   'rded': dict(evaluation__baselines=('random',)),
   'sre2l': dict(zca='kip'),
 }

@@ -1,8 +1,9 @@
 """Data sets: by name, from files, from arrays."""
 
+from dcjax.data._channels import channel_statistics
 from dcjax.data._dataset import (
   Dataset,
-  channel_statistics,
+  DataWarning,
   check_dataset,
   from_arrays,
   stratified_split,
@@ -46,6 +47,7 @@ __all__ = [
   'IMAGENET_100',
   'NORMALIZATIONS',
   'SPEECH_COMMANDS',
+  'DataWarning',
   'Dataset',
   'DeviceData',
   'ImageMemory',

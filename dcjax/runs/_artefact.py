@@ -49,6 +49,8 @@ def artefact_of(
   if parts.formation.spec['name'] == 'codebook':
     params = formations.as_stored(parts.formation, params)
   own = params.pop('labels', None)
+  if own is not None:  # what is stored may be logits
+    own = parts.formation.decode({**params, 'labels': own}).labels
   soft = own if labels.soft is None else labels.soft
   regime = REGIMES['image' if soft is not None else labels.regime]
   return Artefact(
@@ -60,7 +62,7 @@ def artefact_of(
     value_range=tuple(parts.formation.spec['value_range']),
     labels=None if soft is None else np.asarray(soft),
     label_regime=regime,
-    protocol=_protocol(parts, labels, teachers),
+    protocol=_at_own_rate(parts, params, _protocol(parts, labels, teachers)),
     provenance={
       'method': config.method.name,
       'dataset': dataset.name,
@@ -73,6 +75,14 @@ def artefact_of(
     },
     zca=dataset.zca,
   )
+
+
+def _at_own_rate(parts, params, protocol):
+  """The protocol at the rate that the set learned, where it is one number."""
+  learned = formations.numpy_step_size(parts.formation.spec, params)
+  if learned is None or np.ndim(learned):
+    return protocol
+  return protocol | {'learning_rate': float(learned)}
 
 
 def _protocol(parts, labels, teachers):

@@ -190,6 +190,12 @@ def check(chosen: Settings) -> None:
     networks.parse('evaluation.networks', word)
   formation = specs.parse('formation', config.get('formation', 'identity'))
   check_choice('formation', formation['name'], formations.FORMATIONS)
+  for field, known in (
+    ('stored_labels', formations.LABEL_STARTS),
+    ('step_size', formations.STEP_SIZES),
+  ):
+    if config.get(field):
+      check_choice(field, specs.parse(field, config[field])['name'], known)
   labels = config.get('labels', {}).get('regime', 'hard')
   if labels != 'hard' and not observers.get('labelling'):
     raise ValueError(
@@ -272,10 +278,28 @@ def build_formation(
     name = 'identity'
     defaults.pop('factor')
   formation = formations.build({**defaults, **spec, 'name': name})
-  labels = config.get('method', {}).get('start')
-  return (
-    formation if labels is None else formations.with_labels(formation, labels)
-  )
+  return _with_learned(config, formation)
+
+
+def _with_learned(config, formation):
+  """Stores labels and a step size beside the images, where they are learned."""
+  if config.get('stored_labels'):
+    spec = specs.parse('stored_labels', config.stored_labels)
+    known = {'form': 'probabilities', 'scale': 1.0}
+    specs.check('stored_labels', spec, known)
+    form, scale = ({**known, **spec}[name] for name in known)
+    formation = formations.with_labels(
+      formation, spec['name'], form, scale=scale
+    )
+  if config.get('step_size'):
+    spec = specs.parse('step_size', config.step_size)
+    known = {'start': 0.01}
+    specs.check('step_size', spec, known)
+    start = {**known, **spec}['start']
+    if 'passes' in config.method:  # one for each step of the training
+      start = [start] * (config.ipc * config.method.passes)
+    formation = formations.with_step_size(formation, start, spec['name'])
+  return formation
 
 
 def evaluation_formation(parts: Parts) -> Formation:
@@ -298,7 +322,8 @@ def protocol_of(config: Any) -> Protocol:
   own = {
     name: section[name]
     for name in Protocol._fields
-    if name in section and name != 'epochs'
+    # `evaluation.loss` is that of students; the protocol keeps its own.
+    if name in section and name not in ('epochs', 'loss')
   }
   own['average_rate'] = own.get('average_rate') or None
   made = made._replace(**own)

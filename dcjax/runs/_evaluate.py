@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dcjax import evaluation, formations, labelling, networks
+from dcjax import evaluation, formations, labelling, networks, protocols
 from dcjax.base import Batch, Network
 from dcjax.evaluation import Evaluator, Protocol, TrainingSet
 from dcjax.runs import _augment, _build, _condense, _costs, _labels, _wanted
@@ -146,6 +146,10 @@ def _run(shared, asked, protocol, batch, labels, made) -> dict[str, Any]:
   images = np.asarray(batch.images).reshape(-1, *parts.dataset.image_shape)
   answers = batch.labels if labels.soft is None else labels.soft
   answers = np.asarray(answers).reshape(-1, classes)
+  centred = asked.images in ('condensed', 'initial') and not asked.hard
+  answers = _as_loss_wants(parts, protocol, answers, centred)
+  if np.ndim(getattr(batch, 'step_size', None)) == 0:
+    protocol = _at_own_rate(protocol, batch)
   kind = labels.regime if labels.regime in ('online', 'stored') else 'plain'
   # Sets of several sizes share a program.
   padded = None
@@ -178,6 +182,31 @@ def _run(shared, asked, protocol, batch, labels, made) -> dict[str, Any]:
   }
 
 
+def _as_loss_wants(parts, protocol, answers, stored):
+  """Labels around zero for squared error, probabilities for cross-entropy.
+
+  Args:
+    parts: of the run.
+    protocol: of the evaluation.
+    answers: `[M, K]`.
+    stored: whether they are in the form that the formation stores.
+  """
+  form = formations.label_form(parts.formation) if stored else 'probabilities'
+  shift = 1 / answers.shape[-1]
+  if protocol.loss == 'squared':
+    return answers if form == 'centred' else answers - shift
+  if form == 'centred':
+    return np.asarray(formations.as_probabilities(answers + shift))
+  return answers
+
+
+def _at_own_rate(protocol, batch):
+  """The protocol at the learning rate that a set was made for, if any."""
+  if batch.step_size is None:
+    return protocol
+  return protocols.at_step_size(protocol, batch.step_size)
+
+
 def _regime(labels: Labels, answers: np.ndarray) -> str:
   soft = not bool(np.all((answers == 0) | (answers == 1)))
   return REGIMES['image' if labels.regime == 'hard' and soft else labels.regime]
@@ -192,6 +221,7 @@ def _counted(shared, asked, protocol, shape, regime):
     'network': shared.tested[asked.word].name,
     'epochs': protocol.epochs,
     'updates': protocol.epochs * -(-count // size),
+    'learning_rate': float(protocol.learning_rate),
     'tests': len(parts.dataset.test_labels),
     'label_regime': regime,
   }
@@ -214,6 +244,7 @@ def train_and_test(
     protocol: the program's.
 
   Raises:
+    ValueError: if the training diverges.
     Interrupted: if a stop is asked for; this evaluation is then lost.
   """
   parts, work = shared.parts, shared.work
@@ -230,7 +261,7 @@ def train_and_test(
       work.stop.check(f'while evaluating {name}')
 
   try:
-    return evaluation.evaluate(
+    found = evaluation.evaluate(
       program,
       training,
       parts.keys['evaluate'],
@@ -240,6 +271,12 @@ def train_and_test(
     )
   finally:
     progress.close()
+  if not np.isfinite(found.loss).all():
+    raise ValueError(
+      f'evaluating {name} diverged: the training loss is not finite; try a '
+      f'smaller evaluation.learning_rate than {protocol.learning_rate:g}'
+    )
+  return found
 
 
 def _evaluator(parts, network, kind, plain, protocol, teachers) -> Evaluator:

@@ -12,8 +12,6 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import jax
-
 from dcjax import files, records, sharding
 from dcjax.runs import settings
 from dcjax.runs._progress import say
@@ -81,8 +79,8 @@ class Folder:
     """
     if '://' in str(path):
       raise ValueError(
-        f'workdir {path}: must be a folder of this machine, or a bucket that is '
-        'mounted as one'
+        f'workdir {path}: must be a folder of this machine, or a bucket that '
+        'is mounted as one'
       )
     self.path = pathlib.Path(path).expanduser().resolve()
     self.config, self.command = dict(config), tuple(command)
@@ -111,10 +109,13 @@ class Folder:
       )
 
   @contextlib.contextmanager
-  def owned(self) -> Iterator[Stop]:
+  def owned(self, stop: Stop | None = None) -> Iterator[Stop]:
     """Makes the folder this run's until the end; hears Ctrl-C and SIGTERM.
 
     A second signal stops at once. What killed writers left behind goes.
+
+    Args:
+      stop: of the run that this one is a part of, which hears for both.
 
     Raises:
       ValueError: if another process is at work in the folder; names it.
@@ -131,8 +132,9 @@ class Folder:
         files.sweep(self.path)
         records.write(self.path / CONFIG, self.config)
       sharding.barrier('claimed')
-      with graceful_stop() as stop:
-        yield stop
+      heard = graceful_stop() if stop is None else contextlib.nullcontext(stop)
+      with heard as own:
+        yield own
     finally:
       self._give_back()
 

@@ -2,21 +2,23 @@
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from dcjax import artefact, fairness, files, trees
+from dcjax import artefact, fairness, files, sharding, trees
 from dcjax.runs import (
   _artefact,
   _build,
   _condense,
   _costs,
   _evaluate,
+  _experts,
   _generator,
   _labels,
   _networks,
+  _own_test,
   _sets,
   _start,
   _statistics,
@@ -61,6 +63,7 @@ def data_stage(parts: Parts) -> Stage:
     'std': list(map(float, dataset.std)),
     'range': list(dataset.value_range),
   }
+  sharding.agree_on(settings['digest'], 'data')
   facts = {'name': dataset.name, 'classes': dataset.num_classes}
   return Stage('data', lambda: facts, (), settings, RECORD, sole=True)
 
@@ -95,6 +98,7 @@ def condensing(parts: Parts, work: Work, made: Made) -> Pipeline:
   stages += _before_start(parts, work)
   stages.append(_start.stage(parts, looking))
   inputs = [s.name for s in stages if s.name in ('pool', 'embeddings')]
+  inputs += [s.name for s in stages if s.name.startswith('experts/')]
   if statistical:
     measured = [_statistics.stage(parts, o) for o in looking]
     stages += measured
@@ -117,7 +121,7 @@ def condensing(parts: Parts, work: Work, made: Made) -> Pipeline:
 
 def _before_start(parts, work) -> list[Stage]:
   """Networks that others start from: a pool, embeddings, a generator."""
-  stages = []
+  stages = _experts.stages(parts)
   if parts.config.method.get('pool_networks'):
     stages.append(_networks.pool_stage(parts, work))
   if _start.needs_embeddings(parts):
@@ -162,6 +166,7 @@ def evaluating(shared: Evaluations, asked: Sequence[Wanted]) -> list[Stage]:
   names = [w.images for w in asked if w.images != 'fresh']
   stages = sets(parts, list(dict.fromkeys(names)))
   stages += [_evaluate.stage(shared, wanted) for wanted in asked]
+  stages += _own_test.stages(parts, asked)
   if parts.config.evaluation.get('fair'):
     stages.append(_fair_stage(parts, asked))
   return stages

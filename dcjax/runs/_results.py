@@ -48,6 +48,7 @@ def summarise(
     'command': _repeatable(work.folder.command),
     'label_regime': condensed.label_regime,
     **({'fair': made('fair')} if 'fair' in made.keys else {}),
+    **_own(made),
     **report.bytes_of(condensed, config.ipc),
   }
 
@@ -64,6 +65,13 @@ def _bytes(stored, labels, entries):
     else labels.nbytes,
     'teachers': entries.get('condensed', {}).get('teacher_bytes', 0),
   }
+
+
+def _own(made):
+  """Tests of the method's own, see `_own_test`."""
+  names = [name for name in made.keys if name.startswith('own/')]
+  found = {name.partition('/')[2]: made(name) for name in names}
+  return {'own': found} if found else {}
 
 
 def _seconds(work, made, entries):
@@ -220,6 +228,13 @@ def finish(parts: Parts, work: Work, made: Made, pipeline: Pipeline) -> Any:
       f'  {name:>10}: {100 * entry["last_mean"]:5.1f} ± '
       f'{100 * entry["last_std"]:.1f} %  (trained on {entry["images"]} images)'
     )
+  for name, entry in results.get('own', {}).items():
+    say(
+      f'  {name:>10}: {100 * entry["last_mean"]:5.1f} ± '
+      f'{100 * entry["last_std"]:.1f} %  ({entry["how"]})'
+    )
+  for name, score in results.get('fair', {}).items():
+    say(f'  {name:>10}: {score["mean"]:.3f} ± {score["std"]:.3f}')
   path = work.folder.path
   say(f'condensed set: {path / "condensed.npz"}')
   say(f'report:        {path / "report.html"}')

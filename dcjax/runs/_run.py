@@ -1,6 +1,7 @@
 """A run: from settings to the report, or as far as it is wanted."""
 
 import contextlib
+import json
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -8,11 +9,12 @@ from typing import Any, NamedTuple
 import jax
 from ml_collections import ConfigDict
 
-from dcjax import networks
+from dcjax import networks, sharding
 from dcjax.artefact import Artefact
 from dcjax.base import Network
 from dcjax.data import Dataset
 from dcjax.runs import _build, _costs, _pipelines, _results, _stage, settings
+from dcjax.runs._artefact import versions
 from dcjax.runs._build import Parts
 from dcjax.runs._folder import CONFIG, RESULTS, Folder, Stop
 from dcjax.runs._outlook import Outlook
@@ -82,6 +84,7 @@ def opened(
     FileNotFoundError: if the data are not there.
   """
   plain = chosen.plain() | _given(dataset, network)
+  _check_processes(plain)
   folder = Folder(workdir, plain, tuple(command))
   use_compilation_cache()
   parts = _build.build(
@@ -90,10 +93,13 @@ def opened(
     network=network,
     devices_per_class=devices_per_class,
   )
-  with folder.owned() as own:
+  with folder.owned(stop) as heard:
     try:
-      shared = None if store is None else pathlib.Path(store).expanduser()
-      work = Work(folder, stop or own, Outlook(), shared, profile)
+      shared = None
+      # Nothing tells apart what two networks that are handed over have made.
+      if store is not None and network is None:
+        shared = pathlib.Path(store).expanduser()
+      work = Work(folder, heard, Outlook(), shared, profile)
       made = Made({}, {}, {})
       pipeline = _pipelines.pipeline(parts, work, made)
       yield Opened(parts, work, made, pipeline)
@@ -102,6 +108,13 @@ def opened(
       raise
     finally:
       parts.real.close()
+
+
+def _check_processes(plain):
+  """All processes of a run have the same settings and versions."""
+  decisive = {n: v for n, v in plain.items() if n != 'data_dir'}
+  said = json.dumps([decisive, versions()], sort_keys=True)
+  sharding.agree_on(said, 'settings and versions')
 
 
 def _given(dataset, network):
@@ -137,7 +150,7 @@ def run(
     dataset: in place of the one that the config names.
     network: in place of the one that the config names.
     store: folder where runs find one another's observers, pools, generators
-      and statistics; None keeps them in `workdir`.
+      and statistics; None, or a `network`, keeps them in `workdir`.
     command: how the program was started, for the report.
     devices_per_class: devices that share the images of a class; 0 decides.
     profile: whether to trace the second iteration of every loop.
@@ -158,6 +171,11 @@ def run(
   chosen = settings.resolve(config_of(config))
   work = settings.module(chosen.config.recipe)
   if hasattr(work, 'run'):  # applications and tables
+    if network is not None:
+      raise ValueError(
+        f'network {network.name!r}: config {chosen.config.recipe!r} builds its '
+        'own; set its field `network`'
+      )
     return work.run(
       chosen, workdir, store=store, command=command, dataset=dataset
     )

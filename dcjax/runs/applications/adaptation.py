@@ -26,10 +26,12 @@ def run(
     Method, or `'no adaptation'`, -> `[S]` accuracies on the target's test set.
 
   Raises:
-    ValueError: if a setting is unusable, or the domains differ in classes.
+    ValueError: if a setting or `dataset` is unusable, or the domains differ in
+      classes.
     Interrupted: after Ctrl-C or SIGTERM.
   """
-  del dataset
+  if dataset is not None:
+    raise ValueError(f'dataset {dataset.name!r}: `data` names several sets')
   config = chosen.config
   if len(config.data.split('+')) != 2:
     raise ValueError(
@@ -63,9 +65,7 @@ def _source_networks(at_work, source):
       source.num_classes,
     )
     with at_work.progress(f'training on {source.name}') as tell:
-      return applications.teach(
-        learner, keys, everything, start, progress=tell
-      )
+      return applications.teach(learner, keys, everything, start, progress=tell)
 
   kind = shared.variables_kind(start)
   return at_work.stage('networks/source', train, kind)
