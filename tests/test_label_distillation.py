@@ -300,7 +300,7 @@ def test_config_has_the_published_settings():
   assert (section.form, section.batch_real) == ('second_order', 102)
   assert section.learning_rate == section.network_learning_rate == 1e-3
   assert section.unrolled_learning_rate == 0.01
-  assert section.start == 'uniform'
+  assert made.stored_labels == 'uniform'
   many = runner.resolved(
     'cifar100', 'label_distillation', method__form='ridge'
   ).config
@@ -310,7 +310,6 @@ def test_config_has_the_published_settings():
 @pytest.mark.parametrize(
   ('changes', 'message'),
   [
-    ({'start': 'x'}, "method.start 'x': must be one of .*'uniform'"),
     ({'form': 'x'}, "method.form 'x': must be one of .*'ridge'"),
     ({'regularisation': 0.0}, 'method.regularisation 0.0: must be above 0'),
   ],

@@ -18,6 +18,8 @@ _CHANGES = (
   '--config.evaluation.at=(0.34,)',  # a checkpoint after the first
   "--config.evaluation.baselines=('random',)",
   '--config.evaluation.epochs=2',
+  '--config.evaluation.seeds=1',
+  '--config.network=convnet:width=4:depth=1',
 )
 
 
@@ -96,7 +98,7 @@ def finished(pictures, tmp_path_factory):
 
 def test_two_processes_condense_a_folder_of_pictures(finished):
   results = runner.outcome(finished)
-  assert set(results[1]) == {'outer_1', 'condensed', 'initial', 'random'}
+  assert set(results[1]) == {'outer_1', 'condensed', 'random'}
   assert [outer for outer, _ in results[2]] == [1, 2, 3]
   for name in ('results.json', 'report.html', 'images.png'):
     assert (finished / name).stat().st_size > 0

@@ -166,7 +166,7 @@ def test_fair_scores_need_five_sets_and_six_where_labels_are_soft():
   needed = {'condensed', *_wanted.FAIR} - {'condensed_hard'}
   plain = _asked(evaluation__fair=True, evaluation__baselines=())
   assert set(plain) == needed
-  soft = ('label_distillation', 'edc', 'given')
+  soft = ('label_distillation', 'edc', 'given', 'kip')
   for recipe in soft:
     found = _asked(recipe, evaluation__fair=True, evaluation__baselines=())
     assert set(found) == needed | {'condensed_hard'}

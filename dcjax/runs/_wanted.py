@@ -69,9 +69,9 @@ def _set_of(name):
 
 def _may_be_soft(config):
   """Whether the condensed set may have other labels than its classes."""
-  method = config.get('method', {}).get('name', 'given')
-  learned = method in ('given', 'label_distillation')
-  return learned or config.labels.regime != 'hard'
+  if 'method' not in config or config.get('stored_labels'):
+    return True
+  return config.labels.regime != 'hard'
 
 
 def _start_is_pointless(config):
