@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from dcjax.artefact import replacing
 from dcjax.data import _files
+from dcjax.files import replacing
 
 # Reading the labels of ImageNet takes minutes, as each lies beside its image.
 _REMEMBERED_FROM = 100_000
