@@ -12,8 +12,6 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import jax
-
 from dcjax import files, records, sharding
 from dcjax.runs import settings
 from dcjax.runs._progress import say
@@ -23,6 +21,8 @@ METRICS, CHECKPOINTS, LOCK = 'metrics.jsonl', 'checkpoints', '.lock'
 # What a run writes. Where one of these lies without `config.json`, it is
 # somebody's, and nobody can tell whose.
 _OURS = (STAGES, RESULTS, METRICS, CHECKPOINTS, 'condensed.npz', 'report.html')
+# Stages that a run which fails may lose, if they took less than these seconds.
+_EARLY, _LITTLE = ('data', 'start'), 10
 
 
 class Interrupted(Exception):
@@ -161,20 +161,28 @@ class Folder:
       self._lock = None
 
   def release(self) -> None:
-    """Gives the folder back if nothing was finished or saved.
+    """Gives the folder back if nothing is in it that took long.
 
     Other settings may follow then. Records of iterations without a checkpoint
     go, as on resuming.
     """
-    if not sharding.is_main() or (self.path / STAGES).exists():
-      return
     kept = self.path / CHECKPOINTS
-    if any(kept.rglob('_CHECKPOINT_METADATA')):
+    saved = any(kept.rglob('_CHECKPOINT_METADATA'))
+    if not sharding.is_main() or saved or not self._has_little():
       return
     with contextlib.suppress(OSError):
       shutil.rmtree(kept, ignore_errors=True)
-      for name in (METRICS, CONFIG):
+      shutil.rmtree(self.path / 'stages', ignore_errors=True)
+      for name in (METRICS, STAGES, CONFIG):
         (self.path / name).unlink(missing_ok=True)
+
+  def _has_little(self):
+    try:
+      stages = self.read(STAGES) or {}
+      seconds = sum(entry['seconds'] for entry in stages.values())
+    except (KeyError, OSError, TypeError, ValueError):
+      return False  # damaged, and somebody's
+    return seconds < _LITTLE and stages.keys() <= {*_EARLY}
 
   def read(self, name: str) -> dict[str, Any] | None:
     """Reads a JSON record of the folder; None if it is not there.
