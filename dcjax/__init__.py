@@ -16,6 +16,7 @@ from dcjax import (
   formations,
   initialisation,
   inner,
+  kernels,
   labelling,
   methods,
   networks,
@@ -25,6 +26,7 @@ from dcjax import (
   sharding,
   statistics,
   training,
+  trajectories,
   trees,
   whitening,
 )
@@ -66,6 +68,7 @@ __all__ = [
   'formations',
   'initialisation',
   'inner',
+  'kernels',
   'labelling',
   'load',
   'match',
@@ -79,6 +82,7 @@ __all__ = [
   'sharding',
   'statistics',
   'training',
+  'trajectories',
   'trees',
   'whitening',
 ]

@@ -1,17 +1,25 @@
 """How a protocol's words become an optimiser and what is tested."""
 
+from collections.abc import Iterator
+
 import jax.numpy as jnp
 import optax
 
 from dcjax import optimizers
 from dcjax.base import Array, Variables
 from dcjax.protocols import Protocol
-from dcjax.training import TrainState
+from dcjax.training import Loss, TrainState, squared_error
 from dcjax.utils import check_choice
 
 _SCHEDULES = {
   'smoothing': optimizers.smoothing_schedule,
   'ssrs': optimizers.ssrs_schedule,
+}
+
+
+LOSSES: dict[str, Loss | None] = {
+  'cross_entropy': None,  # the default of a training step
+  'squared': squared_error,
 }
 
 
@@ -21,7 +29,12 @@ def check_protocol(protocol: Protocol) -> None:
     raise ValueError(
       f'test_points {protocol.test_points}: must end with 1, the result'
     )
-  check_choice('optimizer', protocol.optimizer, ('sgd', 'adamw'))
+  check_choice('optimizer', protocol.optimizer, ('sgd', 'adamw', 'adam'))
+  check_choice('loss', protocol.loss, LOSSES)
+  if protocol.optimizer == 'adam' and protocol.weight_decay:
+    raise ValueError(
+      f'weight_decay {protocol.weight_decay!r}: must be 0 with adam'
+    )
   check_choice('schedule', protocol.schedule, ('drops', *_SCHEDULES))
 
 
@@ -43,6 +56,8 @@ def optimizer_of(
   clear_at = drops[0] * steps_per_epoch if protocol.clear_momentum else None
   if protocol.optimizer == 'adamw':
     optimizer = optimizers.adamw(rate, weight_decay=protocol.weight_decay)
+  elif protocol.optimizer == 'adam':
+    optimizer = optax.adam(rate)
   else:
     optimizer = optimizers.sgd(
       rate,
@@ -52,7 +67,9 @@ def optimizer_of(
     )
   if protocol.average_rate is None:
     return optimizer
-  return optimizers.with_average(optimizer, protocol.average_rate)
+  return optimizers.with_average(
+    optimizer, protocol.average_rate, debias=protocol.debias
+  )
 
 
 def _rate(protocol, drops):
@@ -75,3 +92,12 @@ def tested_variables(protocol: Protocol, train_state: TrainState) -> Variables:
     return train_state.variables
   params = optimizers.averaged_params(train_state.opt_state)
   return train_state.variables._replace(params=params)
+
+
+def stops(protocol: Protocol, pieces: int) -> Iterator[tuple[int, bool]]:
+  """Epochs at which training halts, and whether the network is tested."""
+  tests = {max(1, round(p * protocol.epochs)) for p in protocol.test_points}
+  size = max(1, protocol.epochs // pieces)
+  pauses = tests | set(range(size, protocol.epochs + 1, size))
+  for stop in sorted(pauses | {protocol.epochs}):
+    yield stop, stop in tests

@@ -35,11 +35,14 @@ class Batch(NamedTuple):
     labels: `[C, N, K]` probabilities (one-hot for hard labels), or `[N, K]`.
     weights: `[C, N]` in {0, 1}, or `[N]`: 0 marks padding in classes that hold
       fewer images than the batch. None means that every image counts.
+    step_size: learned rate of gradient descent on these images: `[]`, or `[T]`
+      of the T steps of an unrolled training. None for sets that learn none.
   """
 
   images: Array
   labels: Array
   weights: Array | None = None
+  step_size: Array | None = None
 
 
 class Variables(NamedTuple):

@@ -136,13 +136,17 @@ def subsample_indices(
 
 
 def take(batch: Batch, chosen: Array) -> Batch:
-  """Returns the images and labels at `chosen [C, m]` of each class."""
+  """Returns what belongs to the images at `chosen [C, m]` of each class."""
   of_class = jax.vmap(lambda values, at: values[at])
-  return Batch(of_class(batch.images, chosen), of_class(batch.labels, chosen))
+  images, labels, weights = (
+    None if values is None else of_class(values, chosen)
+    for values in (batch.images, batch.labels, batch.weights)
+  )
+  return Batch(images, labels, weights, batch.step_size)
 
 
 def condenser(
-  network: Network,
+  network: Network | None,
   *,
   formation: Formation,
   objective: Objective,
@@ -154,6 +158,7 @@ def condenser(
   most_synthetic: int = 128,
   classes: ClassStrategy = 'auto',
   project: str = 'period',
+  reject_above: float | None = None,
 ) -> Condenser:
   """Composes a condensation method from its parts.
 
@@ -163,7 +168,8 @@ def condenser(
   network. `inner` may prepare the network before each of these steps.
 
   Args:
-    network: what judges the images.
+    network: what judges the images; None if the objective needs no network
+      (see `inner.none`).
     formation: stored numbers -> images.
     objective: what must agree.
     source: where targets come from; see `real_batches`.
@@ -176,6 +182,9 @@ def condenser(
     classes: see `dcjax.matching.over_classes`.
     project: when stored numbers are projected into their range: `'period'` (at
       its start), `'step'` (also after every step) or `'never'` (DC, DSA, DM).
+    reject_above: image steps whose loss is above it, or whose loss or gradient
+      is not finite, leave the stored numbers and their optimiser as they are
+      (DATM), and the metric `rejected` is 1. None: every step is made.
 
   Raises:
     ValueError: if `project` is unknown.
@@ -190,7 +199,13 @@ def condenser(
     classes=classes,
   )
   image_step = _image_step(
-    formation, source, optimizer, compare, most_synthetic, project
+    formation,
+    source,
+    optimizer,
+    _guarded(optimizer, reject_above),
+    compare,
+    most_synthetic,
+    project,
   )
   step = _step(formation, inner, image_step)
   return Condenser(
@@ -250,7 +265,28 @@ def _step(formation, inner, image_step):
   return step
 
 
-def _image_step(formation, source, optimizer, compare, most, project):
+def _guarded(optimizer, reject_above):
+  """The optimiser's step, unless the loss says not to make it."""
+
+  def update(gradient, params, opt_state, metrics):
+    updates, following = optimizer.update(gradient, opt_state, params)
+    moved = optax.apply_updates(params, updates)
+    if reject_above is None:
+      return moved, following, metrics
+    leaves = [metrics['loss'], *jax.tree.leaves(gradient)]
+    finite = jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in leaves])
+    reject = ~(jnp.all(finite) & (metrics['loss'] <= reject_above))
+    kept = jax.tree.map(
+      lambda old, new: jnp.where(reject, old, new),
+      (params, opt_state),
+      (moved, following),
+    )
+    return *kept, metrics | {'rejected': reject.astype(jnp.float32)}
+
+  return update
+
+
+def _image_step(formation, source, optimizer, update, compare, most, project):
   """Draw a target, decode, match, step the stored numbers."""
 
   def image_step(key, state, data):
@@ -261,9 +297,8 @@ def _image_step(formation, source, optimizer, compare, most, project):
     chosen = subsample_indices(pick_key, synthetic.images.shape[:2], most)
     seen = synthetic if chosen is None else take(synthetic, chosen)
     metrics, cotangent = compare(state.inner.variables, target, seen, match_key)
-    (gradient,) = decode_vjp(_scatter(chosen, cotangent, synthetic))
-    updates, opt_state = optimizer.update(gradient, opt_state, params)
-    params = optax.apply_updates(params, updates)
+    (gradient,) = decode_vjp(_whole(chosen, cotangent, synthetic))
+    params, opt_state, metrics = update(gradient, params, opt_state, metrics)
     if project == 'step':
       params = formation.project(params)
     state = state._replace(
@@ -277,12 +312,17 @@ def _image_step(formation, source, optimizer, compare, most, project):
   return image_step
 
 
-def _scatter(chosen, part, whole):
-  """Puts the gradient of what was compared into zeros like the whole batch."""
+def _whole(chosen, part, whole):
+  """The gradient of what was compared, zero for what was not, as a batch."""
+  step_size = part.step_size
+  if step_size is None and whole.step_size is not None:
+    step_size = jnp.zeros_like(whole.step_size)
   if chosen is None:
-    return part
+    return part._replace(step_size=step_size)
   # Class by class, so that no device asks another where its classes are.
   put = jax.vmap(lambda zeros, at, values: zeros.at[at].set(values))
-  return jax.tree.map(
-    lambda p, w: put(jnp.zeros_like(w), chosen, p), part, whole
+  images, labels = (
+    put(jnp.zeros_like(w), chosen, p)
+    for p, w in ((part.images, whole.images), (part.labels, whole.labels))
   )
+  return Batch(images, labels, step_size=step_size)

@@ -1,6 +1,6 @@
 """Training networks from scratch on a set, and testing them honestly."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -9,8 +9,10 @@ import numpy as np
 
 from dcjax import training
 from dcjax._students import (
+  LOSSES,
   check_protocol,
   optimizer_of as _optimizer,
+  stops as _stops,
   tested_variables,
 )
 from dcjax.base import Array, Augment, Key, Network, PyTree
@@ -21,6 +23,7 @@ from dcjax.protocols import (
   Protocol,
   dc_protocol,
   dm_protocol,
+  frepo_protocol,
   idc_protocol,
   imagenet_epochs,
 )
@@ -70,10 +73,10 @@ class TrainingSet(NamedTuple):
 
   Attributes:
     images: `[M, H, W, D]` in [0, 1].
-    labels: `[M, K]` probabilities.
+    labels: `[M, K]` probabilities, or centred.
     count: `[]` int32; images after it are padding.
-    teacher: what the evaluator's `loss` and `draw` learn from: variables of
-      the teachers, or stored labels (see `dcjax.labelling`).
+    teacher: what the evaluator's `loss` and `draw` learn from (teachers or
+      stored labels, see `dcjax.labelling`).
   """
 
   images: Array
@@ -87,14 +90,18 @@ def training_set(
   labels: np.ndarray | Array,
   num_classes: int,
   padded_to: int | None = None,
+  *,
+  centred: bool = False,
 ) -> TrainingSet:
   """Makes a `TrainingSet`.
 
   Args:
     images: `[M, H, W, D]` float in [0, 1].
-    labels: `[M]` integers or `[M, K]` probabilities.
+    labels: `[M]` integers or `[M, K]`, taken as they are.
     num_classes: `K`.
     padded_to: at least `M`; None for no padding.
+    centred: whether integers become one-hot minus 1 / K (for the loss
+      `'squared'`).
 
   Raises:
     ValueError: if images and labels do not fit, or `padded_to` is too small.
@@ -111,7 +118,7 @@ def training_set(
         f'labels {labels.min()}..{labels.max()}: must be in 0..'
         f'{num_classes - 1}'
       )
-    labels = jax.nn.one_hot(labels, num_classes)
+    labels = jax.nn.one_hot(labels, num_classes) - centred / num_classes
   if labels.shape[1] != num_classes:
     raise ValueError(
       f'labels have {labels.shape[1]} columns: must be {num_classes}'
@@ -169,7 +176,7 @@ def evaluator(
     seeds: `'scan'` (one network after another), `'vmap'` (all at once),
       `'auto'`, which picks by platform, or a function that does the mapping
       (`dcjax.sharding.seed_strategy`).
-    loss: instead of cross-entropy, `(teacher, logits, batch, labels) -> []`,
+    loss: instead of the protocol's, `(teacher, logits, batch, labels) -> []`,
       with the teacher of the training set; see `labelling.online`.
     draw: instead of shuffled, augmented and mixed batches, `(teacher, images,
       labels, step) -> batch`, of a set without padding; see
@@ -258,15 +265,6 @@ def evaluate(
   return Evaluation(np.stack(accuracies, axis=1), np.asarray(loss))
 
 
-def _stops(protocol: Protocol, pieces: int) -> Iterator[tuple[int, bool]]:
-  """Epochs at which training halts, and whether the network is tested."""
-  tests = {max(1, round(p * protocol.epochs)) for p in protocol.test_points}
-  size = max(1, protocol.epochs // pieces)
-  stops = tests | set(range(size, protocol.epochs + 1, size))
-  for stop in sorted(stops | {protocol.epochs}):
-    yield stop, stop in tests
-
-
 def _over_seeds(strategy):
   if not callable(strategy) and strategy not in ('auto', 'scan', 'vmap'):
     raise ValueError(
@@ -320,7 +318,7 @@ def _train_epochs(
     train_key,
     augment=augment,
     mix=mix,
-    loss=None if loss is None else bound_loss,
+    loss=LOSSES[protocol.loss] if loss is None else bound_loss,
   )
   return (train_state, source), metrics['loss']
 
@@ -345,6 +343,7 @@ __all__ = [
   'dm_protocol',
   'evaluate',
   'evaluator',
+  'frepo_protocol',
   'idc_protocol',
   'imagenet_epochs',
   'training_set',

@@ -61,7 +61,7 @@ def over_classes(
 
 
 def match(
-  network: Network,
+  network: Network | None,
   variables: Variables,
   target: PyTree,
   synthetic: Batch,
@@ -115,13 +115,13 @@ def match(
   if objective.joint:
     return loss_fn(target, synthetic, key)
   losses, metrics = over_classes(loss_fn, classes)(
-    target, synthetic, _class_keys(key, synthetic)
+    target, _of_classes(synthetic), _class_keys(key, synthetic)
   )
   return jnp.sum(losses), jax.tree.map(lambda m: jnp.sum(m, 0), metrics)
 
 
 def match_and_gradient(
-  network: Network,
+  network: Network | None,
   variables: Variables,
   target: PyTree,
   synthetic: Batch,
@@ -148,27 +148,32 @@ def match_and_gradient(
 
   Returns:
     Metrics summed over classes, and the gradient in the synthetic batch:
-    images `[C, M, H, W, D]`, labels `[C, M, K]`, no weights.
+    images `[C, M, H, W, D]`, labels `[C, M, K]`, no weights; a step size where
+    the batch has one and the objective is joint.
   """
   _check(target, synthetic)
   loss_fn = _augmented(network, variables, objective, augment)
 
   def gradient(target, synthetic, key):
-    def batch_loss(images, labels):
-      batch = synthetic._replace(images=images, labels=labels)
-      return loss_fn(target, batch, key)
+    def batch_loss(learned):
+      return loss_fn(target, learned._replace(weights=synthetic.weights), key)
 
-    (images, labels), metrics = jax.grad(batch_loss, (0, 1), has_aux=True)(
-      synthetic.images, synthetic.labels
+    found, metrics = jax.grad(batch_loss, has_aux=True)(
+      synthetic._replace(weights=None)
     )
-    return metrics, Batch(images, labels)
+    return metrics, found
 
   if objective.joint:
     return gradient(target, synthetic, key)
   metrics, cotangent = over_classes(gradient, classes)(
-    target, synthetic, _class_keys(key, synthetic)
+    target, _of_classes(synthetic), _class_keys(key, synthetic)
   )
   return jax.tree.map(lambda m: jnp.sum(m, 0), metrics), cotangent
+
+
+def _of_classes(synthetic):
+  """What is mapped over classes: the step size belongs to none of them."""
+  return synthetic._replace(step_size=None)
 
 
 def _class_keys(key, synthetic):

@@ -8,6 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from dcjax._learned_parts import (
+  by_name as by_name,
+  clip_by_running_mean as clip_by_running_mean,
+  halved_every as halved_every,
+)
 from dcjax.base import Array, Params, PyTree
 from dcjax.utils import check_at_least
 
@@ -65,6 +70,7 @@ def in_normalised_units(
   optimizer: optax.GradientTransformation,
   std: Sequence[float],
   stored_images: Sequence[str] | None = None,
+  mean: Sequence[float] | None = None,
 ) -> optax.GradientTransformation:
   """Steps images stored in [0, 1] as if they were stored normalised.
 
@@ -77,21 +83,26 @@ def in_normalised_units(
     std: `[D]` of the normalisation.
     stored_images: the entries of a dict of parameters that are images, see
       `Formation`; None if everything is.
+    mean: `[D]` of the normalisation, for optimisers that look at what they
+      step (LAMB); None shows them the images as they are stored.
   """
   std = np.asarray(std, np.float32)
 
-  def in_units(tree):
-    return jax.tree.map(lambda leaf: leaf * std, tree)
-
-  def scale(tree):
+  def of_pixels(function, tree):
     if stored_images is None:
-      return in_units(tree)
+      return jax.tree.map(function, tree)
     return {
-      name: in_units(entry) if name in stored_images else entry
+      name: jax.tree.map(function, entry) if name in stored_images else entry
       for name, entry in tree.items()
     }
 
+  def scale(tree):
+    return of_pixels(lambda leaf: leaf * std, tree)
+
   def update(gradient, state, params=None):
+    if mean is not None:
+      middle = np.asarray(mean, np.float32)
+      params = of_pixels(lambda leaf: (leaf - middle) / std, params)
     updates, state = optimizer.update(scale(gradient), state, params)
     return scale(updates), state
 
@@ -179,20 +190,27 @@ def ssrs_schedule(
 class _AveragedState(NamedTuple):
   inner: PyTree
   average: Params
+  count: Array | None = None
 
 
 def with_average(
-  optimizer: optax.GradientTransformation, rate: float = 0.99
+  optimizer: optax.GradientTransformation,
+  rate: float = 0.99,
+  *,
+  debias: bool = False,
 ) -> optax.GradientTransformation:
   """Keeps an exponential average of the parameters in the optimiser's state.
 
   After every step `average <- rate average + (1 - rate) params`, starting from
-  the first parameters, not debiased: EDC's evaluation. Running statistics of
-  BatchNorm are no parameters, so that the average is tested with the live ones.
+  the first parameters (EDC's evaluation). Running statistics of BatchNorm are
+  no parameters, so that the average is tested with the live ones.
 
   Args:
     optimizer: of the parameters.
     rate: in [0, 1).
+    debias: whether the average is of the parameters after each step alone,
+      with weights that sum to one, so that the first parameters leave no trace
+      (FRePo's evaluation).
 
   Returns:
     An optimiser that steps as the given one; `averaged_params` reads its state.
@@ -205,18 +223,24 @@ def with_average(
 
   def init(params):
     # A copy: state and parameters may both be donated.
+    count = jnp.zeros((), jnp.int32) if debias else None
     return _AveragedState(
-      optimizer.init(params), jax.tree.map(jnp.array, params)
+      optimizer.init(params), jax.tree.map(jnp.array, params), count
     )
 
   def update(updates, state, params=None):
     updates, inner = optimizer.update(updates, state.inner, params)
+    count, kept = None, rate
+    if debias:
+      # The share that the average of earlier steps has in the next one.
+      count = state.count + 1
+      kept = 1 - (1 - rate) / (1 - rate**count)
     average = jax.tree.map(
-      lambda mean, now: rate * mean + (1 - rate) * now,
+      lambda mean, now: kept * mean + (1 - kept) * now,
       state.average,
       optax.apply_updates(params, updates),
     )
-    return updates, _AveragedState(inner, average)
+    return updates, _AveragedState(inner, average, count)
 
   return optax.GradientTransformation(init, update)
 

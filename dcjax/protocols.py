@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from dcjax.utils import check_at_least
 
 
@@ -16,19 +18,24 @@ class Protocol(NamedTuple):
       statistics see (the references' batch is really shorter).
     learning_rate: at the start.
     momentum: of SGD.
-    weight_decay: of SGD, added to the gradient; of AdamW, of weights only.
+    weight_decay: of SGD, added to the gradient; of AdamW, of weights only; of
+      Adam, none may be given.
     drops: fractions of the epochs after which the rate is multiplied by
       `drop_factor`, at whole epochs.
     drop_factor: see `drops`.
     clear_momentum: whether momentum is cleared at the first drop (DC).
     test_points: fractions of the epochs after which the network is tested;
       must end with 1.
-    optimizer: `'sgd'` or `'adamw'`, which has no momentum.
+    optimizer: `'sgd'`, or `'adamw'` and `'adam'`, which have no momentum.
     schedule: `'drops'` as above, `'smoothing'` or `'ssrs'`, by epoch; see
       `optimizers.smoothing_schedule`.
     zeta: of these two schedules; `'smoothing'` with 1 is a cosine to 0.
     average_rate: of the exponential average of the weights that is tested in
       their place, with the live statistics of BatchNorm; None for none.
+    debias: whether the first weights leave no trace in that average; see
+      `optimizers.with_average`.
+    loss: `'cross_entropy'`, or `'squared'` (see `training.squared_error`), for
+      sets with centred labels.
   """
 
   epochs: int = 1000
@@ -44,6 +51,8 @@ class Protocol(NamedTuple):
   schedule: str = 'drops'
   zeta: float = 1.0
   average_rate: float | None = None
+  debias: bool = False
+  loss: str = 'cross_entropy'
 
 
 def idc_protocol(epochs: int = 1000) -> Protocol:
@@ -191,6 +200,53 @@ def with_equal_updates(
   )
 
 
+def frepo_protocol(epochs: int = 1000, batch_size: int = 500) -> Protocol:
+  """FRePo: squared error to centred labels, Adam, averaged weights.
+
+  Zhou, Nezhadarya & Ba (NeurIPS 2022). Epochs are updates of sets that fit in
+  one batch; CIFAR-100 has 2000 updates at 10 images a class, 5000 at 50. The
+  training set must be made with centred labels; see `evaluation.training_set`.
+
+  Args:
+    epochs: passes over the condensed set.
+    batch_size: the published one is that of the set, and at most 500.
+  """
+  return Protocol(
+    epochs=epochs,
+    batch_size=batch_size,
+    learning_rate=3e-4,
+    momentum=0.0,
+    weight_decay=0.0,
+    drops=(),
+    optimizer='adam',
+    average_rate=0.995,
+    debias=True,
+    loss='squared',
+    test_points=(1.0,),
+  )
+
+
+def at_step_size(protocol: Protocol, step_size: float) -> Protocol:
+  """A protocol at the learning rate that a set was made for.
+
+  Cazenavette et al. (CVPR 2022) train test networks so, with everything else as
+  in DM: `at_step_size(dm_protocol(), artefact.step_size)`.
+
+  Args:
+    protocol: how a network is trained.
+    step_size: `Artefact.step_size`, or `Batch.step_size` of a decoded set.
+
+  Raises:
+    ValueError: if it is not one number above 0 and finite.
+  """
+  one = np.size(step_size) == 1 and np.isfinite(step_size).all()
+  if not (one and np.all(np.asarray(step_size) > 0)):
+    raise ValueError(
+      f'step_size {step_size!r}: must be one number above 0 and finite'
+    )
+  return protocol._replace(learning_rate=float(np.reshape(step_size, ())))
+
+
 _IMAGENET_EPOCHS = ((1, 3000), (10, 2000), (50, 1500), (200, 1000), (500, 500))
 
 
@@ -221,6 +277,7 @@ PROTOCOLS: dict[str, Callable[..., Protocol]] = {
   'dm': dm_protocol,
   'edc': edc_protocol,
   'edc_cifar10': edc_cifar10_protocol,
+  'frepo': frepo_protocol,
   'rded': rded_protocol,
   'gvbsm': gvbsm_protocol,
   'sre2l': sre2l_protocol,

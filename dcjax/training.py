@@ -108,6 +108,26 @@ def train_step(
   return state, {'loss': value}
 
 
+def squared_error(logits: Array, batch: Batch, labels: Array) -> Array:
+  """Half of the squared error to the labels, summed over classes: a `Loss`.
+
+  FRePo's, of labels that are centred.
+
+  Args:
+    logits: `[B, K]`.
+    batch: labels `[B, K]`, weights `[B]` or None.
+    labels: unused; those before mixing.
+
+  Returns:
+    `[]`, the mean over the images that count.
+  """
+  del labels
+  errors = jnp.sum((logits - batch.labels) ** 2, -1) / 2
+  if batch.weights is None:
+    return jnp.mean(errors)
+  return jnp.sum(errors * batch.weights) / jnp.sum(batch.weights)
+
+
 def _other_gradient(network, variables, batch, own_labels, loss):
   """Like `loss_and_gradient`, of any loss."""
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import jax
+
 
 def check_choice(field: str, value: Any, known: Any) -> None:
   """Raises a ValueError that lists `known` unless `value` is among them."""
@@ -13,3 +15,17 @@ def check_at_least(field: str, value: float, least: float) -> None:
   """Raises a ValueError unless `value >= least`."""
   if not value >= least:
     raise ValueError(f'{field} {value!r}: must be at least {least}')
+
+
+def check_logits(logits: jax.Array, labels: jax.Array) -> None:
+  """Raises a ValueError unless there is one logit for each class.
+
+  Args:
+    logits: `[..., K]`.
+    labels: `[..., K]`; broadcasting would hide another K.
+  """
+  if logits.shape[-1] != labels.shape[-1]:
+    raise ValueError(
+      f'logits [B, {logits.shape[-1]}]: the data have {labels.shape[-1]} '
+      'classes; a network must have one logit for each'
+    )

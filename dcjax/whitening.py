@@ -32,16 +32,25 @@ from dcjax.data import _checks
 #   networks", NeurIPS 2021, and FRePo (Zhou et al., NeurIPS 2022): the constant
 #   is a part of the mean eigenvalue.
 #
-# Deviation: KIP and FRePo normalise the channels before they fit. Here images
-# in [0, 1] are whitened in both forms; a common scale cancels under a relative
-# constant, so what differs is only the ratio of the channels' deviations.
+# kip_unit: the whole of what KIP's code does: channels are standardised and
+#   every image is centred and brought to unit length before the fit, so that
+#   images of little contrast weigh as much as others. FRePo does the former
+#   alone.
+#
+# Deviation: in the forms 'mtt' and 'kip' images in [0, 1] are whitened as they
+# are; a common scale cancels under a relative constant, so that from FRePo's
+# form only the ratio of the channels' deviations differs.
 FORMS: Mapping[str, Mapping[str, Any]] = {
   'mtt': {'regularisation': 0.1, 'relative': False},
   'kip': {'regularisation': 0.1, 'relative': True},
+  'kip_unit': {'regularisation': 0.1, 'relative': True, 'unit': True},
 }
 
 # Images per step: bounds the copies in float64 and float32.
 _CHUNK = 1024
+
+# Centred images below this length have one colour, up to rounding.
+_SHORTEST = 1e-4
 
 
 class Zca(NamedTuple):
@@ -54,15 +63,22 @@ class Zca(NamedTuple):
     vectors: `[F, F]` float32, the covariance's eigenvectors as columns.
     values: `[F]` float32, ascending: eigenvalues plus the regularising
       constant; above 0.
+    channels: `[2, D]` float32, mean and deviation of the channels, if images
+      are standardised by them, centred one by one and brought to length 1
+      before all else; None if not.
   """
 
   mean: Array | np.ndarray
   vectors: Array | np.ndarray
   values: Array | np.ndarray
+  channels: Array | np.ndarray | None = None
 
 
 def fit(
-  images: np.ndarray, regularisation: float = 0.1, relative: bool = False
+  images: np.ndarray,
+  regularisation: float = 0.1,
+  relative: bool = False,
+  unit: bool = False,
 ) -> Zca:
   """Fits a whitening to training images.
 
@@ -80,6 +96,8 @@ def fit(
       first) or floats (taken as they are).
     regularisation: constant that is added to every eigenvalue, above 0.
     relative: whether the constant is in units of the mean eigenvalue.
+    unit: whether images are standardised, centred and brought to length 1
+      first, see `Zca.channels`.
 
   Returns:
     A `Zca` of NumPy arrays.
@@ -95,13 +113,17 @@ def fit(
   images = _as_images(images)
   if len(images) < 2:
     raise ValueError(f'images hold {len(images)} image; at least 2 are needed')
-  mean, covariance = _moments(images)
+  channels = _channels(images) if unit else None
+  mean, covariance = _moments(images, channels)
   values, vectors = np.linalg.eigh(covariance)
   values = np.maximum(values, 0.0)  # rounding leaves some just below 0
   if not values[-1]:
     raise ValueError('images are all equal; there is nothing to whiten')
   values += regularisation * (values.mean() if relative else 1.0)
-  return Zca(*(x.astype(np.float32) for x in (mean, vectors, values)))
+  mean, vectors, values = (
+    x.astype(np.float32) for x in (mean, vectors, values)
+  )
+  return Zca(mean, vectors, values, channels)
 
 
 def apply(zca: Zca, images: Array) -> Array:
@@ -118,11 +140,14 @@ def apply(zca: Zca, images: Array) -> Array:
   Raises:
     ValueError: the images are no floats or not of the fitted size.
   """
-  return _rotated(zca, _flat(zca, images) - zca.mean, -0.5, images.shape)
+  flat = unit_images(zca.channels, _flat(zca, images))
+  return _rotated(zca, flat - zca.mean, -0.5, images.shape)
 
 
 def invert(zca: Zca, images: Array) -> Array:
-  """Undoes `apply`.
+  """Undoes `apply`; lengths of images that were brought to 1 are lost.
+
+  Such images come back with the deviation of the training images.
 
   Args:
     zca: what `fit` returned.
@@ -135,7 +160,11 @@ def invert(zca: Zca, images: Array) -> Array:
     ValueError: see `apply`.
   """
   moved = _rotated(zca, _flat(zca, images), 0.5, images.shape)
-  return moved + jnp.reshape(zca.mean, images.shape[-3:])
+  moved = moved + jnp.reshape(zca.mean, images.shape[-3:])
+  if zca.channels is None:
+    return moved
+  mean, std = zca.channels
+  return moved * zca.mean.shape[0] ** 0.5 * std + mean
 
 
 def apply_to_set(zca: Zca, images: np.ndarray) -> np.ndarray:
@@ -159,7 +188,7 @@ def apply_to_set(zca: Zca, images: np.ndarray) -> np.ndarray:
   start = 0
   for chunk in _chunks(images, np.float32):
     stop = start + len(chunk)
-    part = (chunk - zca.mean) @ matrix
+    part = (unit_images(zca.channels, chunk) - zca.mean) @ matrix
     whitened[start:stop] = part.reshape(-1, *images.shape[1:])
     start = stop
   return whitened
@@ -181,13 +210,51 @@ def _chunks(images: np.ndarray, dtype: Any) -> Iterator[np.ndarray]:
     yield chunk.reshape(len(chunk), -1).astype(dtype) / scale
 
 
-def _moments(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def unit_images(channels: np.ndarray | None, flat: Array) -> Array:
+  """Standardises channels, centres each image and brings it to length 1.
+
+  Args:
+    channels: see `Zca.channels`; None leaves the images as they are.
+    flat: `[..., F]`, NumPy or JAX.
+
+  Returns:
+    `[..., F]`; images of one colour become 0.
+  """
+  if channels is None:
+    return flat
+  pixels = flat.reshape(*flat.shape[:-1], -1, channels.shape[1])
+  mean, std = (x.astype(flat.dtype) for x in channels)
+  flat = ((pixels - mean) / std).reshape(flat.shape)
+  flat = flat - flat.mean(-1, keepdims=True)
+  length = (flat**2).sum(-1, keepdims=True) ** 0.5
+  return flat / (length + (length < _SHORTEST))
+
+
+def _channels(images: np.ndarray) -> np.ndarray:
+  """Mean and deviation `[2, D]` of the channels."""
+  channels = images.shape[-1]
+  count, sums = images.size / channels, np.zeros((2, channels))
+  for chunk in _chunks(images, np.float64):
+    pixels = chunk.reshape(-1, channels)
+    sums += pixels.sum(0), (pixels**2).sum(0)
+  mean, square = sums / count
+  std = np.sqrt(np.maximum(square - mean**2, 0))
+  if not std.all():
+    raise ValueError('images have a channel of one value; no deviation')
+  return np.stack([mean, std]).astype(np.float32)
+
+
+def _moments(
+  images: np.ndarray, channels: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
   """Returns the mean `[F]` and the unbiased covariance `[F, F]`, float64."""
   size = math.prod(images.shape[1:])
   # Sums around a value near the mean lose no digits to cancellation.
-  shift = next(_chunks(images, np.float64)).mean(0)
+  first = next(_chunks(images, np.float64))
+  shift = unit_images(channels, first).mean(0)
   total, products = np.zeros(size), np.zeros((size, size))
   for chunk in _chunks(images, np.float64):
+    chunk = unit_images(channels, chunk)
     chunk -= shift
     total += chunk.sum(0)
     products += chunk.T @ chunk

@@ -259,10 +259,10 @@ def test_bad_npz_is_named(tmp_path):
   with pytest.raises(ValueError, match=r"bad\.npz lacks \['labels'\]"):
     data.load('npz', path)
   np.savez(path, images=_GOOD['images'], labels=np.array([{}] * 20))
-  with pytest.raises(ValueError, match=r'bad\.npz is not .*allow_pickle'):
+  with pytest.raises(ValueError, match=r'bad\.npz is no .*pickled objects'):
     data.load('npz', path)
   path.write_bytes(path.read_bytes()[:300])
-  with pytest.raises(ValueError, match=r'bad\.npz is not .*npz'):
+  with pytest.raises(ValueError, match=r'bad\.npz is no .*npz'):
     data.load('npz', path)
   path.unlink()
   with pytest.raises(FileNotFoundError, match=r'no \.npz file'):

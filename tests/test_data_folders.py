@@ -62,7 +62,8 @@ def test_resizing_keeps_the_centre(tmp_path):
     path = tmp_path / 'a' / f'{i}.png'
     path.parent.mkdir(exist_ok=True)
     Image.fromarray(pixels).save(path)
-  images = data.load('image_folder', tmp_path, size=8, stats='imagenet').images
+  options = {'classes': ['a'], 'size': 8, 'stats': 'imagenet'}
+  images = data.load('image_folder', tmp_path, **options).images
   np.testing.assert_array_equal(images[0], pixels[:, 8:16])
 
 
@@ -229,4 +230,4 @@ def test_silent_clips_cannot_be_normalised(tmp_path):
   for i in range(3):
     write_wav(tmp_path / 'hush' / f'{i}.wav', np.zeros(100))
   with pytest.raises(ValueError, match='have std 0'):
-    data.load('wav_folder', tmp_path)
+    data.load('wav_folder', tmp_path, classes=['hush'])

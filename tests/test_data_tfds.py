@@ -97,7 +97,7 @@ def test_damaged_records_are_said_in_one_sentence(shapes_dir, tmp_path):
   start = content.index(b'PNG') + 8  # in the header of the first picture
   content[start : start + 40] = bytes(40)
   file.write_bytes(content)
-  message = f"{damaged}.*TFDS set 'dcjax_shapes'.* is not a complete"
+  message = f"{damaged}.*TFDS set 'dcjax_shapes'.* is not readable"
   with pytest.raises(ValueError, match=message) as caught:
     data.load('tfds:dcjax_shapes', damaged, size=4)
   assert '\n' not in str(caught.value)

@@ -337,7 +337,8 @@ def _fake_state(spec, shape, classes):
   network = networks.build(spec, shape, classes)
   rng = np.random.default_rng(0)
   variables = jax.tree.map(
-    lambda leaf: rng.normal(size=leaf.shape).astype('float32'),
+    # Variances are not negative.
+    lambda leaf: rng.uniform(size=leaf.shape).astype('float32'),
     _shapes(network),
   )
   return variables, networks.to_torch(variables, spec, shape, classes)
@@ -616,13 +617,11 @@ def test_bad_files_are_named(tmp_path):
     networks.load_torch(tmp_path / 'net.npz', _TINY, (4, 4, 3), 2)
 
 
-@pytest.mark.parametrize('package', ['torch', 'safetensors'])
-def test_missing_packages_are_named(tmp_path, monkeypatch, package):
-  path = tmp_path / f'net.{"pth" if package == "torch" else package}'
+def test_a_missing_package_is_named(tmp_path, monkeypatch):
+  path = tmp_path / 'net.pth'
   path.touch()
-  for module in (package, 'safetensors.numpy'):
-    monkeypatch.setitem(sys.modules, module, None)
-  with pytest.raises(ImportError, match=f"needs the package '{package}'"):
+  monkeypatch.setitem(sys.modules, 'torch', None)
+  with pytest.raises(ImportError, match="needs the package 'torch'"):
     networks.load_torch(path, _TINY, (4, 4, 3), 2)
 
 

@@ -121,7 +121,7 @@ def test_a_broken_file_is_named_and_the_stream_goes_on(tmp_path):
   path = tmp_path / 'train' / 'class0' / f'{number}.png'
   good = path.read_bytes()
   for content, message in (
-    (good[:40], rf'{number}\.png is not a complete image'),
+    (good[:40], rf'{number}\.png is not readable as image'),
     (None, 'is 3x3 and .* 6x8; give size'),
   ):
     if content is None:

@@ -26,28 +26,56 @@ def flat(images):
   return np.asarray(images, np.float64).reshape(len(images), -1)
 
 
-def direct(images, others, constant):
+def direct(images, others, form):
   """The formula with `[F, F]` matrices, for others of the same size."""
+  if form == 'kip_unit':
+    axes = (0, 1, 2)
+    mean, std = images.mean(axes, np.float64), images.std(axes, np.float64)
+    images, others = ((x - mean) / std for x in (images, others))
+    images, others = (_of_length_one(flat(x)) for x in (images, others))
+  variance = np.trace(np.cov(flat(images), rowvar=False)) / SIZE
+  constant = 0.1 if form == 'mtt' else 0.1 * variance
   mean = flat(images).mean(0)
   u, s, _ = np.linalg.svd(np.cov(flat(images), rowvar=False))
   return (flat(others) - mean) @ (u / np.sqrt(s + constant)) @ u.T
 
 
+def _of_length_one(images):
+  images = images - images.mean(1, keepdims=True)
+  return images / np.linalg.norm(images, axis=1, keepdims=True)
+
+
 @pytest.mark.parametrize('form', whitening.FORMS)
-def test_both_forms_equal_the_direct_formula(form):
+def test_all_forms_equal_the_direct_formula(form):
   images, others = correlated(), correlated(20, seed=1)
-  variance = np.trace(np.cov(flat(images), rowvar=False)) / SIZE
-  constant = {'mtt': 0.1, 'kip': 0.1 * variance}[form]
   zca = whitening.fit(images, **whitening.FORMS[form])
-  assert [x.shape for x in zca] == [(SIZE,), (SIZE, SIZE), (SIZE,)]
-  assert {x.dtype.name for x in zca} == {'float32'}
-  expected = direct(images, others, constant)
+  assert [x.shape for x in zca[:3]] == [(SIZE,), (SIZE, SIZE), (SIZE,)]
+  assert {x.dtype.name for x in zca[:3]} == {'float32'}
+  expected = direct(images, others, form)
   for whitened in (
     whitening.apply(zca, others),
     whitening.apply_to_set(zca, others),
   ):
     assert whitened.shape == others.shape
     np.testing.assert_allclose(flat(whitened), expected, atol=2e-5)
+
+
+def test_images_of_one_length_do_not_depend_on_brightness_and_contrast():
+  images = correlated()
+  zca = whitening.fit(images, **whitening.FORMS['kip_unit'])
+  assert zca.channels.shape == (2, SHAPE[-1])
+  plain = np.ones((1, 3, 2, 2), np.float32)
+  assert np.isfinite(whitening.apply(zca, 0.5 * plain)).all()
+  grey = zca.channels[0]  # what a pixel without contrast holds
+  paler = grey + 0.5 * (images - grey) + 0.1 * zca.channels[1]
+  whitened = whitening.apply(zca, images)
+  np.testing.assert_allclose(whitening.apply(zca, paler), whitened, atol=1e-3)
+  # What comes back has the average contrast, and nothing else has changed.
+  back = np.asarray(whitening.invert(zca, whitened))
+  standard = ((back - grey) / zca.channels[1]).reshape(len(back), -1)
+  np.testing.assert_allclose(standard.std(1), 1, rtol=1e-3)
+  again = whitening.apply(zca, back)
+  np.testing.assert_allclose(again, whitened, atol=1e-3)
 
 
 def test_covariance_becomes_the_identity_as_the_constant_vanishes():

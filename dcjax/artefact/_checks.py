@@ -8,6 +8,7 @@ import numpy as np
 
 from dcjax.whitening import Zca
 
+LABEL_FORMS = ('probabilities', 'centred')
 DTYPES = (
   'float16',
   'float32',
@@ -28,21 +29,27 @@ def checked_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
   _check_normalisation(mean, std)
   if 'images' in params:
     _check_images(params['images'], len(class_names), len(mean))
+  spec = _spec(fields['spec'])
+  _check_step_size(spec, params)
   regime = fields['label_regime']
   if not isinstance(regime, str) or not regime:
     raise ValueError(f'label_regime must be a non-empty text, got {regime!r}.')
+  labels = _labels(fields['labels'], len(class_names))
+  spec = _spec(fields['spec'])
+  if spec.get('labels') == 'centred' and labels is None:
+    raise ValueError("labels are None, but spec says 'labels': 'centred'.")
   return {
     'params': params,
-    'spec': _spec(fields['spec']),
+    'spec': spec,
     'mean': mean,
     'std': std,
     'class_names': class_names,
-    'labels': _labels(fields['labels'], len(class_names)),
+    'labels': labels,
     'value_range': _value_range(fields['value_range']),
     'label_regime': regime,
     'protocol': _json_dict('protocol', fields['protocol']),
     'provenance': _json_dict('provenance', fields['provenance']),
-    'zca': _zca(fields['zca'], params),
+    'zca': _zca(fields['zca'], params, len(mean)),
   }
 
 
@@ -123,14 +130,26 @@ def _check_images(images: Any, num_classes: int, num_channels: int):
     )
 
 
-def _zca(zca: Any, params: Mapping[str, Any]) -> Zca | None:
+def _check_step_size(spec: Mapping[str, Any], params: Mapping[str, Any]):
+  if 'step_size' in spec or 'step_size' in params:
+    from dcjax import formations
+
+    formations.numpy_step_size(spec, params)
+
+
+def _zca(zca: Any, params: Mapping[str, Any], num_channels: int) -> Zca | None:
   if zca is None:
     return None
   if not isinstance(zca, Zca):
     raise ValueError(f'zca must be a Zca or None, got {type(zca).__name__}.')
-  arrays = {name: np.asarray(value) for name, value in zca._asdict().items()}
+  arrays = {
+    name: np.asarray(value)
+    for name, value in zca._asdict().items()
+    if value is not None
+  }
   size = arrays['mean'].size
   shapes = {'mean': (size,), 'vectors': (size, size), 'values': (size,)}
+  shapes['channels'] = (2, num_channels)
   for name, array in arrays.items():
     if array.dtype.kind != 'f' or array.shape != shapes[name]:
       raise ValueError(
@@ -218,6 +237,11 @@ def _spec(spec: Any) -> dict[str, Any]:
   spec = _json_dict('spec', spec)
   if not isinstance(spec.get('name'), str):
     raise ValueError(f"spec must name a formation under 'name', got {spec!r}.")
+  if spec.get('labels', 'centred') not in LABEL_FORMS:
+    raise ValueError(
+      f'spec has labels {spec["labels"]!r}, allowed are'
+      f' {", ".join(LABEL_FORMS)}.'
+    )
   return spec
 
 

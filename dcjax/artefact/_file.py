@@ -87,7 +87,8 @@ def write(stream: BinaryIO, artefact: Artefact) -> None:
   if artefact.labels is not None:
     arrays['labels'] = artefact.labels
   if artefact.zca is not None:
-    arrays |= _checks.flatten('zca', artefact.zca._asdict())
+    fitted = {k: v for k, v in artefact.zca._asdict().items() if v is not None}
+    arrays |= _checks.flatten('zca', fitted)
   text = json.dumps(_meta(artefact, arrays), indent=1, sort_keys=True)
   meta = np.frombuffer(text.encode(), np.uint8)
   # np.savez dates every entry 1980: equal content, equal bytes.
@@ -142,7 +143,8 @@ def _read(stream: BinaryIO, max_bytes: int) -> Artefact:
 def _whitening(arrays: Any) -> Zca | None:
   if arrays is None:
     return None
-  if not isinstance(arrays, dict) or set(arrays) != set(Zca._fields):
+  needed = {'mean', 'vectors', 'values'}
+  if not isinstance(arrays, dict) or set(arrays) - {'channels'} != needed:
     raise ValueError(f'the entries zca/... must be {", ".join(Zca._fields)}.')
   return Zca(**arrays)
 

@@ -6,9 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from dcjax import files
+from dcjax import _torch_files, files
 from dcjax.artefact import _views
 from dcjax.artefact._types import Artefact
+
+# Images are saved unclamped: a few values lie a little outside.
+_MARGIN = 0.05
+_MOST_OUTSIDE = 0.02
 
 
 def import_idc(
@@ -42,21 +46,12 @@ def import_idc(
   Raises:
     ImportError: PyTorch is not installed.
     FileNotFoundError: there is no such file.
-    ValueError: the file holds something else, or classes of unequal size.
+    ValueError: the file is damaged, holds something else, or classes of unequal
+      size; or its images are of another scale than `value_range`.
   """
-  _views.require_torch()
-  import torch
-
-  with open(path, 'rb') as stream:
-    try:
-      images, labels = torch.load(stream, 'cpu', weights_only=True)
-      images, labels = images.detach().numpy(), labels.detach().numpy()
-    except Exception as error:
-      raise ValueError(
-        f'{os.fspath(path)} is not a list of two tensors [images, labels]:'
-        f' {error}'
-      ) from error
+  images, labels = _tensors(path)
   images = by_class(os.fspath(path), images, labels)
+  _check_scale(os.fspath(path), images, value_range)
   names = class_names or [str(c) for c in range(len(images))]
   return Artefact(
     params={'images': images},
@@ -101,6 +96,43 @@ def export_idc(path: str | os.PathLike[str], artefact: Artefact) -> None:
   tensors = [torch.tensor(images.copy()), torch.tensor(labels)]
   with files.replacing(path) as stream:
     torch.save(tensors, stream)
+
+
+def _tensors(path: str | os.PathLike[str]) -> list[np.ndarray]:
+  """Returns images and labels as they are in the file."""
+  value = _torch_files.read_torch(path)
+  if (
+    not isinstance(value, (list, tuple))
+    or len(value) != 2
+    or not all(hasattr(tensor, 'detach') for tensor in value)
+  ):
+    raise ValueError(
+      f'{os.fspath(path)}: is not a list of two tensors [images, labels], but '
+      f'a {type(value).__name__}'
+    )
+  # Of bfloat16, which NumPy does not know, too.
+  images, labels = (tensor.detach() for tensor in value)
+  return [
+    (images.float() if images.is_floating_point() else images).numpy(),
+    labels.numpy(),
+  ]
+
+
+def _check_scale(path: str, images: np.ndarray, value_range) -> None:
+  """Raises a ValueError if many values lie outside of their range."""
+  low, high = (
+    bound if bound is not None else infinite
+    for bound, infinite in zip(value_range, (-np.inf, np.inf), strict=True)
+  )
+  margin = _MARGIN * (high - low) if np.isfinite(high - low) else 0.0
+  outside = np.mean((images < low - margin) | (images > high + margin))
+  if outside > _MOST_OUTSIDE:
+    raise ValueError(
+      f'{path}: {outside:.0%} of its values, {images.min():.3g}..'
+      f'{images.max():.3g}, lie outside of value_range {value_range}: are the '
+      'images normalised, or in 0..255? Undo that before, or give their '
+      'value_range'
+    )
 
 
 def by_class(path: str, images: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -24,12 +24,14 @@ def export_plain(artefact: Artefact) -> Artefact:
     artefact.save('plain.npz', export_plain(dcjax.load('condensed.npz')))
   """
   images, labels = _views.by_class(artefact)
+  form = {k: v for k, v in artefact.spec.items() if k == 'labels'}
   return Artefact(
     params={'images': images},
     spec={
       'name': 'identity',
       'value_range': list(artefact.value_range),
       'padding': 0.5,
+      **form,
     },
     mean=artefact.mean,
     std=artefact.std,

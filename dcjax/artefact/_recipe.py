@@ -40,6 +40,11 @@ _SOFT = (
   "The label of images[c, m] is labels = file['labels'][c, m], float32 of"
   ' length K. Regime: {regime}.'
 )
+_CENTRED = (
+  ' Labels are centred: about one-hot minus 1 / K, made for squared error or'
+  ' regression. Cross-entropy needs probabilities: add 1 / K, clip to [0, 1],'
+  ' divide by the sum.'
+)
 
 # A step of its own, so that the text stays as it is for plain images.
 _WHITENED = """
@@ -49,7 +54,19 @@ _WHITENED = """
    look at training images, turn them back: unwhiten(file, images), clipped to
    [0, 1]. With F = H * W * D values of an image in this order, 'zca/mean' [F]
    is the mean image, 'zca/vectors' [F, F] holds the eigenvectors of the
-   covariance as columns, 'zca/values' [F] its regularised eigenvalues."""
+   covariance as columns, 'zca/values' [F] its regularised eigenvalues.{unit}"""
+_UNIT = """
+   Before that, each channel is standardised by 'zca/channels' [2, D] (mean and
+   deviation), and each image is centred and divided by its length."""
+
+# Of sets that learned one; the steps before stay as they are.
+_STEP_SIZE = {
+  'plain': "file['params/step_size']",
+  'softplus': "log(1 + exp(file['params/step_size']))",
+}
+_AT_RATE = """
+{number}. The set was made for plain gradient descent at a learned rate, {rate}
+   (one number, or one for each step)."""
 
 _WHITENING_CODE = """\
 import numpy as np
@@ -106,14 +123,41 @@ def weights(size, out):
 """
 
 
+# In place of the first two functions, where images are brought to one length.
+_UNIT_WHITENING_CODE = """\
+import numpy as np
+
+
+def whiten(file, images):
+  # Whitened images [..., H, W, D] of images [..., H, W, D] in [0, 1].
+  mean, std = file['zca/channels']
+  flat = ((images - mean) / std).reshape(-1, file['zca/mean'].size)
+  flat = flat - flat.mean(-1, keepdims=True)
+  length = np.linalg.norm(flat, axis=-1, keepdims=True)
+  flat = flat / (length + (length < 1e-4)) - file['zca/mean']
+  return (flat @ matrix(file, -0.5)).reshape(images.shape)
+
+
+def unwhiten(file, images):
+  # Images [..., H, W, D] of whitened ones, all of the average contrast.
+  mean, std = file['zca/channels']
+  flat = images.reshape(-1, file['zca/mean'].size)
+  flat = flat @ matrix(file, 0.5) + file['zca/mean']
+  return (flat * flat.shape[1] ** 0.5).reshape(images.shape) * std + mean
+
+
+def matrix(""" + _WHITENING_CODE.split('def matrix(')[1]
+
+
 def how_to_decode(artefact: Artefact) -> dict[str, str]:
   """Returns 'how_to_decode', and NumPy code where steps need some.
 
   That is 'decode_code' for formations and 'whitening_code' for whitened images.
   """
   params, code = artefact.params, None
-  plain = artefact.spec['name'] == 'identity' and set(params) == {'images'}
-  if not plain and set(params) == {'images'}:
+  alone = set(params) - {'step_size'} == {'images'}
+  plain = artefact.spec['name'] == 'identity' and alone
+  if not plain and alone:
     code = decode_code(artefact.spec, params['images'].shape[1])
   text = _PLAIN if plain else _CODE if code else _NETWORK
   if artefact.spec['name'] == 'codebook':
@@ -121,17 +165,39 @@ def how_to_decode(artefact: Artefact) -> dict[str, str]:
   labels = _OWN if 'labels' in params else _HARD
   if artefact.labels is not None:
     labels = _SOFT.format(regime=artefact.label_regime)
+  if artefact.spec.get('labels') == 'centred':
+    labels += _CENTRED
   steps = _STEPS.format(
     decode=text,
     labels=labels,
     scale=_scale(artefact.value_range),
-    whitening='' if artefact.zca is None else _WHITENED,
+    whitening=_further(artefact),
   )
   codes = {
     'decode_code': code,
-    'whitening_code': None if artefact.zca is None else _WHITENING_CODE,
+    'whitening_code': _whitening_code(artefact),
   }
   return {'how_to_decode': steps} | {k: v for k, v in codes.items() if v}
+
+
+def _further(artefact: Artefact) -> str:
+  """The steps that only some sets need."""
+  text, form = '', artefact.spec.get('step_size')
+  if artefact.zca is not None:
+    unit = '' if artefact.zca.channels is None else _UNIT
+    text += _WHITENED.format(unit=unit)
+  if form is not None:
+    number = 5 if artefact.zca is None else 6
+    text += _AT_RATE.format(number=number, rate=_STEP_SIZE[form])
+  return text
+
+
+def _whitening_code(artefact: Artefact) -> str | None:
+  if artefact.zca is None:
+    return None
+  return (
+    _WHITENING_CODE if artefact.zca.channels is None else _UNIT_WHITENING_CODE
+  )
 
 
 def decode_code(spec: Mapping[str, Any], ipc: int) -> str | None:

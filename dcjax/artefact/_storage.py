@@ -26,7 +26,8 @@ def storage(artefact: Artefact) -> dict[str, dict[str, int]]:
     Five entries: 'images' (stored images and every other parameter that is
     neither a label nor the decoder), 'labels' (0 for hard labels, which the
     class axis implies), 'decoder' (networks needed to decode), 'preprocessing'
-    (the ZCA whitening that test images need; 0 without one) and 'total'.
+    (the ZCA whitening that test images need; 0 without one) and 'total'. A
+    learned step size is a sixth, 'step_size'.
     Each is a dict of 'numbers' (stored numbers), 'float32_bytes' (4 bytes each,
     the field's common measure) and 'disk_bytes' (in the dtype stored; for
     'total' the whole file with its description). A codebook has two entries
@@ -35,6 +36,8 @@ def storage(artefact: Artefact) -> dict[str, dict[str, int]]:
   """
   groups = {'images': [], 'labels': [], 'decoder': []}
   places = {}
+  if 'step_size' in artefact.params:
+    groups['step_size'] = []
   if artefact.spec['name'] == 'codebook':
     places = _CODEBOOK
     groups |= {'codes': [], 'embeddings': []}
@@ -43,7 +46,7 @@ def storage(artefact: Artefact) -> dict[str, dict[str, int]]:
     groups[group] += jax.tree.leaves(value)
   if artefact.labels is not None:
     groups['labels'].append(artefact.labels)
-  groups['preprocessing'] = list(artefact.zca or ())
+  groups['preprocessing'] = jax.tree.leaves(artefact.zca)
   sizes = {name: _sizes(arrays) for name, arrays in groups.items()}
   total = {
     unit: sum(size[unit] for size in sizes.values())

@@ -36,7 +36,8 @@ class Artefact:
     std: per channel, length D; what the centred images are divided by.
     class_names: length C, in the order of the class axis.
     labels: float32 `[C, M, K]`, one label per decoded image in decoding order;
-      None: the formation's own labels, in general the class (hard labels).
+      None: the formation's own labels, in general the class (hard labels). They
+      are probabilities unless the spec says `'labels': 'centred'`.
     value_range: lowest and highest value of an image; None: unbounded.
     label_regime: how the images are labelled: 'hard', 'one soft label per
       image', 'stored soft labels per crop' or 'online teacher'.
@@ -76,6 +77,14 @@ class Artefact:
     for name, value in _checks.checked_fields(vars(self)).items():
       object.__setattr__(self, name, value)
 
+  @property
+  def step_size(self) -> np.ndarray | None:
+    """Learned rate of training on the images, float32 `[]` or one a step.
+
+    None if the set stores none. Decoded with NumPy alone.
+    """
+    return _views.step_size(self)
+
   @functools.cached_property
   def _generated(self) -> np.ndarray:
     """Images `[C, N, H, W, D]` of a codebook: generated once, kept."""
@@ -93,7 +102,9 @@ class Artefact:
     """
     return _views.batch(self)
 
-  def numpy(self, normalised: bool = False) -> tuple[np.ndarray, np.ndarray]:
+  def numpy(
+    self, normalised: bool = False, *, label_form: str | None = None
+  ) -> tuple[np.ndarray, np.ndarray]:
     """Decodes with NumPy, the formation `learnable` with JAX.
 
     A codebook decodes to the same bytes on every machine, see
@@ -102,6 +113,9 @@ class Artefact:
 
     Args:
       normalised: subtract `mean` and divide by `std`: ready to train on.
+      label_form: `'probabilities'`, as cross-entropy takes them, or
+        `'centred'`, one-hot minus 1 / K; None: as they are stored, which warns
+        if that is centred.
 
     Returns:
       images: float32 `[C * M, H, W, D]`, class by class.
@@ -111,25 +125,30 @@ class Artefact:
       ArtefactError: the images of a codebook are not those that it had when it
         was saved.
     """
-    return _views.numpy_arrays(self, normalised)
+    return _views.numpy_arrays(self, normalised, label_form)
 
-  def jax(self, normalised: bool = False) -> Batch:
+  def jax(
+    self, normalised: bool = False, *, label_form: str | None = None
+  ) -> Batch:
     """Decodes into one mixed batch on the default device.
 
     Args:
       normalised: subtract `mean` and divide by `std`: ready to train on.
+      label_form: see `numpy`.
 
     Returns:
       A `Batch` with images `[C * M, H, W, D]`, class by class, and labels
       `[C * M, K]` (one-hot if hard); `weights` is None.
     """
-    return _views.mixed_batch(self, normalised)
+    return _views.mixed_batch(self, normalised, label_form)
 
   def torch(
     self,
     normalised: bool = False,
     transform: Callable | None = None,
     target_transform: Callable | None = None,
+    *,
+    label_form: str | None = None,
   ) -> 'CondensedDataset':
     """Decodes into a map-style PyTorch data set.
 
@@ -142,8 +161,11 @@ class Artefact:
         `transform` normalises.
       transform: applied to each image.
       target_transform: applied to each label.
+      label_form: see `numpy`.
 
     Raises:
       ImportError: PyTorch is not installed.
     """
-    return _views.torch_dataset(self, normalised, transform, target_transform)
+    return _views.torch_dataset(
+      self, normalised, transform, target_transform, label_form
+    )

@@ -7,6 +7,7 @@ artefacts must not need it.
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dcjax.artefact import _checks
 from dcjax.artefact._errors import ArtefactError
 from dcjax.base import Batch
 
@@ -26,9 +28,9 @@ def batch(artefact: Artefact) -> Batch:
   """Returns images `[C, M, H, W, D]`, labels `[C, M, K]`, unnormalised."""
   decoded = _decoded(artefact)
   if artefact.labels is None:
-    return Batch(decoded.images, decoded.labels)
+    return decoded
   _check_labels(artefact, decoded.images.shape[1])
-  return Batch(decoded.images, jnp.asarray(artefact.labels))
+  return decoded._replace(labels=jnp.asarray(artefact.labels))
 
 
 def _decoded(artefact: Artefact) -> Batch:
@@ -42,6 +44,13 @@ def _decoded(artefact: Artefact) -> Batch:
     return Batch(images, jnp.broadcast_to(labels, shape))
   params = jax.tree.map(jnp.asarray, artefact.params)
   return formations.build(artefact.spec).decode(params)
+
+
+def step_size(artefact: Artefact) -> np.ndarray | None:
+  """Returns the stored step size, or None."""
+  from dcjax import formations
+
+  return formations.numpy_step_size(artefact.spec, artefact.params)
 
 
 def generated(artefact: Artefact) -> np.ndarray:
@@ -74,10 +83,11 @@ def _sha256(images: np.ndarray) -> str:
 
 
 def numpy_arrays(
-  artefact: Artefact, normalised: bool
+  artefact: Artefact, normalised: bool, label_form: str | None
 ) -> tuple[np.ndarray, np.ndarray]:
   """Returns images `[C * M, H, W, D]`, labels `[C * M]` or `[C * M, K]`."""
   images, labels = by_class(artefact)
+  labels = _in_form(artefact, labels, label_form)
   images = images.reshape(-1, *images.shape[2:])
   labels = labels.reshape(-1, *labels.shape[2:]).copy()
   if normalised:
@@ -86,15 +96,18 @@ def numpy_arrays(
   return images, labels
 
 
-def mixed_batch(artefact: Artefact, normalised: bool) -> Batch:
+def mixed_batch(
+  artefact: Artefact, normalised: bool, label_form: str | None
+) -> Batch:
   """Returns images `[C * M, H, W, D]` and labels `[C * M, K]` on the device."""
-  images, labels = batch(artefact)[:2]
-  images = images.reshape(-1, *images.shape[2:])
-  labels = labels.reshape(-1, labels.shape[-1])
+  decoded = batch(artefact)
+  labels = _in_form(artefact, np.asarray(decoded.labels), label_form)
+  images = decoded.images.reshape(-1, *decoded.images.shape[2:])
+  labels = jnp.asarray(labels).reshape(-1, labels.shape[-1])
   if normalised:
     mean, std = jnp.asarray(artefact.mean), jnp.asarray(artefact.std)
     images = (images - mean) / std
-  return Batch(images, labels)
+  return Batch(images, labels, step_size=decoded.step_size)
 
 
 def torch_dataset(
@@ -102,12 +115,13 @@ def torch_dataset(
   normalised: bool,
   transform: Callable | None,
   target_transform: Callable | None,
+  label_form: str | None,
 ) -> CondensedDataset:
   """Returns the decoded set for PyTorch; ImportError if that is missing."""
   require_torch()
   from dcjax.artefact._torch import CondensedDataset
 
-  images, labels = numpy_arrays(artefact, normalised)
+  images, labels = numpy_arrays(artefact, normalised, label_form)
   return CondensedDataset(
     images, labels, artefact.class_names, transform, target_transform
   )
@@ -121,6 +135,40 @@ def require_torch():
     raise ImportError(
       'This needs PyTorch, which is not installed: pip install torch'
     ) from error
+
+
+def _in_form(
+  artefact: Artefact, labels: np.ndarray, wanted: str | None
+) -> np.ndarray:
+  """Labels `[C, M]` or `[C, M, K]` as probabilities or centred; warns if not.
+
+  Class indices are probabilities too, and stay indices as such.
+  """
+  if wanted not in (None, *_checks.LABEL_FORMS):
+    raise ValueError(
+      f'label_form must be None, {" or ".join(map(repr, _checks.LABEL_FORMS))},'
+      f' got {wanted!r}.'
+    )
+  stored = artefact.spec.get('labels', 'probabilities')
+  if wanted is None and stored == 'centred':
+    warnings.warn(
+      'labels are centred (about one-hot minus 1 / K), made for squared error;'
+      " for cross-entropy ask for label_form='probabilities', or say"
+      " label_form='centred' to take them as they are.",
+      stacklevel=4,
+    )
+  if wanted in (None, stored):
+    return labels
+  classes = len(artefact.class_names)
+  if wanted == 'centred':
+    if labels.ndim == 2:
+      labels = np.eye(classes, dtype=np.float32)[labels]
+    return labels - np.float32(1 / labels.shape[-1])
+  shifted = np.clip(labels + 1 / labels.shape[-1], 0, 1)
+  total = shifted.sum(-1, keepdims=True)
+  uniform = np.full_like(labels, 1 / labels.shape[-1])
+  shares = shifted / np.where(total > 0, total, 1)
+  return np.where(total > 0, shares, uniform).astype(np.float32)
 
 
 def by_class(artefact: Artefact) -> tuple[np.ndarray, np.ndarray]:
@@ -142,7 +190,7 @@ def _numpy_decoded(artefact: Artefact) -> np.ndarray | None:
 
   if artefact.spec['name'] == 'codebook':
     return artefact._generated
-  if set(artefact.params) != {'images'}:
+  if set(artefact.params) - {'step_size'} != {'images'}:
     return None
   stored = artefact.params['images']
   if stored.dtype.kind == 'f':

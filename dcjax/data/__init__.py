@@ -2,6 +2,7 @@
 
 from dcjax.data._dataset import (
   Dataset,
+  DataWarning,
   channel_statistics,
   check_dataset,
   from_arrays,
@@ -46,6 +47,7 @@ __all__ = [
   'IMAGENET_100',
   'NORMALIZATIONS',
   'SPEECH_COMMANDS',
+  'DataWarning',
   'Dataset',
   'DeviceData',
   'ImageMemory',

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import collections
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+# Channels of a picture: more last and fewer first are taken for a mistake.
+_MOST_COLOURS = 4
 
 if TYPE_CHECKING:
   from dcjax.data._dataset import Dataset
@@ -14,12 +18,14 @@ def check_dataset(dataset: Dataset) -> None:
   """Raises an error about the first field that is not as `Dataset` says.
 
   Raises:
-    ValueError: wrong rank, dtype, length or shape; NaN, infinite or
+    ValueError: class names twice or not printable; wrong rank, channels first,
+      wrong dtype, length or shape; NaN, infinite or
       out-of-range values; labels outside 0..C-1; classes without a training
       image; mean or std of wrong length; std not above 0; windows of other
       labels.
   """
   _check_range_field(dataset.value_range)
+  _check_names(dataset.class_names)
   for part in ('', 'test_'):
     images = getattr(dataset, f'{part}images')
     labels = getattr(dataset, f'{part}labels')
@@ -40,6 +46,31 @@ def check_dataset(dataset: Dataset) -> None:
     )
 
 
+def shared_images(images: np.ndarray, test_images: np.ndarray) -> list[str]:
+  """Returns a note if test images are training images, pixel by pixel."""
+  if images.shape[1:] != test_images.shape[1:]:
+    return []
+  known = {hash(image.tobytes()) for image in images}
+  count = sum(hash(image.tobytes()) in known for image in test_images)
+  if not count:
+    return []
+  return [f'{count} of {len(test_images)} test images are training images too']
+
+
+def _check_names(names) -> None:
+  doubled = [n for n, k in collections.Counter(names).items() if k > 1]
+  if doubled:
+    raise ValueError(
+      f'class_names hold {doubled[:10]} more than once; allowed are different '
+      'names.'
+    )
+  for name in names:
+    if not isinstance(name, str) or not name or not name.isprintable():
+      raise ValueError(
+        f'class_names hold {name!r}; allowed are texts that can be printed.'
+      )
+
+
 def scale_of(images: np.ndarray) -> float:
   """Returns what images are divided by before they are normalised."""
   return 255.0 if images.dtype == np.uint8 else 1.0
@@ -52,10 +83,17 @@ def check_images(field: str, images: np.ndarray) -> None:
       f'{field} have shape {images.shape}; allowed is [M, H, W, D], or '
       '[M, H, W] for one channel in from_arrays, with no axis of length 0.'
     )
+  first, last = images.shape[1], images.shape[3]
+  if first <= _MOST_COLOURS < last and first < images.shape[2]:
+    raise ValueError(
+      f'{field} have shape {images.shape}, which looks like channels first; '
+      'allowed is channels last, [M, H, W, D]: images.transpose(0, 2, 3, 1).'
+    )
   if images.dtype not in (np.uint8, np.float32):
     raise ValueError(
       f'{field} have dtype {images.dtype}; allowed are uint8 in 0..255 and '
-      'floating point.'
+      'floating point, so give images.astype(numpy.uint8) of whole numbers in '
+      '0..255, or divide them by their largest value.'
     )
   if images.dtype == np.float32 and not np.isfinite(images).all():
     raise ValueError(
@@ -115,7 +153,8 @@ def _check_values(field: str, images: np.ndarray, value_range) -> None:
   if below or above:
     raise ValueError(
       f'{field} hold {found[0]:g}..{found[1]:g}; allowed by value_range is '
-      f'{value_range} (None: no bound).'
+      f'{value_range} (None: no bound); numbers in 0..255 are given as uint8 '
+      'or divided by 255.'
     )
 
 
@@ -152,8 +191,8 @@ def _check_statistics(dataset: Dataset) -> None:
       raise ValueError(f'{field} is {values}; allowed are finite numbers.')
   if not all(s > 0 for s in dataset.std):
     raise ValueError(
-      f'std is {dataset.std}; allowed are numbers above 0 (0 means that a '
-      'channel is constant: give std yourself).'
+      f'std is {dataset.std}; allowed are numbers above 0, such as '
+      'those of training images that are not all alike.'
     )
   if dataset.scale != scale_of(dataset.images):
     raise ValueError(

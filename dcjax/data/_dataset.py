@@ -1,6 +1,7 @@
 """The data set type, its checks, and data sets from arrays."""
 
 import dataclasses
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
 
 # Images per step when statistics are summed: bounds the float64 copy.
 _CHUNK = 1024
+# What rounding leaves of the deviation of a constant channel.
+_CONSTANT = 1e-6
+
+
+class DataWarning(UserWarning):
+  """Something about a data set that is in its `notes` too."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -42,6 +49,8 @@ class Dataset:
     zca: how the images were whitened, None if they were not; see `whitened`.
     stream: where `images` are a window onto a larger training set, the windows
       that follow; None if `images` are all. Their `labels` are the same.
+    notes: sentences about what was left out or changed when it was read, which
+      a program should show; also given as `DataWarning`.
 
   Raises:
     ValueError: a field contradicts the above; see `check_dataset`.
@@ -60,6 +69,7 @@ class Dataset:
   extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   zca: 'Zca | None' = None
   stream: 'Windows | None' = None
+  notes: tuple[str, ...] = ()
 
   def __post_init__(self):
     check_dataset(self)
@@ -117,8 +127,9 @@ class Dataset:
       data.load('cifar10', folder).whitened('kip')
 
     Args:
-      form: 'mtt' (constant regulariser) or 'kip' (relative to the mean
-        eigenvalue); see `whitening.FORMS`.
+      form: 'mtt' (constant regulariser), 'kip' (relative to the mean
+        eigenvalue) or 'kip_unit' (the same of images of one length); see
+        `whitening.FORMS`.
 
     Raises:
       ValueError: `form` is unknown, the images are not in [0, 1] (such as
@@ -166,6 +177,7 @@ def from_arrays(
   test_fraction: float = 0.2,
   seed: int = 0,
   extra: Mapping[str, Any] | None = None,
+  notes: Sequence[str] = (),
 ) -> Dataset:
   """Returns a `Dataset` of arrays.
 
@@ -181,15 +193,16 @@ def from_arrays(
       held out by `stratified_split` and removed from the training images.
     test_labels: as `labels`; given exactly if `test_images` is.
     name: for reports and messages.
-    class_names: C names; by default the largest label decides C, and the
-      numbers are the names.
+    class_names: C different names, texts or UTF-8 bytes; by default the largest
+      label decides C, and the numbers are the names.
     mean: per channel, of images scaled to [0, 1] (uint8) or as they are
       (float); by default that of the training images.
-    std: as `mean`.
+    std: as `mean`; by default 1, with a note, for a channel that is constant.
     value_range: allowed values after scaling; None leaves a side unbounded.
     test_fraction: held-out part of every class, in (0, 1).
     seed: of the held-out draw.
     extra: JSON-able facts for `Dataset.extra`.
+    notes: for `Dataset.notes`; each is given as a `DataWarning`.
 
   Raises:
     ValueError: arrays contradict each other or `Dataset`.
@@ -209,22 +222,28 @@ def from_arrays(
     test_labels = _as_labels('test_labels', test_labels)
   if class_names is None:
     class_names = _numbered(labels, test_labels)
+  found = list(notes) + _doubts(images)
   if mean is None or std is None:
     computed = channel_statistics(images)
     mean = computed[0] if mean is None else mean
-    std = computed[1] if std is None else std
+    if std is None:
+      std, more = usable_deviations(computed[1])
+      found += more
+  for note in found:
+    warnings.warn(f'data set {name}: {note}', DataWarning, stacklevel=2)
   return Dataset(
     name=name,
     images=images,
     labels=labels,
     test_images=test_images,
     test_labels=test_labels,
-    class_names=tuple(str(c) for c in class_names),
+    class_names=_as_names(class_names),
     mean=tuple(float(m) for m in mean),
     std=tuple(float(s) for s in std),
     scale=_checks.scale_of(images),
     value_range=value_range,
     extra=dict(extra or {}),
+    notes=tuple(found),
   )
 
 
@@ -282,6 +301,44 @@ def channel_statistics(
   mean = total / size
   std = np.sqrt(np.maximum(squares / size - mean**2, 0.0))
   return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def usable_deviations(
+  std: Sequence[float],
+) -> tuple[tuple[float, ...], list[str]]:
+  """Returns deviations to divide by, 1 for constant channels, and notes.
+  Images of which every channel is constant keep theirs, which are refused.
+  """
+  constant = [c for c, s in enumerate(std) if s <= _CONSTANT]
+  if len(constant) == len(std):
+    return (0.0,) * len(std), []
+  if not constant:
+    return tuple(std), []
+  fixed = tuple(1.0 if c in constant else s for c, s in enumerate(std))
+  return fixed, [
+    f'channels {constant} of the images are constant; they are only centred '
+    '(std 1)'
+  ]
+
+
+def _doubts(images: np.ndarray) -> list[str]:
+  if images.dtype == np.uint8 and images.max() == 1:
+    return [
+      'images hold only 0 and 1 of 0..255, nearly black: 0 and 255 meant?'
+    ]
+  return []
+
+
+def _as_names(names: Sequence[Any]) -> tuple[str, ...]:
+  """Returns class names as texts; bytes, as HDF5 and NumPy give, are UTF-8."""
+  if isinstance(names, (str, bytes)) or np.ndim(names) > 1:
+    raise ValueError(
+      f'class_names are {names!r}; allowed is one name per class, [C].'
+    )
+  try:
+    return tuple(n.decode() if isinstance(n, bytes) else str(n) for n in names)
+  except UnicodeDecodeError as error:
+    raise ValueError(f'class_names are no UTF-8: {error}.') from error
 
 
 def _as_images(field: str, images) -> np.ndarray:

@@ -6,6 +6,8 @@ import os
 import pathlib
 from collections.abc import Iterator, Sequence
 
+from dcjax import files
+
 # What public functions take for a path.
 AnyPath = str | os.PathLike[str]
 
@@ -46,48 +48,34 @@ def reading(path: pathlib.Path | str, kind: str) -> Iterator[None]:
   """
   try:
     yield
-  except (FileNotFoundError, PermissionError, ImportError, MemoryError):
+  except (FileNotFoundError, PermissionError, ImportError):
     raise
   # Parsers of untrusted bytes raise nearly anything.
   except Exception as error:
     raise ValueError(
-      f'{path} is not a complete {kind} file: '
-      f'{str(error) or type(error).__name__}.'
+      f'{path} is not readable as {kind} file: {files.one_line(error)}.'
     ) from error
 
 
-def read_bytes(path: pathlib.Path) -> bytes:
-  """Returns a file's content, decompressed if it is gzip by its first bytes."""
-  content = path.read_bytes()
-  return gzip.decompress(content) if content[:2] == b'\x1f\x8b' else content
+def read_bytes(path: pathlib.Path, most: int) -> bytes:
+  """Returns a file's content, decompressed if it is gzip by its first bytes.
 
-
-def subfolders(folder: pathlib.Path) -> list[str]:
-  """Returns sorted names of the folders in `folder`, hidden ones left out."""
-  return sorted(
-    p.name for p in folder.iterdir() if p.is_dir() and p.name[0] not in '._'
-  )
-
-
-def files_of(
-  folder: pathlib.Path, suffixes: Sequence[str]
-) -> list[pathlib.Path]:
-  """Returns sorted files at any depth with one of the (lower) suffixes.
+  Args:
+    path: of the file.
+    most: bytes that it may have, decompressed.
 
   Raises:
-    ValueError: there are none, or no such folder.
+    ValueError: it has more, or is no regular file.
   """
-  paths = sorted(
-    path
-    for path in folder.rglob('*')
-    if path.suffix.lower() in suffixes and path.name[0] != '.'
-  )
-  if not paths:
-    raise ValueError(
-      f'class folder {folder} holds no file; at least one of the kinds '
-      f'{" ".join(suffixes)} is needed.'
+  with files.opened(path) as stream:
+    packed = stream.read(2) == b'\x1f\x8b'
+    stream.seek(0)
+    content = (gzip.GzipFile(fileobj=stream) if packed else stream).read(
+      most + 1
     )
-  return paths
+  if len(content) > most:
+    raise ValueError(f'it has more than {most} bytes')
+  return content
 
 
 def require_folder(data_dir: AnyPath | None, what: str) -> pathlib.Path:
@@ -103,27 +91,3 @@ def require_folder(data_dir: AnyPath | None, what: str) -> pathlib.Path:
   if not data_dir.is_dir():
     raise FileNotFoundError(f'data_dir {data_dir} is not a folder ({what}).')
   return data_dir
-
-
-def choose_classes(
-  folder: pathlib.Path, classes: Sequence[str] | None
-) -> tuple[str, ...]:
-  """Returns `classes`, or all subfolder names, as the class names.
-
-  Raises:
-    ValueError: a class without folder, a class named twice, or no class.
-  """
-  present = subfolders(folder)
-  chosen = tuple(present if classes is None else classes)
-  missing = [c for c in chosen if c not in present]
-  if missing:
-    raise ValueError(
-      f'classes {missing} have no folder in {folder}; allowed are '
-      f'{present[:20]}{" ..." if len(present) > 20 else ""}.'
-    )
-  if not chosen or len(set(chosen)) < len(chosen):
-    raise ValueError(
-      f'classes of {folder} are {list(chosen)}; allowed is one folder per '
-      'class, at least one, none twice.'
-    )
-  return chosen

@@ -4,61 +4,28 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dcjax.data import _dataset, _files, _records, _specs
-
-if TYPE_CHECKING:
-  from PIL import Image
-
-_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.gif', '.ppm', '.tif', '.tiff')
-_SUFFIXES += ('.webp',)
-_TEST_FOLDERS = ('test', 'val', 'validation')
-
-
-def resize_and_crop(image: Image.Image, size: int) -> Image.Image:
-  """Returns the central square of an image made `size` pixels high or wide.
-
-  The shorter side is resized to `size` (bilinear, antialiased), as IDC prepares
-  ImageNet.
-  """
-  from PIL import Image
-
-  width, height = image.size
-  short = min(width, height)
-  width, height = int(size * width / short), int(size * height / short)
-  image = image.resize((width, height), Image.Resampling.BILINEAR)
-  left, top = round((width - size) / 2), round((height - size) / 2)
-  return image.crop((left, top, left + size, top + size))
-
-
-def pixels_of(
-  image: Image.Image, size: int | None, grayscale: bool
-) -> np.ndarray:
-  """Returns `[H, W, D]` uint8 of a picture, D 3, or 1 for grayscale.
-
-  Args:
-    image: of any mode.
-    size: see `resize_and_crop`; None leaves the size.
-    grayscale: whether colours are averaged, before resizing.
-  """
-  image = image.convert('L' if grayscale else 'RGB')
-  image = image if size is None else resize_and_crop(image, size)
-  pixels = np.asarray(image)
-  return pixels[..., None] if grayscale else pixels
+from dcjax.data import (
+  _dataset,
+  _files,
+  _layout,
+  _pictures,
+  _records,
+  _specs,
+)
 
 
 def resize_array(
   image: np.ndarray, size: int | None, grayscale: bool = False
 ) -> np.ndarray:
-  """`pixels_of` an array `[H, W, D]` uint8; one channel stays one."""
+  """`_pictures.pixels_of` an array `[H, W, D]` uint8; one channel stays one."""
   from PIL import Image
 
   one = image.shape[-1] == 1
   picture = Image.fromarray(image[..., 0] if one else image)
-  return pixels_of(picture, size, one or grayscale)
+  return _pictures.pixels_of(picture, size, one or grayscale)
 
 
 def check_size(size: int | None) -> None:
@@ -115,9 +82,15 @@ def load_image_folder(
 ) -> _dataset.Dataset:
   """Returns the images of one folder per class.
 
-  Layouts: `train/<class>/...` with `test`, `val` or `validation` beside it, or
-  `<class>/...`, of which `test_fraction` of every class is held out. Files lie
-  at any depth below the class folder and are taken in sorted order.
+  Layouts: `train/<class>/...` with a part for testing or validation beside it
+  (`test`, `val`, `valid`, `validation`, `testing`, ... in any case; of two, the
+  one for testing is used), or `<class>/...`, of which `test_fraction` of every
+  class is held out. The part may be Tiny-ImageNet's. Files lie at any depth
+  below the class folder and are taken in sorted order; links are followed.
+
+  Pictures of 16 bits are scaled to 8, transparent ones laid on white, and all
+  turned as their EXIF orientation says. What was done so, and what was left
+  out, is said in `Dataset.notes` and warned of.
 
   Args:
     data_dir: the root folder.
@@ -133,60 +106,90 @@ def load_image_folder(
 
   Raises:
     FileNotFoundError: `data_dir` is no folder.
-    ValueError: an unreadable image, an empty or unknown class, shapes that
+    ValueError: an unreadable image, or one of a mode without meaning in 8 bits;
+      a folder in none of the layouts; an empty or unknown class; shapes that
       differ and no `size`.
   """
+  return _load_folder(
+    data_dir,
+    size=size,
+    classes=classes,
+    grayscale=grayscale,
+    test_fraction=test_fraction,
+    seed=seed,
+    window=window,
+    name=name,
+    as_published=False,
+  )
+
+
+def load_published_folder(
+  data_dir: pathlib.Path,
+  *,
+  size: int,
+  classes: Sequence[str],
+  grayscale: bool,
+  seed: int,
+  window: int | None,
+  name: str,
+) -> _dataset.Dataset:
+  """`load_image_folder` of a published set, as its references read it.
+
+  Nothing is turned or laid on a ground, and a test part is needed.
+  """
+  return _load_folder(
+    data_dir,
+    size=size,
+    classes=classes,
+    grayscale=grayscale,
+    test_fraction=0.2,
+    seed=seed,
+    window=window,
+    name=name,
+    as_published=True,
+  )
+
+
+def _load_folder(
+  data_dir,
+  *,
+  size,
+  classes,
+  grayscale,
+  window,
+  seed,
+  test_fraction,
+  name,
+  as_published,
+) -> _dataset.Dataset:
   check_size(size)
   _records.check_window(window)
   root = _files.require_folder(data_dir, name)
-  train = root / 'train'
-  split = train.is_dir() and bool(_files.subfolders(train))
-  train = train if split else root
-  classes = _files.choose_classes(train, classes)
-  test = _test_folder(root, classes) if split else None
+  layout = _layout.read(
+    root, _pictures.kind(), classes, needs_test=as_published
+  )
+  reader = _pictures.reader(size, grayscale, as_published)
   return _records.make_dataset(
-    _class_records(train, classes, size, grayscale),
-    _class_records(test, classes, size, grayscale) if test else None,
-    class_names=classes,
+    _class_records(layout.train, reader),
+    None if layout.test is None else _class_records(layout.test, reader),
+    class_names=layout.classes,
     window=window,
     seed=seed,
     test_fraction=test_fraction,
     name=name,
+    notes=layout.notes,
+    notes_of_reading=reader.notes,
+    own=not as_published,
   )
-
-
-def _test_folder(
-  root: pathlib.Path, classes: Sequence[str]
-) -> pathlib.Path | None:
-  """Returns the first test folder that is sorted into class folders."""
-  for name in _TEST_FOLDERS:
-    folder = root / name
-    if folder.is_dir() and set(classes) & set(_files.subfolders(folder)):
-      _files.choose_classes(folder, classes)
-      return folder
-  return None
 
 
 def _class_records(
-  folder: pathlib.Path,
-  classes: Sequence[str],
-  size: int | None,
-  grayscale: bool,
+  paths: _layout.ByClass, reader: _pictures.Reader
 ) -> _records.Records:
   """Returns the files of all classes, class after class, sorted in each."""
-  paths = [_files.files_of(folder / c, _SUFFIXES) for c in classes]
   flat = [path for of_class in paths for path in of_class]
   return _records.Records(
-    np.repeat(np.arange(len(classes)), [len(p) for p in paths]),
-    lambda i: _read_image(flat[i], size, grayscale),
+    np.repeat(np.arange(len(paths)), [len(p) for p in paths]),
+    lambda i: reader.read(flat[i]),
     lambda i: str(flat[i]),
   )
-
-
-def _read_image(
-  path: pathlib.Path, size: int | None, grayscale: bool
-) -> np.ndarray:
-  from PIL import Image
-
-  with _files.reading(path, 'image'), Image.open(path) as file:
-    return pixels_of(file, size, grayscale)

@@ -1,15 +1,19 @@
 """Readers of the image sets' published files."""
 
-import io
+import math
 import pathlib
-import pickle
 import tarfile
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from dcjax.data import _files
+from dcjax import files
+from dcjax.data import _files, _pickles
+
+# More than any of the files has, unpacked: MNIST 47 MB, CIFAR-100 155 MB.
+_MOST_BYTES = 2**28
+_MOST_USPS = 2**16
 
 
 class Arrays(NamedTuple):
@@ -49,15 +53,15 @@ def read_idx(path: pathlib.Path) -> np.ndarray:
     ValueError: not an idx file of bytes, or truncated.
   """
   with _files.reading(path, 'idx'):
-    content = _files.read_bytes(path)
+    content = _files.read_bytes(path, _MOST_BYTES)
     if len(content) < 4 or content[:3] != b'\0\0\x08' or not content[3]:
       raise ValueError('it does not start like an idx file of bytes')
     header = 4 + 4 * content[3]
-    shape = np.frombuffer(content[4:header], '>u4').astype(int)
-    if len(content) != header + shape.prod():
+    shape = [int(n) for n in np.frombuffer(content[4:header], '>u4')]
+    size = header + math.prod(shape)
+    if len(content) != size:
       raise ValueError(
-        f'it holds {len(content)} bytes where its header promises '
-        f'{header + shape.prod()}'
+        f'it holds {len(content)} bytes where its header promises {size}'
       )
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
@@ -76,60 +80,40 @@ def _idx_reader(*folders: str) -> Callable[[pathlib.Path], Arrays]:
   return read
 
 
-class _ArrayUnpickler(pickle.Unpickler):
-  """Unpickles containers and NumPy arrays, and refuses everything else.
-
-  A pickle may call any importable function; these are the few that plain
-  arrays need, under the module names of old and new NumPy.
-  """
-
-  _ALLOWED: dict[tuple[str, str], Any] = {  # noqa: RUF012
-    ('numpy', 'ndarray'): np.ndarray,
-    ('numpy', 'dtype'): np.dtype,
-  }
-
-  def find_class(self, module: str, name: str) -> Any:
-    """Returns an allowed global; see the base class."""
-    if (module, name) in self._ALLOWED:
-      return self._ALLOWED[module, name]
-    if (module, name) == ('_codecs', 'encode'):
-      return _latin1_bytes
-    if module in ('numpy.core.multiarray', 'numpy._core.multiarray') and (
-      name == '_reconstruct'
-    ):
-      return np.empty(0).__reduce__()[0]
-    if module in ('numpy.core.numeric', 'numpy._core.numeric') and (
-      name == '_frombuffer'
-    ):
-      return np.empty(0).__reduce_ex__(5)[0]
-    raise pickle.UnpicklingError(
-      f'it asks for {module}.{name}, which plain arrays do not need'
-    )
-
-
-def _latin1_bytes(text: str, encoding: str) -> bytes:
-  """How Python 3 writes bytes in pickles of protocol 2."""
-  if encoding != 'latin1':
-    raise pickle.UnpicklingError(f'it asks for the encoding {encoding!r}')
-  return text.encode('latin1')
-
-
 def _read_cifar_batch(
-  stream: io.BufferedIOBase, name: str, label_key: str
+  stream: BinaryIO, name: str, label_key: str
 ) -> tuple[np.ndarray, np.ndarray]:
   """Returns (images `[M, 32, 32, 3]` uint8, labels `[M]`) of one pickle."""
   with _files.reading(name, 'CIFAR batch'):
-    batch = _ArrayUnpickler(stream, encoding='bytes').load()
-    batch = {k if isinstance(k, str) else k.decode(): batch[k] for k in batch}
+    content = stream.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+      raise ValueError(f'it has more than {_MOST_BYTES} bytes')
+    batch = _pickles.loads(content)
+    if not isinstance(batch, dict):
+      raise ValueError(f'it holds a {type(batch).__name__}, not a dict')
+    batch = {k.decode() if isinstance(k, bytes) else k: batch[k] for k in batch}
     missing = {'data', label_key} - set(batch)
     if missing:
       raise ValueError(f'it lacks the keys {sorted(missing)}')
-    data, labels = np.asarray(batch['data']), np.asarray(batch[label_key])
+    data, labels = batch['data'], _integers(batch[label_key])
+    if not isinstance(data, np.ndarray):
+      raise ValueError(f'its data are a {type(data).__name__}, not an array')
     if data.dtype != np.uint8 or data.shape != (len(labels), 3072):
       raise ValueError(
         f'its data are {data.dtype} {data.shape} with {len(labels)} labels'
       )
   return data.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), labels
+
+
+def _integers(labels: Any) -> np.ndarray:
+  """Returns `[M]` int64 of a flat list or array of whole numbers."""
+  if isinstance(labels, list):
+    if not all(type(n) is int and 0 <= n < 2**31 for n in labels):
+      raise ValueError('its labels are no list of class numbers')
+    return np.array(labels, np.int64)
+  if not isinstance(labels, np.ndarray) or labels.dtype.kind not in 'iu':
+    raise ValueError(f'its labels are a {type(labels).__name__}')
+  return labels.reshape(-1).astype(np.int64)
 
 
 def _cifar_reader(
@@ -146,7 +130,7 @@ def _cifar_reader(
     paths = [_files.find(data_dir, (*places, *folders), [b]) for b in batches]
     parts = []
     for path in paths:
-      with open(path, 'rb') as stream:
+      with files.opened(path) as stream:
         parts.append(_read_cifar_batch(stream, str(path), label_key))
     return parts
 
@@ -155,6 +139,8 @@ def _cifar_reader(
     with _files.reading(path, 'tar'), tarfile.open(path) as tar:
       for batch in batches:
         stream = tar.extractfile(f'{unpacked}/{batch}')
+        if stream is None:
+          raise ValueError(f'its {batch} is no file')
         parts.append(_read_cifar_batch(stream, batch, label_key))
     return parts
 
@@ -190,10 +176,18 @@ def _read_svhn_part(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
   import scipy.io
 
   with _files.reading(path, 'SVHN mat'):
+    # Their sizes are looked at before they are read.
+    shapes = {n: (s, k) for n, s, k in scipy.io.whosmat(path)}
+    shape, kind = shapes.get('X', ((), 'missing'))
+    if kind != 'uint8' or shape[:3] != (32, 32, 3) or len(shape) != 4:
+      raise ValueError(f'its X is {kind} {shape}')
+    if math.prod(shapes.get('y', ((), ''))[0]) != shape[3]:
+      raise ValueError(f'its y does not label {shape[3]} images')
     content = scipy.io.loadmat(path, variable_names=['X', 'y'])
-    images, labels = content['X'], content['y'].reshape(-1).astype(np.int32)
-    if images.dtype != np.uint8 or images.shape[:3] != (32, 32, 3):
-      raise ValueError(f'its X is {images.dtype} {images.shape}')
+    images, labels = content['X'], content['y'].reshape(-1)
+    if labels.dtype.kind not in 'iuf' or not np.isin(labels, range(11)).all():
+      raise ValueError('its labels are not all in 0..10')
+    labels = labels.astype(np.int32)
   labels[labels == 10] = 0  # The digit 0 is published as class 10.
   return np.ascontiguousarray(images.transpose(3, 0, 1, 2)), labels
 
@@ -221,8 +215,12 @@ def _read_usps_h5(path: pathlib.Path) -> Arrays:
   arrays = []
   with _files.reading(path, 'USPS HDF5'), h5py.File(path, 'r') as file:
     for part in ('train', 'test'):
-      arrays.append(_usps_images(file[part]['data'][:]))
-      arrays.append(file[part]['target'][:])
+      values, target = file[part]['data'], file[part]['target']
+      # Their sizes are looked at before they are read.
+      if values.shape != (*target.shape, 256) or len(values) > _MOST_USPS:
+        raise ValueError(f'its {part} is {values.shape} with {target.shape}')
+      arrays.append(_usps_images(values[:]))
+      arrays.append(target[:])
   return Arrays(*arrays)
 
 
@@ -233,11 +231,15 @@ def _read_usps_libsvm(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
     values, labels = datasets.load_svmlight_file(str(path), n_features=256)
     # Published in [-1, 1], with the digit d as class d + 1.
     images = _usps_images((values.toarray() + 1) / 2)
+    if not np.isin(labels, range(1, 11)).all():
+      raise ValueError('its labels are not all in 1..10')
   return images, labels.astype(np.int32) - 1
 
 
 def _usps_images(values: np.ndarray) -> np.ndarray:
   """Returns `[M, 16, 16]` uint8 of `[M, 256]` in [0, 1]."""
+  if not values.size:
+    raise ValueError('it holds no values')
   if not (values.min() >= -1e-3 and values.max() <= 1 + 1e-3):
     raise ValueError(f'it holds values {values.min()}..{values.max()}')
   pixels = np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dcjax.data import _dataset, _stream
+from dcjax.data import _checks, _dataset, _stream
 
 _THREADS = 16
 
@@ -37,6 +37,9 @@ def make_dataset(
   window: int | None,
   seed: int,
   test_fraction: float,
+  notes: Sequence[str] = (),
+  notes_of_reading: Callable[[], Sequence[str]] = tuple,
+  own: bool = False,
   **fields: Any,
 ) -> _dataset.Dataset:
   """Reads all images, or a window of the training images, into a data set.
@@ -49,6 +52,10 @@ def make_dataset(
     window: images of each class held at once; None holds all.
     seed: of the held-out draw and of the windows.
     test_fraction: see `test`.
+    notes: for `Dataset.notes`.
+    notes_of_reading: () -> more of them, once the images are read.
+    own: whether a note says that test images are training images too; what is
+      published is as it is.
     **fields: for `from_arrays`.
 
   Raises:
@@ -72,12 +79,16 @@ def make_dataset(
       train.read, labels, len(class_names), window, seed, first.shape
     )
     labels, numbers = stream.labels, stream.numbers(0)
+  images = _read_all(train, numbers, first.shape)
+  tested = _read_all(test, np.arange(len(test.labels)), first.shape)
+  shared = _checks.shared_images(images, tested) if own else []
   dataset = _dataset.from_arrays(
-    _read_all(train, numbers, first.shape),
+    images,
     labels,
-    _read_all(test, np.arange(len(test.labels)), first.shape),
+    tested,
     test.labels,
     class_names=class_names,
+    notes=(*notes, *notes_of_reading(), *shared),
     **fields,
   )
   return dataclasses.replace(dataset, stream=stream)

@@ -10,13 +10,17 @@ from typing import Any
 import numpy as np
 
 from dcjax.data import (
+  _checks,
   _dataset,
   _files,
   _images,
+  _listing,
   _raw,
   _specs,
   _speech,
+  _splits,
   _tfds,
+  _user_npz,
 )
 
 Loader = Callable[..., _dataset.Dataset]
@@ -147,8 +151,7 @@ def load_npz(
     ValueError: the file is corrupt, holds pickled objects, or lacks keys.
   """
   path = _npz_path(data_dir)
-  with _files.reading(path, 'npz'), np.load(path, allow_pickle=False) as file:
-    content = {key: file[key] for key in file.files}
+  content = _user_npz.read(path)
   arrays = {
     field: next((content[k] for k in keys if k in content), None)
     for field, keys in _NPZ_KEYS.items()
@@ -163,12 +166,23 @@ def load_npz(
   for field in ('labels', 'test_labels'):
     if arrays[field] is not None and arrays[field].shape[1:] == (1,):
       arrays[field] = arrays[field][:, 0]
+  known = {k for keys in _NPZ_KEYS.values() for k in keys} | {'class_names'}
+  extra = sorted(set(content) - known)
+  notes = [f'{path}: left out the arrays {extra}'] if extra else []
+  if arrays['test_images'] is not None:
+    notes += _checks.shared_images(arrays['images'], arrays['test_images'])
+  if len(np.unique(arrays['labels'])) == 1:
+    raise ValueError(
+      f'{path}: labels hold one class only, {arrays["labels"].flat[0]}; at '
+      'least 2 are needed.'
+    )
   return _dataset.from_arrays(
     **arrays,
     name=name or path.stem,
     class_names=content.get('class_names'),
     test_fraction=test_fraction,
     seed=seed,
+    notes=notes,
   )
 
 
@@ -224,7 +238,9 @@ def _load_from_tfds(
   if tfds_name is None:
     raise FileNotFoundError(f'{advice}.') from missing
   try:
-    dataset = _tfds.load_tfds(tfds_name, data_dir, **options)
+    dataset = _tfds.load_tfds(
+      tfds_name, data_dir, test_fraction=None, **options
+    )
   except (_tfds.NotPreparedError, ImportError) as error:
     # Where TFDS is there, what is missing is another library.
     if isinstance(error, ImportError) and _tfds.installed():
@@ -260,7 +276,7 @@ def _load_imagenet(
       name, _IMAGENET_FILES, IMAGENET_TFDS, data_dir, error, **options
     )
   else:
-    dataset = _images.load_image_folder(root, name=name, **options)
+    dataset = _images.load_published_folder(root, name=name, **options)
   return _with_statistics(dataset, None if grayscale else 'imagenet')
 
 
@@ -275,7 +291,9 @@ def _imagenet_root(
   if data_dir is None:
     raise FileNotFoundError('data_dir is None, so no folder was searched')
   for root in (data_dir, data_dir / 'imagenet'):
-    if any((root / 'train' / c).is_dir() for c in classes):
+    names = _listing.listed(root).folders if root.is_dir() else ()
+    trains = [root / n for n in names if _splits.role_of(n) == 'train']
+    if any((train / c).is_dir() for train in trains for c in classes):
       return root
   raise FileNotFoundError(
     f'no folder train/{classes[0]} or the like in {data_dir}'
@@ -296,9 +314,12 @@ def _with_statistics(
     return dataset
   if stats == 'data':
     mean, std = _dataset.channel_statistics(dataset.images)
+    std, more = _dataset.usable_deviations(std)
   else:
     mean, std = _specs.NORMALIZATIONS[stats]
-  return dataclasses.replace(dataset, mean=mean, std=std)
+    more = []
+  notes = tuple(dict.fromkeys((*dataset.notes, *more)))
+  return dataclasses.replace(dataset, mean=mean, std=std, notes=notes)
 
 
 def _check_options(name: str, loader: Loader, options: dict) -> None:

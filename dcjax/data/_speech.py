@@ -3,6 +3,7 @@
 The pipeline of IDC's speech experiment (Kim et al., 2022, section 5.2).
 """
 
+import io
 import math
 import pathlib
 import warnings
@@ -10,7 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dcjax.data import _dataset, _files, _specs
+from dcjax.data import _checks, _dataset, _files, _layout, _specs
+from dcjax.data._listing import Kind
 
 SAMPLE_RATE = 16_000
 _N_FFT = 255
@@ -20,6 +22,12 @@ _EPSILON = 1e-3
 _FRAME_PADDING = (1, 2)
 _SIDE = 64
 _TEST_EVERY = 8
+_KIND = Kind('wav files', frozenset(('.wav', '.wave')))
+_MOST_BYTES = 2**29
+# Hz of recordings; a damaged header asks for filters without end.
+_RATES = (1_000, 768_000)
+# Float samples are in [-1, 1] but for clipping; whole numbers are far above.
+_LOUDEST = 8.0
 _PAD_MODES = {'zeros': 'constant', 'reflect': 'reflect'}
 
 
@@ -102,6 +110,13 @@ def read_wav(path: _files.AnyPath) -> np.ndarray:
       raise ValueError('it holds no sample')
     if not np.isfinite(wave).all():
       raise ValueError('it holds NaN or infinite samples')
+    if np.abs(wave).max() > _LOUDEST:
+      raise ValueError(
+        f'its float samples go up to {np.abs(wave).max():g}; allowed are '
+        'samples in about -1..1: divide by the largest whole number'
+      )
+    if not _RATES[0] <= rate <= _RATES[1]:
+      raise ValueError(f'its rate is {rate} Hz; allowed is {_RATES}')
     wave = wave.mean(-1) if wave.ndim == 2 else wave
     if rate != SAMPLE_RATE:
       shared = math.gcd(rate, SAMPLE_RATE)
@@ -123,11 +138,12 @@ def load_wav_folder(
 
   For Mini Speech Commands this is IDC's set: of each class's sorted files every
   8th, starting with the first, is for testing (875 / 125 per class), and one
-  scalar mean and std of the training spectrograms normalise both parts.
+  scalar mean and std of the training spectrograms normalise both parts. Where
+  there are folders train and test, as for `load_image_folder`, they are used.
 
   Args:
-    data_dir: the folder that holds the class folders, or one that holds it as
-      `mini_speech_commands`.
+    data_dir: the folder that holds the class folders or the parts, or one that
+      holds it as `mini_speech_commands`.
     classes: class folders in label order. By default all, sorted; the eight
       words of Mini Speech Commands come in IDC's order.
     pad: as in `magnitude_spectrogram`.
@@ -141,17 +157,13 @@ def load_wav_folder(
   Raises:
     FileNotFoundError: `data_dir` is no folder.
     ValueError: an unreadable file, an empty or unknown class, a class of one
-      file, or training clips that are all alike.
+      file without a test part, or training clips that are all alike.
   """
   root = _files.require_folder(data_dir, name)
   if (root / 'mini_speech_commands').is_dir():
     root = root / 'mini_speech_commands'
-  if classes is None and set(_files.subfolders(root)) == set(
-    _specs.SPEECH_COMMANDS
-  ):
-    classes = _specs.SPEECH_COMMANDS
-  classes = _files.choose_classes(root, classes)
-  train, labels, test, test_labels = _read_classes(root, classes, pad)
+  layout = _layout.read(root, _KIND, classes, known=_specs.SPEECH_COMMANDS)
+  train, labels, test, test_labels = _read_classes(root, layout, pad)
   mean, std = _scalar_statistics(train)
   train, test = ((part - mean) / std for part in (train, test))
   return _dataset.from_arrays(
@@ -160,33 +172,44 @@ def load_wav_folder(
     test[..., None],
     test_labels,
     name=name,
-    class_names=classes,
+    class_names=layout.classes,
     mean=(0.0,),
     std=(1.0,),
     value_range=(float(train.min()), None),
     extra={'spectrogram': _recipe(pad, float(mean), float(std))},
+    notes=(*layout.notes, *_checks.shared_images(train, test)),
   )
 
 
 def _read_classes(
-  root: pathlib.Path, classes: Sequence[str], pad: str
+  root: pathlib.Path, layout: _layout.Layout, pad: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
   """Returns (train `[M, 64, 64]`, labels, test `[M', 64, 64]`, labels)."""
-  parts = {'train': ([], []), 'test': ([], [])}
-  for label, c in enumerate(classes):
-    paths = _files.files_of(root / c, ('.wav',))
-    if len(paths) < 2:
+  train, test = layout.train, layout.test
+  if test is None:
+    single = [
+      c for c, p in zip(layout.classes, train, strict=True) if len(p) < 2
+    ]
+    if single:
       raise ValueError(
-        f'class folder {root / c} holds 1 file; at least 2 are needed, as '
-        'the first is for testing.'
+        f'class folder {root / single[0]} holds 1 file; at least 2 are needed, '
+        'as the first is for testing.'
       )
-    for i, path in enumerate(paths):
-      images, labels = parts['train' if i % _TEST_EVERY else 'test']
-      images.append(log_spectrogram(read_wav(path), pad=pad))
-      labels.append(label)
-  return tuple(
-    np.array(values) for part in ('train', 'test') for values in parts[part]
-  )
+    test = tuple(paths[::_TEST_EVERY] for paths in train)
+    train = tuple(
+      tuple(p for i, p in enumerate(paths) if i % _TEST_EVERY)
+      for paths in train
+    )
+  found = []
+  for part in (train, test):
+    spectrograms = [
+      log_spectrogram(read_wav(path), pad=pad)
+      for of_class in part
+      for path in of_class
+    ]
+    counts = [len(of_class) for of_class in part]
+    found += [np.array(spectrograms), np.repeat(np.arange(len(part)), counts)]
+  return tuple(found)
 
 
 def _scalar_statistics(spectrograms: np.ndarray) -> tuple[np.float32, ...]:
@@ -224,7 +247,10 @@ def _read_samples(path: _files.AnyPath) -> tuple[int, np.ndarray]:
     warnings.filterwarnings(
       'error', 'Reached EOF', scipy.io.wavfile.WavFileWarning
     )
-    return scipy.io.wavfile.read(path)
+    # Of bytes: of a file, it takes the memory that a header asks for.
+    return scipy.io.wavfile.read(
+      io.BytesIO(_files.read_bytes(path, _MOST_BYTES))
+    )
 
 
 def _to_float(samples: np.ndarray) -> np.ndarray:

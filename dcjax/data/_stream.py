@@ -124,8 +124,10 @@ class Windows:
     try:
       for i in range(size):
         images[i] = next(self._iterator)
-    except BaseException:
+    except BaseException as error:
       self.close()  # what was prefetched no longer fits
+      if isinstance(error, ValueError):  # to which grain adds paragraphs
+        raise ValueError(str(error).partition('\n')[0]) from error
       raise
     self._position += size
     return images

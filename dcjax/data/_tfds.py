@@ -7,15 +7,15 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from dcjax.data import (
   _dataset,
   _files,
   _images,
   _records,
   _specs,
+  _tfds_labels,
   _tfds_records,
+  _tfds_splits,
 )
 
 _TEST_SPLITS = ('test', 'validation')
@@ -49,7 +49,7 @@ def load_tfds(
   label_key: str | None = None,
   train_split: str = 'train',
   test_split: str | None = None,
-  test_fraction: float = 0.2,
+  test_fraction: float | None = 0.2,
   seed: int = 0,
   window: int | None = None,
 ) -> _dataset.Dataset:
@@ -71,7 +71,7 @@ def load_tfds(
     train_split: TFDS split, e.g. 'train[:50%]'.
     test_split: TFDS split; by default 'test', else 'validation', the first
       that exists and has labels, else `test_fraction` is held out.
-    test_fraction: held-out part of every class.
+    test_fraction: held-out part of every class; None: a test split is needed.
     seed: of the held-out draw and of the windows.
     window: training images of each class in memory at once, the others follow
       in `Dataset.stream`; None: all. Test images are all in memory.
@@ -79,8 +79,9 @@ def load_tfds(
   Raises:
     ImportError: tensorflow_datasets is missing.
     FileNotFoundError: not prepared; names the command that does it.
-    ValueError: unknown set, split, class or feature; images of differing shape
-      and no `size`; damaged records.
+    ValueError: unknown set, split, class or feature; splits that share images;
+      labels that are not one integer; images of differing shape and no `size`;
+      damaged records.
   """
   _images.check_size(size)
   _records.check_window(window)
@@ -88,6 +89,12 @@ def load_tfds(
   keys = _feature_keys(builder, image_key, label_key)
   train = _source(builder, train_split, name, data_dir)
   test = _test_source(builder, test_split, name, data_dir, keys[1])
+  if test is None and test_fraction is None:
+    raise ValueError(
+      f'TFDS set {name!r} has no split of {list(_TEST_SPLITS)} with labels; a '
+      'published set is not tested on a part of its training images.'
+    )
+  notes = _tfds_splits.check(builder, name, train_split, test)
   spec_name = _SPEC_NAMES.get(builder.name, builder.name)
   names = _class_names(builder, keys[1], spec_name)
   stats = _specs.NORMALIZATIONS.get(spec_name, (None, None))
@@ -98,6 +105,7 @@ def load_tfds(
     std=None if grayscale else stats[1],
     test_fraction=test_fraction,
     seed=seed,
+    notes=notes,
   )
   reader = _tfds_records.Reader(keys, size, grayscale, _place(builder, name))
   if window is None and classes is None:
@@ -219,12 +227,12 @@ def _test_source(
     if candidate not in known:
       continue
     source = _source(builder, candidate, name, data_dir)
-    # Sets with secret test labels write -1.
     if not len(source):
       continue
-    if np.all(
-      _tfds_records.record(source, 0, _place(builder, name))[label_key] >= 0
-    ):
+    example = _tfds_records.record(source, 0, _place(builder, name))
+    _tfds_labels.check(label_key, example[label_key])
+    # Sets with secret test labels write -1.
+    if example[label_key] >= 0:
       return source
   return None
 

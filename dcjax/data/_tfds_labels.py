@@ -7,10 +7,11 @@ import os
 import pathlib
 from typing import Any
 
+import jax
 import numpy as np
 
+from dcjax import trees
 from dcjax.data import _files
-from dcjax.files import replacing
 
 # Reading the labels of ImageNet takes minutes, as each lies beside its image.
 _REMEMBERED_FROM = 100_000
@@ -36,10 +37,9 @@ def read(source: Any, image_key: str, label_key: str, place: str) -> np.ndarray:
     return _read(source, image_key, label_key, place)
   file = _cache_file(source, label_key, place)
   # Where they are not there yet, or damaged, they are written anew.
-  with contextlib.suppress(OSError, ValueError, EOFError):
-    labels = np.load(file, allow_pickle=False)
-    if labels.shape == (len(source),):
-      return labels
+  with contextlib.suppress(OSError, ValueError):
+    wanted = jax.ShapeDtypeStruct((len(source),), np.int64)
+    return trees.load(file, wanted)
   labels = _read(source, image_key, label_key, place)
   _remember(file, labels)
   return labels
@@ -79,11 +79,10 @@ def _cache_file(source: Any, label_key: str, place: str) -> pathlib.Path:
   digest = hashlib.sha256(described.encode()).hexdigest()[:32]
   root = os.environ.get('XDG_CACHE_HOME') or '~/.cache'
   folder = pathlib.Path(root).expanduser() / 'dcjax' / 'labels'
-  return folder / f'{digest}.npy'
+  return folder / f'{digest}.npz'
 
 
 def _remember(file: pathlib.Path, labels: np.ndarray) -> None:
   with contextlib.suppress(OSError):  # It only saves time.
     file.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(file) as stream:
-      np.save(stream, labels)
+    trees.save(file, labels)

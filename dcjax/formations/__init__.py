@@ -25,8 +25,11 @@ from dcjax.formations._codebook_training import (
 )
 from dcjax.formations._generator import Generator
 from dcjax.formations._labels import (
+  LABEL_FORMS,
   LABEL_STARTS,
   as_probabilities,
+  label_form,
+  saying_labels,
   with_labels,
 )
 from dcjax.formations._learnable import FSRCNN, learnable
@@ -39,12 +42,19 @@ from dcjax.formations._patches import (
   uniform,
 )
 from dcjax.formations._plan import decoded_count
+from dcjax.formations._step_size import (
+  STEP_SIZES,
+  numpy_step_size,
+  with_step_size,
+)
 
 __all__ = [
   'CODES',
   'FORMATIONS',
   'FSRCNN',
+  'LABEL_FORMS',
   'LABEL_STARTS',
+  'STEP_SIZES',
   'Generator',
   'as_probabilities',
   'as_stored',
@@ -62,13 +72,16 @@ __all__ = [
   'generator_size',
   'identity',
   'in_training',
+  'label_form',
   'learnable',
   'multiscale',
   'numpy_decode',
+  'numpy_step_size',
   'time_axis',
   'uniform',
   'with_embeddings',
   'with_labels',
+  'with_step_size',
 ]
 
 FORMATIONS: dict[str, Callable[..., base.Formation]] = {
@@ -88,6 +101,10 @@ def build(spec: Mapping[str, Any]) -> base.Formation:
   Args:
     spec: `{'name': ..., option: value, ...}`, for example the `spec` of a
       formation after a trip through JSON. Options left out get their default.
+      `'labels'`, which says the form of labels stored elsewhere (see
+      `with_labels`), goes with any name and changes no image.
+      `'step_size': 'plain'` or `'softplus'` is one of any formation, see
+      `with_step_size`.
 
   Returns:
     The formation; `build(formation.spec).spec == formation.spec`.
@@ -100,4 +117,12 @@ def build(spec: Mapping[str, Any]) -> base.Formation:
     >>> build({'name': 'uniform', 'factor': 2}).cells
     4
   """
-  return specs.call('formation', FORMATIONS, spec)
+  spec = dict(spec)
+  step_size = spec.pop('step_size', None)
+  if step_size is not None:
+    return with_step_size(build(spec), form=step_size)
+  labels = spec.pop('labels', None)
+  formation = specs.call('formation', FORMATIONS, spec)
+  if labels is None:
+    return formation
+  return formation._replace(spec=saying_labels(formation.spec, labels))

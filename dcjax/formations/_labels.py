@@ -1,5 +1,8 @@
 """Learned labels beside any formation's images."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -7,10 +10,20 @@ from dcjax import base
 from dcjax.utils import check_choice
 
 LABEL_STARTS = ('uniform', 'hard')
+# How labels are stored, and those of them that a spec says beside its images.
+LABEL_FORMS = ('probabilities', 'nonnegative', 'logits', 'centred')
+SAID_FORMS = ('probabilities', 'centred')
+
+# Of the own class in hard labels stored as logits: 0.9996 of ten classes.
+_HARD_LOGIT = 10.0
 
 
 def with_labels(
-  formation: base.Formation, start: str = 'uniform'
+  formation: base.Formation,
+  start: str = 'uniform',
+  form: str = 'probabilities',
+  *,
+  scale: float = 1.0,
 ) -> base.Formation:
   """Stores one soft label for each decoded image, to be learned.
 
@@ -20,34 +33,52 @@ def with_labels(
   probabilities as the paper's code does: clipped to [0, 1] and divided by their
   sum; a label without any positive entry becomes uniform.
 
+  Regression (KIP, FRePo) learns labels around zero instead, which are free:
+  `form='centred'` starts with 1 / K less in every entry and projects nothing.
+
   The `spec` is the inner formation's: an artefact stores labels on their own,
-  so that what it holds decodes without this function.
+  so that what it holds decodes without this function. It stores the decoded
+  ones, which differ from the params if these are logits. Centred labels
+  are said there, as `'labels': 'centred'`, since they are no probabilities.
 
   Args:
     formation: stored numbers -> images.
     start: `'uniform'` (1 / K for each class, as in the paper) or `'hard'` (the
       labels that `formation` decodes).
+    form: what is stored: `'probabilities'`; `'nonnegative'` numbers, which
+      `project` clips at 0 (RaT-BPTT); or `'logits'`, whose softmax the labels
+      are (DATM; hard labels are 10 for the class, else 0); or `'centred'`.
+    scale: of the start of centred labels; FRePo divides by `sqrt(K / 10)`.
 
   Returns:
     A formation whose params are those of `formation` and `'labels': [C, M, K]`,
     M decoded images of each class.
 
   Raises:
-    ValueError: if `start` is unknown; when decoding, if the labels do not
-      belong to the images.
+    ValueError: if `start` or `form` is unknown, or others than centred ones are
+      to be scaled; when decoding, if the labels do not belong to the images.
 
   Example:
     >>> formation = with_labels(identity())
     >>> params = formation.init(key, images)  # {'images': ..., 'labels': ...}
   """
   check_choice('start', start, LABEL_STARTS)
+  check_choice('form', form, LABEL_FORMS)
+  centred = form == 'centred'
+  if not centred and scale != 1:
+    raise ValueError(f'scale {scale!r}: only centred labels have one')
 
   def init(key: base.Key, images: base.Array) -> base.Params:
     params = formation.init(key, images)
     # Only labels are asked for: the compiled decode makes no images.
     labels = jax.jit(lambda p: formation.decode(p).labels)(params)
+    labels = labels.astype(jnp.promote_types(labels.dtype, images.dtype))
     if start == 'uniform':
       labels = jnp.full_like(labels, 1 / labels.shape[-1])
+    if centred:
+      labels = scale * (labels - 1 / labels.shape[-1])
+    if form == 'logits':
+      labels = _HARD_LOGIT * (labels - labels.min(-1, keepdims=True))
     return {**params, 'labels': labels}
 
   def decode(params: base.Params) -> base.Batch:
@@ -58,13 +89,46 @@ def with_labels(
         f'labels have shape {labels.shape}: must be [C, M, K] with C, M = '
         f'{decoded.images.shape[:2]} of the decoded images'
       )
+    if form == 'logits':
+      labels = jax.nn.softmax(labels)
     return decoded._replace(labels=labels)
 
   def project(params: base.Params) -> base.Params:
     inner = formation.project(_without_labels(params))
-    return {**inner, 'labels': as_probabilities(params['labels'])}
+    labels = params['labels']
+    if form == 'probabilities':
+      labels = as_probabilities(labels)
+    elif form == 'nonnegative':
+      labels = jnp.maximum(labels, 0)
+    return {**inner, 'labels': labels}
 
-  return formation._replace(init=init, decode=decode, project=project)
+  spec = formation.spec
+  return formation._replace(
+    init=init,
+    decode=decode,
+    project=project,
+    spec=saying_labels(spec, form) if centred else spec,
+  )
+
+
+def label_form(formation: base.Formation | Mapping[str, Any]) -> str:
+  """What the labels are that belong to a formation, or to its spec.
+
+  Returns:
+    `'probabilities'` (which hard labels are too) or `'centred'`.
+  """
+  spec = getattr(formation, 'spec', formation)
+  return spec.get('labels', 'probabilities')
+
+
+def saying_labels(spec: Mapping[str, Any], form: str) -> dict[str, Any]:
+  """Returns the spec with the form of the labels beside it written in it.
+
+  Raises:
+    ValueError: if the form is unknown.
+  """
+  check_choice('labels', form, SAID_FORMS)
+  return {**spec, 'labels': form}
 
 
 def as_probabilities(labels: base.Array) -> base.Array:

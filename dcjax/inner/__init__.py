@@ -1,6 +1,13 @@
 """Where the networks come from that judge the synthetic images."""
 
-from dcjax.inner._loops import resample, train_on_real, train_on_synthetic
+from dcjax.inner._loops import (
+  frozen,
+  resample,
+  train_on_real,
+  train_on_synthetic,
+)
+from dcjax.inner._none import none
+from dcjax.inner._pool import PoolState, pool
 from dcjax.inner._statistics import tracks_statistics, with_real_statistics
 from dcjax.inner._types import InnerData, InnerLoop, InnerState
 
@@ -8,6 +15,10 @@ __all__ = [
   'InnerData',
   'InnerLoop',
   'InnerState',
+  'PoolState',
+  'frozen',
+  'none',
+  'pool',
   'resample',
   'tracks_statistics',
   'train_on_real',

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from dcjax.base import Augment, Batch, Network
+from dcjax.base import Augment, Batch, Network, Variables
 from dcjax.data import _sampling as sampling
 from dcjax.inner._types import InnerLoop, InnerState
 from dcjax.training import Mix, fit, start_from
@@ -92,6 +92,31 @@ def _new_variables(key, network, pool):
   size = jax.tree.leaves(pool)[0].shape[0]
   member = jax.random.randint(key, (), 0, size)
   return jax.tree.map(lambda leaf: leaf[member], pool)
+
+
+def frozen(network: Network, variables: Variables | None = None) -> InnerLoop:
+  """One network that never changes: DD's known initialisation.
+
+  Args:
+    network: the network.
+    variables: its numbers; None for those that the run's key draws.
+  """
+  still = optax.set_to_zero()
+
+  def init(key, data):
+    del data
+    found = network.init(key) if variables is None else variables
+    return InnerState(start_from(found, still), ())
+
+  def reset(key, state, data):
+    del key, data
+    return state
+
+  def update(key, state, data, synthetic):
+    del key, data, synthetic
+    return state, {}
+
+  return InnerLoop(init, reset, update)
 
 
 def resample(network: Network) -> InnerLoop:

@@ -1,11 +1,14 @@
 """What every supply of networks is made of."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dcjax.base import Batch, Key, PyTree, Variables
 from dcjax.data import _sampling as sampling
 from dcjax.training import TrainState
+
+if TYPE_CHECKING:
+  from dcjax.trajectories import Experts
 
 
 class InnerState(NamedTuple):
@@ -56,7 +59,9 @@ class InnerData(NamedTuple):
     real: the real training set, on the device.
     pool: `Variables` of pretrained networks, leaves with a leading axis `E`,
       or None.
+    experts: the ways of networks trained on real images, or None.
   """
 
   real: sampling.DeviceData
   pool: Variables | None = None
+  experts: 'Experts | None' = None

@@ -11,7 +11,9 @@ from dcjax.methods._class_embeddings import (
 )
 from dcjax.methods._codebook_fit import fit_codebook
 from dcjax.methods._dc import dc, dc_loops
+from dcjax.methods._dd import INITIALISATIONS, dd, dd_unroll
 from dcjax.methods._dm import dm
+from dcjax.methods._frepo import frepo
 from dcjax.methods._generative import (
   CODES,
   CONDITIONS,
@@ -35,7 +37,10 @@ from dcjax.methods._image_batches import (
   image_batches,
   put_batch,
 )
+from dcjax.methods._kip import kip
 from dcjax.methods._label_distillation import label_distillation
+from dcjax.methods._mtt import mtt
+from dcjax.methods._rat_bptt import adam_unroll, rat_bptt
 from dcjax.methods._rded import rded, shuffle_cells, stitch
 from dcjax.methods._statistics import (
   EdcConfiguration,
@@ -58,6 +63,7 @@ from dcjax.methods._views import Recovery, Treatment, recovery, treat, view
 __all__ = [
   'CODES',
   'CONDITIONS',
+  'INITIALISATIONS',
   'OPTIMIZERS',
   'ClassEmbeddings',
   'ClassSums',
@@ -69,6 +75,7 @@ __all__ = [
   'ObserverState',
   'Recovery',
   'Treatment',
+  'adam_unroll',
   'cafe',
   'cafe_learning_rate',
   'calibrated',
@@ -81,6 +88,8 @@ __all__ = [
   'cut_batch',
   'dc',
   'dc_loops',
+  'dd',
+  'dd_unroll',
   'discriminator_problem',
   'dm',
   'edc',
@@ -88,16 +97,20 @@ __all__ = [
   'feature_sizes',
   'finished_generator',
   'fit_codebook',
+  'frepo',
   'generative',
   'generator_training',
   'gradient_penalty',
   'gvbsm',
   'idc',
   'image_batches',
+  'kip',
   'label_distillation',
   'learning_rate_multiplier',
+  'mtt',
   'next_batch',
   'put_batch',
+  'rat_bptt',
   'rded',
   'recovery',
   'shuffle_cells',

@@ -22,7 +22,7 @@ from dcjax.networks._discriminator import (
 )
 from dcjax.networks._efficientnet import efficientnet_b0
 from dcjax.networks._independence import images_are_independent
-from dcjax.networks._initialise import draw_params
+from dcjax.networks._initialise import draw_params, drawn_as
 from dcjax.networks._mobilenet import mobilenet_v2
 from dcjax.networks._observe import (
   Observation,
@@ -53,6 +53,7 @@ __all__ = [
   'deit_tiny',
   'densenet121',
   'draw_params',
+  'drawn_as',
   'efficientnet_b0',
   'factory',
   'feature_discriminator',

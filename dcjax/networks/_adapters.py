@@ -1,21 +1,28 @@
 """Adapters that turn Flax modules into a `Network`."""
 
 import inspect
+import re
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax.errors import InvalidRngError
 
-from dcjax.base import Network, Outputs, Variables
+from dcjax.base import Network, Variables
+from dcjax.networks._adapter_checks import check_network, outputs_of
 from dcjax.networks._initialise import draw_params
 
 # Drop masks use one generator everywhere, so that a saved key means the same.
 _GENERATOR = 'threefry2x32'
-
-
-def _as_outputs(result: Any) -> Outputs:
-  return result if isinstance(result, Outputs) else Outputs(result)
+# Arguments that select training, by what they are then.
+_MODES = {
+  'train': True,
+  'training': True,
+  'is_training': True,
+  'deterministic': False,
+  'use_running_average': False,
+}
 
 
 def from_linen(
@@ -26,13 +33,16 @@ def from_linen(
   name: str | None = None,
   dropout: bool = False,
   independent: bool | None = None,
+  num_classes: int | None = None,
 ) -> Network:
-  """Wraps a Flax linen module.
+  """Wraps a Flax linen module, after one dry evaluation without numbers.
 
   Args:
-    module: called as `module(images [B, H, W, D], train=bool)`, or without
-      `train` if it has no such argument; returns logits `[B, K]` or an
-      `Outputs`. Running statistics live in `batch_stats`.
+    module: called with images `[B, H, W, D]`; returns logits `[B, K]` or an
+      `Outputs`. Whether it trains is said by that one of `train`, `training`,
+      `is_training` (True) or `deterministic`, `use_running_average` (False)
+      that its call, or else its fields, name. Running statistics live in
+      `batch_stats`.
     image_shape: `(H, W, D)`.
     init: `'module'` lets the module's own initialisers draw the parameters;
       `'torch'` or `'he_fan_out'` draw them as PyTorch does, from one flat
@@ -42,6 +52,7 @@ def from_linen(
       `make_rng('dropout')`).
     independent: whether each image is seen alone in train mode, see `Network`;
       None: found out.
+    num_classes: `K` that the logits must have; None: any from 2.
 
   Returns:
     A `Network`. `Network.apply` takes no key, so with `dropout` the state
@@ -50,12 +61,54 @@ def from_linen(
     state away, such as those of `match`, therefore share one mask.
 
   Raises:
-    ValueError: from `apply`, if the module draws random numbers in training
-      and `dropout` is False.
+    ValueError: if the module cannot be evaluated on such images, returns
+      anything but logits of that width, asks for random numbers that it does
+      not get (names the stream), or tracks statistics that nothing can switch.
 
   Example:
     >>> network = from_linen(MyModule(num_classes=10), (32, 32, 3))
     >>> variables = network.init(jax.random.key(0))
+  """
+  if not isinstance(module, nn.Module):
+    raise ValueError(
+      f'module {module!r}: must be an instance of flax.linen.Module, as '
+      'MyModule(num_classes=10)'
+    )
+  network = wrap_linen(
+    module,
+    image_shape,
+    init=init,
+    name=name,
+    dropout=dropout,
+    independent=independent,
+  )
+  variables = check_network(network, image_shape, num_classes)
+  if 'batch_stats' in variables.state and not _has_mode(module):
+    raise ValueError(
+      f'network {network.name!r}: has running statistics, but its call takes '
+      f'none of {", ".join(_MODES)}, so that they would never be trained'
+    )
+  return network
+
+
+def wrap_linen(
+  module: Any,
+  image_shape: tuple[int, int, int],
+  *,
+  init: str = 'module',
+  name: str | None = None,
+  dropout: bool = False,
+  independent: bool | None = None,
+) -> Network:
+  """`from_linen` of a module that is known to be right: nothing is evaluated.
+
+  Args:
+    module: see `from_linen`.
+    image_shape: see `from_linen`.
+    init: see `from_linen`.
+    name: see `from_linen`.
+    dropout: see `from_linen`.
+    independent: see `from_linen`.
   """
   name = name or type(module).__name__.lower()
   network = Network(
@@ -71,7 +124,8 @@ def _init_of(module, image_shape, init):
   blank = jnp.zeros((1, *image_shape))
 
   def full_init(key):
-    return dict(module.init(key, blank, **_mode(module, False)))
+    called, options = _in_mode(module, False)
+    return dict(called.init(key, blank, **options))
 
   def init_fn(key):
     if init == 'module':
@@ -94,30 +148,69 @@ def _initial_statistic(path, leaf):
 def _apply_of(module, name):
   def apply_fn(variables, images, train, keys=None):
     tree = {'params': variables.params, **variables.state}
-    options = {**_mode(module, train), 'rngs': keys}
+    called, options = _in_mode(module, train)
+    options['rngs'] = keys
+    state = variables.state
     try:
       if train and variables.state:
         options['mutable'] = list(variables.state)
-        result, state = module.apply(tree, images, **options)
-        return _as_outputs(result), dict(state)
-      result = module.apply(tree, images, **options)
+        result, state = called.apply(tree, images, **options)
+        state = dict(state)
+      else:
+        result = called.apply(tree, images, **options)
     except InvalidRngError as error:
-      raise ValueError(
-        f'network {name!r} draws random numbers in training; give from_linen '
-        'dropout=True.'
-      ) from error
-    return _as_outputs(result), variables.state
+      raise _unserved(name, train, bool(keys), error) from error
+    return outputs_of(result, name, images.shape[0]), state
 
   return apply_fn
 
 
-def _mode(module, train):
-  """Returns the keyword arguments of a call: `train` if there is one."""
-  parameters = inspect.signature(type(module).__call__).parameters
-  takes = 'train' in parameters or any(
-    p.kind is p.VAR_KEYWORD for p in parameters.values()
+def _unserved(name, train, has_keys, error) -> ValueError:
+  """The error about a random stream that a module asks for in vain."""
+  found = re.search(r'PRNG for "(\w+)"', str(error))
+  stream = found[1] if found else 'dropout'
+  when = 'training' if train else 'evaluation, without a switch for it'
+  remedy = 'give from_linen dropout=True'
+  if stream != 'dropout':
+    remedy = f"it asks for {stream!r}, and only 'dropout' is served"
+  elif has_keys or not train:
+    remedy = f'only training is given any; take one of {", ".join(_MODES)}'
+  return ValueError(
+    f'network {name!r} draws random numbers in {when}; {remedy}.'
   )
-  return {'train': train} if takes else {}
+
+
+def _arguments(function) -> set[str]:
+  """Names of what can be passed by name; `**kwargs` is no consent."""
+  return {
+    p.name
+    for p in inspect.signature(function).parameters.values()
+    if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+  }
+
+
+def _mode(module, train) -> dict[str, bool]:
+  """Returns the arguments of a call that say whether it trains."""
+  known = _arguments(type(module).__call__) & set(_MODES)
+  return {name: _MODES[name] == train for name in known}
+
+
+def _has_mode(module) -> bool:
+  return bool(_mode(module, True) or _mode_fields(module))
+
+
+def _mode_fields(module) -> set[str]:
+  """Names of a linen module's fields that select training."""
+  return set(getattr(module, '__dataclass_fields__', {})) & set(_MODES)
+
+
+def _in_mode(module, train):
+  """Returns a linen module and the arguments of its call, for one mode."""
+  options = _mode(module, train)
+  fields = set() if options else _mode_fields(module)
+  if fields:
+    module = module.clone(**{n: _MODES[n] == train for n in fields})
+  return module, dict(options)
 
 
 def _with_drop_keys(network):
@@ -147,19 +240,32 @@ def _with_drop_keys(network):
   return network._replace(init=init_fn, apply=apply_fn)
 
 
-def from_nnx(make_module: Any, *, name: str = 'nnx') -> Network:
+def from_nnx(
+  make_module: Any,
+  *,
+  name: str = 'nnx',
+  image_shape: tuple[int, int, int] | None = None,
+  num_classes: int | None = None,
+) -> Network:
   """Wraps a Flax nnx module.
 
   Args:
     make_module: `nnx.Rngs -> nnx.Module`; the module is called with images
-      `[B, H, W, D]`, and with `train` if it has such an argument; it returns
-      logits `[B, K]` or an `Outputs`.
+      `[B, H, W, D]`, and told whether it trains as `from_linen` does where its
+      call names one of those arguments; it returns logits `[B, K]` or an
+      `Outputs`.
     name: for reports.
+    image_shape: `(H, W, D)`: a dry evaluation checks the network at once; None:
+      the first use does.
+    num_classes: `K` that the logits must have; None: any from 2.
 
   Returns:
     A `Network` whose `state` holds everything that is not an `nnx.Param`, such
     as running statistics and the random streams of `nnx.Dropout`. `train`
     calls the module's `train()`/`eval()` mode where it has one.
+
+  Raises:
+    ValueError: as `from_linen`.
 
   Example:
     >>> network = from_nnx(lambda rngs: MyModule(10, rngs=rngs))
@@ -183,7 +289,8 @@ def from_nnx(make_module: Any, *, name: str = 'nnx') -> Network:
     module = nnx.merge(graph, params, state)
     if hasattr(module, 'train') and hasattr(module, 'eval'):
       module.train() if train else module.eval()
-    outputs = _as_outputs(module(images, **_mode(module, train)))
+    result = module(images, **_mode(module, train))
+    outputs = outputs_of(result, name, images.shape[0])
     _, _, state = nnx.split(module, nnx.Param, ...)
     return outputs, nnx.to_pure_dict(state) if train else variables.state
 
@@ -193,4 +300,9 @@ def from_nnx(make_module: Any, *, name: str = 'nnx') -> Network:
     nnx.replace_by_pure_dict(state, variables.state)
     return params, state
 
-  return Network(init_fn, apply_fn, name)
+  network = Network(init_fn, apply_fn, name)
+  if image_shape is not None:
+    check_network(network, image_shape, num_classes)
+  elif num_classes is not None:
+    raise ValueError('num_classes: can only be checked with an image_shape')
+  return network

@@ -8,7 +8,7 @@ import itertools
 import flax.linen as nn
 
 from dcjax.base import Array, Network, Outputs
-from dcjax.networks._adapters import from_linen
+from dcjax.networks._adapters import wrap_linen
 from dcjax.networks._conv import resolve_form
 from dcjax.networks._large_classic import (
   LargeAlexNet,
@@ -181,7 +181,7 @@ def mlp(
   check_at_least('depth', depth, 1)
   check_at_least('width', width, 1)
   module = Mlp(num_classes, depth, width)
-  return from_linen(module, image_shape, init='torch', name='mlp')
+  return wrap_linen(module, image_shape, init='torch', name='mlp')
 
 
 def lenet(
@@ -207,7 +207,7 @@ def lenet(
   padded = min(image_shape[:2]) + 2 * _lenet_padding(image_shape)
   check_last_size('lenet', image_shape, ((padded - 4) // 2 - 4) // 2)
   module = LeNet(num_classes, conv_form)
-  return from_linen(module, image_shape, init='torch', name='lenet')
+  return wrap_linen(module, image_shape, init='torch', name='lenet')
 
 
 def alexnet(
@@ -252,7 +252,7 @@ def alexnet(
     last = last_alexnet_size(min(image_shape[:2]))
     check_last_size('alexnet', image_shape, last)
     large = LargeAlexNet(num_classes, dropout, conv_form)
-    return from_linen(
+    return wrap_linen(
       large, image_shape, init='torch', name='alexnet', dropout=dropout > 0
     )
   check_options(norm, (128, 192, 256), conv_form)
@@ -260,7 +260,7 @@ def alexnet(
   last = (min(image_shape[:2]) + border) // 4
   check_last_size('alexnet', image_shape, last if last > 1 else 0, norm)
   module = AlexNet(num_classes, norm, conv_form)
-  return from_linen(module, image_shape, init='torch', name='alexnet')
+  return wrap_linen(module, image_shape, init='torch', name='alexnet')
 
 
 def vgg11(
@@ -313,7 +313,7 @@ def vgg11(
   last = (min(image_shape[:2]) + border) // 16
   check_last_size('vgg11', image_shape, last if last > 1 else 0, norm)
   module = Vgg11(num_classes, width, norm, conv_form)
-  return from_linen(module, image_shape, init='torch', name='vgg11')
+  return wrap_linen(module, image_shape, init='torch', name='vgg11')
 
 
 def _large_vgg11(image_shape, num_classes, width, norm, dropout, conv_form):
@@ -321,7 +321,7 @@ def _large_vgg11(image_shape, num_classes, width, norm, dropout, conv_form):
   check_last_size('vgg11', image_shape, last if last > 1 else 0, norm)
   stages = _vgg11_channels(width)
   module = LargeVgg11(num_classes, stages, norm, dropout, conv_form)
-  return from_linen(
+  return wrap_linen(
     module, image_shape, init='he_fan_out', name='vgg11', dropout=dropout > 0
   )
 

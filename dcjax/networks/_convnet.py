@@ -3,7 +3,7 @@
 import flax.linen as nn
 
 from dcjax.base import Array, Network, Outputs
-from dcjax.networks._adapters import from_linen
+from dcjax.networks._adapters import wrap_linen
 from dcjax.networks._layers import (
   POOLINGS,
   Conv,
@@ -85,7 +85,7 @@ def convnet(
     num_classes, depth, width, norm, activation, pooling, conv_form
   )
   channels = '-'.join(map(str, width)) if isinstance(width, tuple) else width
-  return from_linen(
+  return wrap_linen(
     module,
     image_shape,
     init='torch',

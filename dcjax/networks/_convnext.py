@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from dcjax.base import Array, Network, Outputs
-from dcjax.networks._adapters import from_linen
+from dcjax.networks._adapters import wrap_linen
 from dcjax.networks._conv import resolve_form
 from dcjax.networks._depthwise import DepthwiseConv
 from dcjax.networks._transformer_layers import (
@@ -126,6 +126,6 @@ def convnext_tiny(
   module = ConvNext(
     num_classes, patch_size, width, tuple(depths), drop_path, conv_form
   )
-  return from_linen(
+  return wrap_linen(
     module, image_shape, name='convnext_tiny', dropout=drop_path > 0
   )

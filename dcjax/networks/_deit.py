@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from dcjax.base import Array, Network, Outputs
-from dcjax.networks._adapters import from_linen
+from dcjax.networks._adapters import wrap_linen
 from dcjax.networks._transformer_layers import (
   Mlp,
   dense,
@@ -106,6 +106,6 @@ def deit_tiny(
   if width < 1 or width % heads:
     raise ValueError(f'width {width}: must be a multiple of heads {heads}')
   module = Deit(num_classes, patch_size, width, depth, heads, drop_path)
-  return from_linen(
+  return wrap_linen(
     module, image_shape, name='deit_tiny', dropout=drop_path > 0
   )

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from dcjax.base import Array, Network, Outputs
-from dcjax.networks._adapters import from_linen
+from dcjax.networks._adapters import wrap_linen
 from dcjax.networks._layers import Conv, activation, make_norm, pool
 from dcjax.networks._zoo_checks import check_last_size, check_options
 from dcjax.utils import check_at_least, check_choice
@@ -132,7 +132,7 @@ def densenet121(
   last = (-(-size // 4) if large else size) >> 3
   check_last_size('densenet121', image_shape, last, norm)
   module = DenseNet(num_classes, growth, large, norm, conv_form)
-  return from_linen(module, image_shape, init='torch', name='densenet121')
+  return wrap_linen(module, image_shape, init='torch', name='densenet121')
 
 
 def _widths(growth):

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from dcjax.base import Array, Network, Outputs, Variables
-from dcjax.networks._adapters import from_linen
+from dcjax.networks._adapters import wrap_linen
 from dcjax.networks._depthwise import DepthwiseConv
 from dcjax.networks._layers import Conv, make_norm
 from dcjax.networks._zoo_checks import (
@@ -236,7 +236,7 @@ def efficientnet_b0(
   module = EfficientNet(
     num_classes, norm, dropout, drop_connect, conv_form, form
   )
-  network = from_linen(
+  network = wrap_linen(
     module, image_shape, init='torch', name='efficientnet_b0'
   )
   if dropout == drop_connect == 0:

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dcjax.base import Key, PyTree
+from dcjax.base import Key, Network, PyTree
 
-SCHEMES = ('torch', 'he_fan_out')
+SCHEMES = ('torch', 'he_fan_out', 'xavier')
 
 
 class _Leaf(NamedTuple):
@@ -26,13 +26,14 @@ def draw_params(key: Key, shapes: PyTree, scheme: str = 'torch') -> PyTree:
   Weights and biases are uniform in `±1/sqrt(fan_in)`, scales of normalisation
   layers 1 and their shifts 0, as PyTorch's layers start. Scheme `'he_fan_out'`
   draws convolution kernels from `Normal(0, sqrt(2 / (kh kw O)))` instead, as
-  residual networks do.
+  residual networks do. Scheme `'xavier'` draws every kernel from `Normal(0,
+  sqrt(2 / (fan_in + fan_out)))` and sets every bias to 0 (Wang et al., 2018).
 
   Args:
     key: consumed.
     shapes: nested dict of `jax.ShapeDtypeStruct` as linen names parameters:
       `kernel` with `bias`, or `scale` with `bias`, side by side in a layer.
-    scheme: `'torch'` or `'he_fan_out'`.
+    scheme: `'torch'`, `'he_fan_out'` or `'xavier'`.
 
   Returns:
     A tree of arrays with the shapes of `shapes`.
@@ -61,6 +62,29 @@ def draw_params(key: Key, shapes: PyTree, scheme: str = 'torch') -> PyTree:
   return jax.tree_util.tree_unflatten(treedef, values)
 
 
+def drawn_as(network: Network, scheme: str) -> Network:
+  """Returns a network whose parameters start by another scheme.
+
+  Args:
+    network: its parameters are named as `draw_params` expects.
+    scheme: see `draw_params`.
+
+  Raises:
+    ValueError: if the scheme is unknown.
+
+  Example:
+    >>> network = drawn_as(networks.lenet((28, 28, 1), 10), 'xavier')
+  """
+  if scheme not in SCHEMES:
+    raise ValueError(f'initialisation {scheme!r}: must be one of {SCHEMES}')
+
+  def init(key):
+    variables = network.init(key)
+    return variables._replace(params=draw_params(key, variables.params, scheme))
+
+  return network._replace(init=init)
+
+
 def _pool(key, rules, leaves, kind):
   pairs = zip(leaves, rules, strict=True)
   size = sum(leaf.size for (_, leaf), rule in pairs if rule.kind == kind)
@@ -84,6 +108,12 @@ def _rule(path, leaf, shapes, scheme):
       'and scale; initialise other layers with the module itself'
     )
   kernel = layer['kernel']
+  if scheme == 'xavier':
+    if names[-1] == 'bias':
+      return _Leaf('constant', 0.0)
+    area = math.prod(kernel.shape[:-2])
+    fans = area * (kernel.shape[-2] + kernel.shape[-1])
+    return _Leaf('normal', math.sqrt(2 / fans))
   if scheme == 'he_fan_out' and names[-1] == 'kernel' and leaf.ndim == 4:
     fan_out = leaf.shape[0] * leaf.shape[1] * leaf.shape[3]
     return _Leaf('normal', math.sqrt(2 / fan_out))

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from dcjax.base import Array, Network, Outputs
-from dcjax.networks._adapters import from_linen
+from dcjax.networks._adapters import wrap_linen
 from dcjax.networks._depthwise import DepthwiseConv
 from dcjax.networks._layers import Conv, activation, make_norm
 from dcjax.networks._zoo_checks import (
@@ -163,7 +163,7 @@ def mobilenet_v2(
   last = -(-min(image_shape[:2]) // 2**reductions)
   check_last_size('mobilenet_v2', image_shape, last, norm)
   module = MobileNetV2(num_classes, form, widths, norm, dropout, conv_form)
-  return from_linen(
+  return wrap_linen(
     module,
     image_shape,
     init='he_fan_out',

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from dcjax.base import Array, Network, Outputs
-from dcjax.networks._adapters import from_linen
+from dcjax.networks._adapters import wrap_linen
 from dcjax.networks._layers import Conv, activation, make_norm, pool
 from dcjax.networks._zoo_checks import check_last_size, check_options
 from dcjax.utils import check_at_least, check_choice
@@ -217,7 +217,7 @@ def resnet(
     conv_form,
   )
   init = 'torch' if form == 'dc' else 'he_fan_out'
-  return from_linen(
+  return wrap_linen(
     module, image_shape, init=init, name=name, independent=norm != 'batch'
   )
 

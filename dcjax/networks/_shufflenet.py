@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from dcjax.base import Array, Network, Outputs
-from dcjax.networks._adapters import from_linen
+from dcjax.networks._adapters import wrap_linen
 from dcjax.networks._depthwise import DepthwiseConv
 from dcjax.networks._layers import Conv, activation, make_norm
 from dcjax.networks._zoo_checks import (
@@ -159,4 +159,4 @@ def shufflenet_v2(
   last = -(-min(image_shape[:2]) // 2 ** (5 if large else 3))
   check_last_size('shufflenet_v2', image_shape, last, norm)
   module = ShuffleNetV2(num_classes, large, widths, norm, conv_form)
-  return from_linen(module, image_shape, init='torch', name='shufflenet_v2')
+  return wrap_linen(module, image_shape, init='torch', name='shufflenet_v2')

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dcjax.base import Array, Network, Outputs
-from dcjax.networks._adapters import from_linen
+from dcjax.networks._adapters import wrap_linen
 from dcjax.networks._transformer_layers import (
   Mlp,
   dense,
@@ -224,6 +224,6 @@ def swin_tiny(
   module = Swin(
     num_classes, patch_size, width, tuple(depths), window, drop_path
   )
-  return from_linen(
+  return wrap_linen(
     module, image_shape, name='swin_tiny', dropout=drop_path > 0
   )

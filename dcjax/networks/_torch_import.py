@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dcjax import _torch_files
 from dcjax.base import Network, Variables
 from dcjax.networks._registry import build, options_of
 from dcjax.networks._torch_names import Dialect, dialect
@@ -22,7 +24,9 @@ _KINDS = {
   'var': 'running_var',
 }
 _IGNORED = 'num_batches_tracked'
-_WRAPPERS = ('state_dict', 'model', 'net')
+_WRAPPERS = ('state_dict', 'model_state_dict', 'model', 'net')
+# What data-parallel and compiled networks put before every name.
+_ALWAYS = re.compile(r'^(?:module\.|_orig_mod\.)+')
 _SUFFIXES = ('.pth', '.pt', '.bin', '.safetensors')
 _SHOWN = 5
 
@@ -47,14 +51,15 @@ def load_torch(
   `efficientnet_b0` (form `'torchvision'`), `alexnet` and `vgg11` (form
   `'imagenet'`); those of the distillation literature for the CIFAR forms and
   `wide_resnet`; those of DC and IDC for `convnet` and the forms `'dc'`. The
-  prefix `module.` of data-parallel networks is stripped, and
-  `num_batches_tracked` ignored. For other names see `from_torch_state`.
+  prefixes that wrappers give all names (`module.`, `_orig_mod.`, `model.`, ...)
+  are stripped, and `num_batches_tracked` ignored. For other names see
+  `from_torch_state`.
 
   Args:
     source: a `.pth`, `.pt` or `.bin` file (needs the package `torch`; only
-      arrays are unpickled), a `.safetensors` file (needs the package
-      `safetensors`), or a mapping of arrays or tensors by name. A checkpoint
-      that holds the state dict as `state_dict`, `model` or `net` is unwrapped.
+      arrays are unpickled), a `.safetensors` file, or a mapping of arrays or
+      tensors by name. A checkpoint that holds the state dict as `state_dict`,
+      `model_state_dict`, `model` or `net` is unwrapped.
     network_spec: what `build` takes.
     image_shape: `(H, W, D)`.
     num_classes: `K`.
@@ -65,9 +70,11 @@ def load_torch(
 
   Raises:
     FileNotFoundError: if there is no such file.
-    ImportError: if the package that the file needs is missing.
-    ValueError: if entries are missing, not known, or of another shape (all
-      in one message), or the network or the kind of file is unknown.
+    ImportError: if PyTorch is needed and missing.
+    ValueError: if the file is damaged, or holds anything but arrays; if entries
+      are missing, not known, or of another shape (all in one message), or not
+      finite; or if the network or the kind of file is unknown. One line that
+      names the file.
 
   Example:
     >>> spec = {'name': 'resnet', 'depth': 18, 'norm': 'batch'}
@@ -79,10 +86,17 @@ def load_torch(
   language = _dialect_of(network_spec, image_shape)
   shapes = jax.eval_shape(network.init, jax.random.key(0))
   entries = _entries(network, shapes, language, image_shape)
-  arrays = _arrays(source, language)
-  _check_entries(network, entries, arrays)
+  where = 'state dict'
+  if not isinstance(source, Mapping):
+    where = f'state dict {os.fspath(source)!r}'
+  state = _state_of(where, _read(source, where))
+  arrays = _spelled(state, language, set(entries))
+  _check_entries(where, network, entries, arrays)
   found = {
-    entry.path: jnp.array(transposed(arrays[name], entry.features), jnp.float32)
+    entry.path: jnp.array(
+      transposed(_as_array(where, name, arrays[name]), entry.features),
+      jnp.float32,
+    )
     for name, entry in entries.items()
   }
   return assembled(network, shapes, found)
@@ -169,59 +183,100 @@ def _torch_order(array, features):
   )
 
 
-def _arrays(source, language):
-  """Float arrays by name, in the spelling of the dialect."""
-  state = source if isinstance(source, Mapping) else _read(source)
-  for wrapper in _WRAPPERS:
-    if isinstance(state.get(wrapper), Mapping):
-      state = state[wrapper]
-  arrays = {}
-  for name, array in state.items():
-    name = name.replace('/', '.').removeprefix('module.')
-    if not name.endswith(_IGNORED):
-      arrays[language.canonical(name)] = _as_array(array)
-  return arrays
-
-
-def _as_array(array):
-  if hasattr(array, 'detach'):  # a tensor, perhaps of bfloat16
-    array = array.detach().cpu().float().numpy()
-  return np.asarray(array, np.float32)
-
-
-def _read(source):
-  path = pathlib.Path(source)
-  if path.suffix not in _SUFFIXES:
-    raise ValueError(f'state dict {str(path)!r}: must end in {_SUFFIXES}')
-  if not path.is_file():
-    raise FileNotFoundError(f'state dict {str(path)!r}: there is no such file')
-  package = 'safetensors' if path.suffix == '.safetensors' else 'torch'
-  try:
-    if package == 'safetensors':
-      from safetensors.numpy import load_file
-
-      return load_file(path)
-    import torch
-  except ImportError as error:
-    raise ImportError(
-      f'state dict {str(path)!r}: reading it needs the package {package!r}'
-    ) from error
-  state = torch.load(path, map_location='cpu', weights_only=True)
+def _state_of(where: str, state: Any) -> dict[str, Any]:
+  """Returns arrays or tensors by name, without what a checkpoint wraps."""
+  for _ in _WRAPPERS:
+    inside = [
+      w
+      for w in _WRAPPERS
+      if isinstance(state, Mapping) and isinstance(state.get(w), Mapping)
+    ]
+    if len(inside) > 1:
+      raise ValueError(
+        f'{where}: holds several state dicts ({", ".join(inside)}); give one'
+      )
+    if not inside:
+      break
+    state = state[inside[0]]
   if not isinstance(state, Mapping):
     raise ValueError(
-      f'state dict {str(path)!r}: holds a {type(state).__name__}, not a '
-      'mapping of arrays by name'
+      f'{where}: holds a {type(state).__name__}, not arrays by name'
     )
-  return state
+  for name, array in state.items():
+    if not isinstance(name, str) or not hasattr(array, 'shape'):
+      raise ValueError(
+        f'{where}: holds {name!r}, a {type(array).__name__}; a state dict '
+        'holds arrays by name'
+      )
+  return {name.replace('/', '.'): array for name, array in state.items()}
 
 
-def _check_entries(network, entries, arrays):
+def _spelled(
+  state: Mapping[str, Any], language: Dialect, wanted: set[str]
+) -> dict[str, Any]:
+  """Returns arrays in the spelling of the dialect.
+
+  A prefix that all names share is stripped if the rest fits; those of
+  data-parallel and compiled networks always are.
+  """
+  kept = {
+    _ALWAYS.sub('', name): array
+    for name, array in state.items()
+    if not name.endswith(_IGNORED)
+  }
+  plain = {language.canonical(name): array for name, array in kept.items()}
+  names = kept
+  while names and set(plain) != wanted:
+    shared = {name.partition('.')[0] for name in names}
+    if len(shared) > 1 or not all('.' in name for name in names):
+      break
+    names = {name.partition('.')[2]: array for name, array in names.items()}
+    stripped = {language.canonical(n): array for n, array in names.items()}
+    if set(stripped) == wanted:
+      return stripped
+  return plain
+
+
+def _as_array(where: str, name: str, array: Any) -> np.ndarray:
+  """Returns float32, if the numbers can be a network's."""
+  if hasattr(array, 'detach'):  # a tensor, perhaps of bfloat16
+    array = array.detach().cpu()
+    array = (array.float() if array.is_floating_point() else array).numpy()
+  array = np.asarray(array)
+  if array.dtype.kind not in 'fiu':
+    raise ValueError(f'{where}: {name!r} has dtype {array.dtype}')
+  with np.errstate(over='ignore'):
+    array = array.astype(np.float32)
+  if not np.isfinite(array).all():
+    raise ValueError(
+      f'{where}: {name!r} holds NaN or infinite numbers; a network with them '
+      'says nothing'
+    )
+  if name.endswith('.running_var') and (array < 0).any():
+    raise ValueError(f'{where}: {name!r} holds variances below 0')
+  return array
+
+
+def _read(source: Any, where: str) -> Any:
+  if isinstance(source, Mapping):
+    return source
+  path = pathlib.Path(source)
+  if path.suffix not in _SUFFIXES:
+    raise ValueError(f'{where}: must end in {_SUFFIXES}')
+  if not path.exists():
+    raise FileNotFoundError(f'{where}: there is no such file')
+  if path.suffix == '.safetensors':
+    return _torch_files.read_safetensors(path)
+  return _torch_files.read_torch(path)
+
+
+def _check_entries(where, network, entries, arrays):
   missing = [repr(name) for name in entries if name not in arrays]
   unknown = [repr(name) for name in arrays if name not in entries]
   misshaped = [
-    f'{name!r} {arrays[name].shape} instead of {entry.shape}'
+    f'{name!r} {tuple(arrays[name].shape)} instead of {entry.shape}'
     for name, entry in entries.items()
-    if name in arrays and arrays[name].shape != entry.shape
+    if name in arrays and tuple(arrays[name].shape) != entry.shape
   ]
   problems = {
     'missing': missing,
@@ -235,8 +290,7 @@ def _check_entries(network, entries, arrays):
   ]
   if said:
     raise ValueError(
-      f'state dict for {network.name}: of {len(entries)} entries '
-      f'{"; ".join(said)}'
+      f'{where} for {network.name}: of {len(entries)} entries {"; ".join(said)}'
     )
 
 

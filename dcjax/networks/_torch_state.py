@@ -16,6 +16,8 @@ Names = str | Mapping[str, str] | Callable[[str], str]
 
 _STATISTICS = {'running_mean': 'mean', 'running_var': 'var'}
 _IGNORED = 'num_batches_tracked'
+# What data-parallel and compiled networks put before every name.
+_ALWAYS = re.compile(r'^(?:module/|_orig_mod/)+')
 _RESIDUAL = re.compile(
   r'layer(?P<stage>\d+)/(?P<block>\d+)/'
   r'(?:(?P<kind>conv|bn)(?P<index>\d)|(?:downsample|shortcut)/(?P<part>\d))'
@@ -39,8 +41,8 @@ def from_torch_state(
   Args:
     network: made with the options of the stored one.
     state_dict: arrays by name, `layer.weight` or `layer/weight`, in the order
-      of the modules. `num_batches_tracked` is ignored, and so is the prefix
-      `module.` of data-parallel networks.
+      of the modules. `num_batches_tracked` is ignored, and so are the prefixes
+      `module.` and `_orig_mod.` of data-parallel and compiled networks.
     names: `'convnet'` (IDC's `layers.conv.0`, DC's `features.0`), `'resnet'`
       (IDC's `layer1.0.downsample.0`, DC's `layer1.0.shortcut.0`), or, for other
       networks, the path of this network's layer by torch layer, as a mapping
@@ -87,7 +89,7 @@ def from_torch_state(
 def _normalised(state_dict):
   arrays = {}
   for name, array in state_dict.items():
-    name = name.replace('.', '/').removeprefix('module/')
+    name = _ALWAYS.sub('', name.replace('.', '/'))
     if not name.endswith(_IGNORED):
       arrays[name] = np.asarray(array)
   return arrays
@@ -211,7 +213,12 @@ def _fitted(name, array, shape):
       f'state dict entry {name!r}: shape {array.shape} after transposing, the '
       f'network has {shape}'
     )
-  return jnp.array(array, jnp.float32)
+  array = np.asarray(array, np.float32)
+  if not np.isfinite(array).all():
+    raise ValueError(
+      f'state dict entry {name!r}: holds NaN or infinite numbers'
+    )
+  return jnp.array(array)
 
 
 def assembled(

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from dcjax.base import Array, Network, Outputs
-from dcjax.networks._adapters import from_linen
+from dcjax.networks._adapters import wrap_linen
 from dcjax.networks._layers import Conv, activation, make_norm
 from dcjax.networks._zoo_checks import (
   check_last_size,
@@ -129,6 +129,6 @@ def wide_resnet(
   module = WideResNet(
     num_classes, (depth - 4) // 6, widen, norm, dropout, conv_form
   )
-  return from_linen(
+  return wrap_linen(
     module, image_shape, init='he_fan_out', name=name, dropout=dropout > 0
   )

@@ -24,6 +24,7 @@ from dcjax.objectives._distances import (
 )
 from dcjax.objectives._distribution import distribution_matching
 from dcjax.objectives._feature import feature_matching, mean_feature
+from dcjax.objectives._flat import FlatNetwork, flat_gradient, flat_network
 from dcjax.objectives._generative import (
   REDUCTIONS,
   GenerativeTerms,
@@ -48,6 +49,11 @@ from dcjax.objectives._gradient import (
   gradient_matching,
   network_gradient,
 )
+from dcjax.objectives._kernel import (
+  kernel_regression,
+  label_margin,
+  mirrored,
+)
 from dcjax.objectives._parts import loss_and_gradient
 from dcjax.objectives._regularisation import densification, flatness
 from dcjax.objectives._statistics import (
@@ -62,17 +68,27 @@ from dcjax.objectives._statistics_terms import (
   StatisticsTerms,
   statistics_terms,
 )
+from dcjax.objectives._trajectory import (
+  Segment,
+  trajectory_distance,
+  trajectory_matching,
+)
+from dcjax.objectives._unrolled import POSITIONS, Unroll, train_on, unrolled
 
 __all__ = [
   'DISTANCES',
   'FACTORIES',
+  'POSITIONS',
   'REDUCTIONS',
   'TENSORS',
+  'FlatNetwork',
   'GenerativeTerms',
   'Judged',
   'RunningStatistics',
+  'Segment',
   'StatisticsTarget',
   'StatisticsTerms',
+  'Unroll',
   'adversarial_loss',
   'association_loss',
   'build',
@@ -87,6 +103,8 @@ __all__ = [
   'discriminator_loss',
   'distribution_matching',
   'feature_matching',
+  'flat_gradient',
+  'flat_network',
   'flatness',
   'generative_loss',
   'generative_terms',
@@ -95,11 +113,14 @@ __all__ = [
   'inter_loss',
   'intra_loss',
   'judge',
+  'kernel_regression',
   'l1',
   'l1_mean',
+  'label_margin',
   'layer_distance',
   'loss_and_gradient',
   'mean_feature',
+  'mirrored',
   'network_gradient',
   'pooled_features',
   'ridge',
@@ -110,6 +131,10 @@ __all__ = [
   'statistics_loss',
   'statistics_matching',
   'statistics_terms',
+  'train_on',
+  'trajectory_distance',
+  'trajectory_matching',
+  'unrolled',
   'unrolled_step',
   'whole_cosine',
   'whole_squared',
@@ -122,7 +147,9 @@ FACTORIES = {
   'gradient': gradient_matching,
   'feature': feature_matching,
   'distribution': distribution_matching,
+  'kernel_regression': kernel_regression,
   'ridge': ridge,
+  'trajectory': trajectory_matching,
   'unrolled_step': unrolled_step,
 }
 

@@ -17,7 +17,7 @@ from dcjax.base import (
 )
 from dcjax.objectives._distances import PER_TENSOR, WHOLE_VECTOR
 from dcjax.objectives._parts import loss_and_gradient
-from dcjax.utils import check_choice
+from dcjax.utils import check_choice, check_logits
 
 # Which tensors are compared, by their number of axes: convolution kernels have
 # four, LayerNorm's affine three, the classifier two, biases and scales one.
@@ -39,7 +39,11 @@ def cross_entropy(logits: Array, batch: Batch) -> Array:
 
   Returns:
     `[]`, in nats.
+
+  Raises:
+    ValueError: if logits and labels differ in K.
   """
+  check_logits(logits, batch.labels)
   losses = optax.safe_softmax_cross_entropy(logits, batch.labels)
   if batch.weights is None:
     return jnp.mean(losses)

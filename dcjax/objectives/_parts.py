@@ -7,6 +7,7 @@ from jax import lax
 
 from dcjax.base import Array, Batch, Network, Params, PyTree, Variables
 from dcjax.networks import images_are_independent
+from dcjax.utils import check_logits
 
 # Of a part: pixels and numbers in an activation at most, images at least. Found
 # by measurement with ConvNets of width 32 (16 images of 32x32 pixels) and 128
@@ -115,6 +116,7 @@ def _summed_loss(params, network, state, batch, train):
   outputs, tracked = network.apply(
     Variables(params, state), batch.images, train
   )
+  check_logits(outputs.logits, batch.labels)
   losses = optax.safe_softmax_cross_entropy(outputs.logits, batch.labels)
   if batch.weights is not None:
     losses = losses * batch.weights

@@ -19,6 +19,8 @@ from dcjax.runs._method import Given
 from dcjax.runs._networks import Observer
 from dcjax.runs._stage import Stage, Work, tree
 
+# Ranges of real images that no condensed one leaves unless it diverges.
+_FAR = 100
 # What is done with the numbers along the way: called with the number of
 # iterations so far, the stored numbers, and the seconds.
 After = Callable[[int, Params, float], None]
@@ -130,6 +132,7 @@ def _outer_iterations(parts, work, observers, start, given, after):
     prepare,
     functools.partial(_record, parts, parts.config.method.inner_steps),
     lambda state: state.params,
+    lambda state: _too_large(parts, state.params),
     f'method.learning_rate {parts.config.method.get("learning_rate")} is '
     'probably too large',
     methods.discriminator_problem,
@@ -144,6 +147,20 @@ def _outer_iterations(parts, work, observers, start, given, after):
 def _soft(parts, found):
   wanted = parts.config.method.get('soft_labels')
   return jnp.asarray(found['soft_labels']) if wanted else None
+
+
+def _too_large(parts, params) -> str | None:
+  """Says that images are far outside what real ones can be."""
+  low, high = parts.dataset.value_range
+  if low is None or high is None:
+    real = parts.dataset.images
+    low, high = real.min() / parts.dataset.scale, real.max()
+    high = high / parts.dataset.scale
+  most = _FAR * max(abs(low), abs(high), 1.0)
+  images = params.get('images') if isinstance(params, dict) else None
+  if images is None or float(jnp.abs(images).max()) <= most:
+    return None
+  return f'an image holds {float(jnp.abs(images).max()):.3g}'
 
 
 def _points(parts, total, numbers, after):
@@ -266,6 +283,7 @@ def _under_observers(parts, work, observers, start, given, after):
     prepare,
     record,
     lambda state: state['images'],
+    lambda state: _too_large(parts, state),
     'method.learning_rate or method.weight is probably too large',
     after=_points(
       parts,

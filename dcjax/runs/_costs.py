@@ -205,8 +205,8 @@ def _lines(parts, stages, left) -> Iterator[str]:
     spec = parts.formation.spec
     factor = f' factor {spec["factor"]}' if 'factor' in spec else ''
     yield (
-      f'  stores {config.ipc} images per class ({spec["name"]}{factor}), trains '
-      f'on {decoded} per class'
+      f'  stores {config.ipc} images per class ({spec["name"]}{factor}), '
+      f'trains on {decoded} per class'
     )
   yield from _steps(parts)
   evaluated = [

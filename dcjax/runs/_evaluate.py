@@ -212,6 +212,7 @@ def train_and_test(
     protocol: the program's.
 
   Raises:
+    ValueError: if the training diverges.
     Interrupted: if a stop is asked for; this evaluation is then lost.
   """
   parts, work = shared.parts, shared.work
@@ -228,7 +229,7 @@ def train_and_test(
       work.stop.check(f'while evaluating {name}')
 
   try:
-    return evaluation.evaluate(
+    found = evaluation.evaluate(
       program,
       training,
       parts.keys['evaluate'],
@@ -238,6 +239,12 @@ def train_and_test(
     )
   finally:
     progress.close()
+  if not np.isfinite(found.loss).all():
+    raise ValueError(
+      f'evaluating {name} diverged: the training loss is not finite; try a '
+      f'smaller evaluation.learning_rate than {protocol.learning_rate:g}'
+    )
+  return found
 
 
 def _evaluator(parts, network, kind, plain, protocol, teachers) -> Evaluator:

@@ -81,8 +81,8 @@ class Folder:
     """
     if '://' in str(path):
       raise ValueError(
-        f'workdir {path}: must be a folder of this machine, or a bucket that is '
-        'mounted as one'
+        f'workdir {path}: must be a folder of this machine, or a bucket that '
+        'is mounted as one'
       )
     self.path = pathlib.Path(path).expanduser().resolve()
     self.config, self.command = dict(config), tuple(command)

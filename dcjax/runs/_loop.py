@@ -36,7 +36,8 @@ class Task(NamedTuple):
     record: `(number, metrics, seconds in all, seconds of the piece) -> ` a line
       of `metrics.jsonl`; None: of none.
     numbers: `state -> ` what must stay finite.
-    advice: what to do where it does not.
+    problem: `state -> ` what is wrong with numbers that are finite, or None.
+    advice: what to do where something is.
     warn: `metrics -> ` what is wrong, or None.
     after: number of pieces done -> what is done with the state then, such as an
       evaluation; it does not count.
@@ -51,6 +52,7 @@ class Task(NamedTuple):
   prepare: Callable[[PyTree, int], Callable[[PyTree], tuple[PyTree, dict]]]
   record: Callable[[int, dict, float, float], dict[str, Any]] | None = None
   numbers: Callable[[PyTree], PyTree] = lambda state: ()
+  problem: Callable[[PyTree], str | None] = lambda state: None
   advice: str = 'try a smaller learning rate'
   warn: Callable[[dict], str | None] = lambda metrics: None
   after: Mapping[int, Callable[[PyTree, float], None]] = {}
@@ -153,14 +155,18 @@ def _warn(task, metrics, done, said):
 def _check_finite(task, done, metrics, state, saved):
   finite = np.isfinite(np.asarray(metrics['loss'])).ravel()
   stored = jax.tree.leaves(task.numbers(state))
-  if finite.all() and all(bool(jnp.isfinite(s).all()) for s in stored):
-    return
   # A last step can break the stored numbers before any loss sees them.
-  what = 'numbers are' if finite.all() else 'loss is'
-  step = len(finite) if finite.all() else int(np.argmin(finite)) + 1
+  if not finite.all():
+    what = f'the loss is not finite (step {int(np.argmin(finite)) + 1} of it)'
+  elif not all(bool(jnp.isfinite(leaf).all()) for leaf in stored):
+    what = 'the numbers are not finite'
+  else:
+    what = task.problem(state)
+  if what is None:
+    return
   raise ValueError(
-    f'{task.title}: the {what} not finite at {task.unit} {done}, step {step} of '
-    f'it: {task.advice}; nothing of this {task.unit} was saved'
+    f'{task.title} diverged: {what} at {task.unit} {done}; {task.advice}; '
+    f'nothing of this {task.unit} was saved'
     + ('' if saved is None else '; use another --workdir')
   )
 

@@ -51,6 +51,7 @@ def train(
   keys: jax.Array,
   rounds: int,
   images_per_class: int = 0,
+  field: str = 'learning rate of these networks',
 ) -> Variables:
   """Trains networks of one shape, all of them in every round.
 
@@ -62,6 +63,7 @@ def train(
     keys: `[E]`, one for each network.
     rounds: how many there are in all; each sees the images of its number.
     images_per_class: the first ones of every class; 0: all.
+    field: what drives them, for messages.
 
   Returns:
     `Variables` in host memory with leaves `[E, ...]`.
@@ -101,7 +103,8 @@ def train(
     lambda done: like,
     lambda: jax.jit(begin, out_shardings=places)(keys),
     prepare,
-    advice='try a smaller learning rate of these networks',
+    numbers=lambda states: states.variables,
+    advice=f'try a smaller {field}',
   )
   states, _ = loop(work, task, stage)
   return sharding.to_host(states.variables)
@@ -254,6 +257,7 @@ def observer_stage(parts: Parts, work: Work, observer: Observer) -> Stage:
       key[None],
       observer.epochs * parts.real.windows,
       section.images_per_class,
+      'observers.learning_rate',
     )
     variables = jax.tree.map(lambda leaf: leaf[0], variables)
     made = _checked(parts, network, variables)

@@ -2,12 +2,12 @@
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from dcjax import artefact, fairness, files, trees
+from dcjax import artefact, fairness, files, sharding, trees
 from dcjax.runs import (
   _artefact,
   _build,
@@ -61,6 +61,7 @@ def data_stage(parts: Parts) -> Stage:
     'std': list(map(float, dataset.std)),
     'range': list(dataset.value_range),
   }
+  sharding.agree_on(settings['digest'], 'data')
   facts = {'name': dataset.name, 'classes': dataset.num_classes}
   return Stage('data', lambda: facts, (), settings, RECORD, sole=True)
 

@@ -217,5 +217,3 @@ def finish(parts: Parts, work: Work, made: Made, pipeline: Pipeline) -> Any:
     f'{path / "condensed.npz"}\').numpy()[0].shape)"'
   )
   return results
-
-

@@ -1,6 +1,7 @@
 """A run: from settings to the report, or as far as it is wanted."""
 
 import contextlib
+import json
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -8,11 +9,12 @@ from typing import Any, NamedTuple
 import jax
 from ml_collections import ConfigDict
 
-from dcjax import networks
+from dcjax import networks, sharding
 from dcjax.artefact import Artefact
 from dcjax.base import Network
 from dcjax.data import Dataset
 from dcjax.runs import _build, _costs, _pipelines, _results, _stage, settings
+from dcjax.runs._artefact import versions
 from dcjax.runs._build import Parts
 from dcjax.runs._folder import CONFIG, RESULTS, Folder, Stop
 from dcjax.runs._outlook import Outlook
@@ -82,6 +84,7 @@ def opened(
     FileNotFoundError: if the data are not there.
   """
   plain = chosen.plain() | _given(dataset, network)
+  _check_processes(plain)
   folder = Folder(workdir, plain, tuple(command))
   use_compilation_cache()
   parts = _build.build(
@@ -102,6 +105,13 @@ def opened(
       raise
     finally:
       parts.real.close()
+
+
+def _check_processes(plain):
+  """All processes of a run have the same settings and versions."""
+  decisive = {n: v for n, v in plain.items() if n != 'data_dir'}
+  said = json.dumps([decisive, versions()], sort_keys=True)
+  sharding.agree_on(said, 'settings and versions')
 
 
 def _given(dataset, network):

@@ -160,8 +160,8 @@ def whole(dataset: data.Dataset) -> Batch:
   """
   if dataset.stream is not None:
     raise ValueError(
-      f'baseline whole: only a window of {dataset.name} is in memory; leave the '
-      'window out'
+      f'baseline whole: only a window of {dataset.name} is in memory; leave '
+      'the window out'
     )
   real = dataset.images.astype(np.float32) / dataset.scale
   labels = np.eye(dataset.num_classes, dtype=np.float32)[dataset.labels]

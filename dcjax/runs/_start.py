@@ -29,7 +29,8 @@ def parse(parts: Parts) -> dict[str, Any]:
   codebook = is_codebook(parts.formation)
   if codebook != (spec['name'] in ('fit', 'generator', 'weights')):
     raise ValueError(
-      f'start {spec["name"]!r}: formation {parts.formation.spec["name"]!r} takes '
+      f'start {spec["name"]!r}: formation {parts.formation.spec["name"]!r} '
+      'takes '
       + ('fit, generator or weights' if codebook else 'images, not a generator')
     )
   return {**known, **spec}

@@ -15,8 +15,8 @@ HELP = """Condenses a data set, evaluates it, and writes a report.
 
   {program} --config=idc:digits --workdir=runs/digits
 
-The same command resumes an interrupted run. A config is a method with a data set
-and any settings; a setting may be a flag as well:
+The same command resumes an interrupted run. A config is a method with a data
+set and any settings; a setting may be a flag as well:
 
   {program} --config=idc:cifar10,ipc=10,schedule=short --workdir=runs/cifar
       --config.data_dir=DATA --config.method.distance=l1
@@ -61,7 +61,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
   flags.DEFINE_string(
     'store',
     None,
-    'Folder where runs find one another\'s networks and statistics.',
+    "Folder where runs find one another's networks and statistics.",
     flag_values=values,
   )
   flags.DEFINE_bool(
@@ -167,8 +167,7 @@ def _help(program, stream):
   for name in _SHOWN:
     stream.write(f'  --{name:18} {flags.FLAGS[name].help}\n')
   stream.write(
-    '\nHelp on a config, with the published numbers: '
-    f'{program} list METHOD\n'
+    f'\nHelp on a config, with the published numbers: {program} list METHOD\n'
   )
   return 0
 
@@ -275,7 +274,8 @@ def load_config(word: str, overrides: dict[str, str] | None = None) -> Any:
     near = difflib.get_close_matches(plain, names(), 3, 0.4)
     meant = f'; did you mean {" or ".join(near)}?' if near else ''
     raise ValueError(
-      f'config {name!r}: is neither a file nor one of {", ".join(names())}{meant}'
+      f'config {name!r}: is neither a file nor one of '
+      f'{", ".join(names())}{meant}'
     )
   settings.set_fields(made, overrides or {})
   return made

@@ -451,7 +451,7 @@ def check_data(name: str) -> None:
 
 
 def plain_name(name: str) -> str:
-  """The published set behind a name: `'tfds:svhn_cropped:3.0.0'` is `'svhn'`."""
+  """The published set of a name: `'svhn'` of `'tfds:svhn_cropped:3.0.0'`."""
   return name.removeprefix('tfds:').partition(':')[0].removesuffix('_cropped')
 
 

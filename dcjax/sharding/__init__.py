@@ -40,6 +40,7 @@ from dcjax.sharding._mesh import (
 from dcjax.sharding._placement import Placement, placed, placement
 from dcjax.sharding._processes import (
   agree,
+  agree_on,
   barrier,
   is_main,
   is_peer_lost,
@@ -57,6 +58,7 @@ __all__ = [
   'DATA_AXIS',
   'Placement',
   'agree',
+  'agree_on',
   'barrier',
   'class_sharding',
   'class_strategy',

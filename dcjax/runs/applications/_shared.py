@@ -51,7 +51,9 @@ class AtWork(NamedTuple):
     """The folder."""
     return self.work.folder.path
 
-  def stage(self, name: str, make: Callable[..., Any], kind: Kind = RECORD) -> Any:
+  def stage(
+    self, name: str, make: Callable[..., Any], kind: Kind = RECORD
+  ) -> Any:
     """The output of a stage that the settings alone decide; made once."""
     settings = {'config': _decisive(self.config)}
     stage = Stage(name, make, (), settings, kind)
@@ -132,7 +134,9 @@ def domains(config: Any) -> list[Dataset]:
   """
   names = config.data.split('+')
   if len(names) < 2 or len(set(names)) < len(names):
-    raise ValueError(f'data {config.data!r}: must be two or more different sets')
+    raise ValueError(
+      f'data {config.data!r}: must be two or more different sets'
+    )
   loaded = []
   for name in names:
     one = config.copy_and_resolve_references()
@@ -151,9 +155,7 @@ def domains(config: Any) -> list[Dataset]:
   return [data.in_shape(d, config.size, config.channels) for d in loaded]
 
 
-def task(
-  dataset: Dataset, name: str, at_work: AtWork
-) -> applications.Task:
+def task(dataset: Dataset, name: str, at_work: AtWork) -> applications.Task:
   """A data set as a task whose memory is made in the named way."""
   folder = at_work.path / 'memories' / dataset.name / _sets.slug(name)
   making = at_work.making._replace(like=dataset.name)

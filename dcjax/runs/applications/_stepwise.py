@@ -37,9 +37,7 @@ def learn(
   Raises:
     Interrupted: if a stop was asked for; finished steps are kept.
   """
-  kind = _stage.tree(
-    lambda: {'accuracy': 0, 'variables': jax.eval_shape(like)}
-  )
+  kind = _stage.tree(lambda: {'accuracy': 0, 'variables': jax.eval_shape(like)})
   rows, previous = [], None
   for step, name in enumerate(steps):
     cell = f'{label}, {name}'

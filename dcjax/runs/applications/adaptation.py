@@ -63,9 +63,7 @@ def _source_networks(at_work, source):
       source.num_classes,
     )
     with at_work.progress(f'training on {source.name}') as tell:
-      return applications.teach(
-        learner, keys, everything, start, progress=tell
-      )
+      return applications.teach(learner, keys, everything, start, progress=tell)
 
   kind = shared.variables_kind(start)
   return at_work.stage('networks/source', train, kind)

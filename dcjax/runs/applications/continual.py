@@ -78,7 +78,9 @@ def _learner(config, dataset, mode):
 def _axes(config, dataset, num_classes):
   spec = shared.network_spec(config)
   return applications.output_axes(
-    *(networks.build(spec, dataset.image_shape, num_classes - n) for n in (1, 0))
+    *(
+      networks.build(spec, dataset.image_shape, num_classes - n) for n in (1, 0)
+    )
   )
 
 

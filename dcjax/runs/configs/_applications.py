@@ -15,7 +15,9 @@ def choices(chosen: Any) -> dict[str, Any]:
     factor=1,
     network='convnet',
     sizes=sizes,
-    data_options={'size': 8} if chosen.smoke and chosen.data == 'digits' else {},
+    data_options={'size': 8}
+    if chosen.smoke and chosen.data == 'digits'
+    else {},
   )
 
 
@@ -24,7 +26,9 @@ def is_short(chosen: Any) -> bool:
   return chosen.said.get('schedule', 'short') == 'short'
 
 
-def base(chosen: Any, names: tuple[str, ...], **sections: Any) -> dict[str, Any]:
+def base(
+  chosen: Any, names: tuple[str, ...], **sections: Any
+) -> dict[str, Any]:
   """How small sets are made, and the sections given.
 
   `sets.names` says how each is made: a coreset, or a config with settings;
@@ -96,9 +100,7 @@ def smoke(values: dict[str, Any], *sections: str, epochs: int = 3) -> dict:
   """Seconds: two small sets, few images, no augmentation."""
   made = dict(
     seeds=2,
-    sets=dict(
-      names=('dm', 'random'), family='none', herding_steps=4, outer=0
-    ),
+    sets=dict(names=('dm', 'random'), family='none', herding_steps=4, outer=0),
     **{
       name: dict(epochs=epochs, family='none', cutmix=0.0) for name in sections
     },

@@ -13,8 +13,8 @@ generator are fitted to real images; nothing is pretrained) or `start=weights`
 (random ones). `schedule=short` are minutes on two cores, with a generator of
 width 32; say `start=fit` with learned codes, as minutes make no good generator.
 `method.condition`, `method.codes` and the weights of the losses are those of
-Tables 6 to 8. `evaluation.fresh=true` evaluates fresh samples, too, as DiM does;
-`formation=codebook:stored=float16` stores half precision.
+Tables 6 to 8. `evaluation.fresh=true` evaluates fresh samples, too, as DiM
+does; `formation=codebook:stored=float16` stores half precision.
 
 The paper gives no weights, sizes, temperature, margin, batch sizes or numbers
 of steps; see docs/generative.md for what was chosen. Published (ConvNet, ipc 1

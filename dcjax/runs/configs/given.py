@@ -20,9 +20,7 @@ def get_config(arg: str | None = None):
 
 
 def choices(chosen):
-  return dict(
-    ipc=10, factor=1, network='convnet', sizes=shared.sizes(chosen)
-  )
+  return dict(ipc=10, factor=1, network='convnet', sizes=shared.sizes(chosen))
 
 
 def values(chosen):

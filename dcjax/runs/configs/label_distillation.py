@@ -10,8 +10,8 @@ the published code except for the deviations listed in
 
 `method.form` is `second_order` (the default) or `ridge`. `method.learning_rate`
 is that of the labels here, stepped by Adam: they are all that moves.
-`schedule=short` makes 10 networks' worth of label steps instead of 100, which is
-about the published 400 passes over the real images.
+`schedule=short` makes 10 networks' worth of label steps instead of 100, which
+is about the published 400 passes over the real images.
 Published (ipc 1 / 10 / 50; LeNet for MNIST, AlexNet for CIFAR): MNIST 60.9 /
 87.3 / 93.3, CIFAR-10 25.7 / 38.3 / 42.5, CIFAR-100 11.5 (ipc 1). Here the
 network is ConvNet-3 unless `network=` names another, evaluated under DC's

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import jax
 from ml_collections import ConfigDict
 
-from dcjax.runs import _run, _stage, settings
 from dcjax import records
+from dcjax.runs import _run, _stage, settings
 from dcjax.runs._progress import duration, say
 from dcjax.runs.tables import _measure, _pages
 from dcjax.runs.tables._settings import arguments_of, config_of, name_of
@@ -220,5 +220,3 @@ def _state(folder, job, found):
   if found:
     return f'{len(found)} of {len(job.cells)} cells'
   return 'started' if (folder / 'runs' / job.name).exists() else 'waiting'
-
-

@@ -4,7 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from dcjax.runs import settings
-from dcjax.runs.tables._types import Accuracy, Cell, Place, Run, Table, published
+from dcjax.runs.tables._types import (
+  Accuracy,
+  Cell,
+  Place,
+  Run,
+  Table,
+  published,
+)
 
 IDC_PAPER = (
   'Kim et al., "Dataset Condensation via Efficient Synthetic-Data '

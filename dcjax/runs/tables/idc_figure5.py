@@ -3,7 +3,14 @@
 from typing import Any
 
 from dcjax.runs.tables import _methods as common
-from dcjax.runs.tables._types import Accuracy, Cell, ClassGradient, Plot, Run, Table
+from dcjax.runs.tables._types import (
+  Accuracy,
+  Cell,
+  ClassGradient,
+  Plot,
+  Run,
+  Table,
+)
 
 TITLE = 'IDC, Figure 5: condensing with networks pretrained for some epochs'
 DATASETS = ('imagenet10',)

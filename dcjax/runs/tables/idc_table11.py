@@ -30,7 +30,9 @@ def _cell(method: str, row: tuple[str, common.Row]) -> Cell | None:
   test, place = row
   name = method.removesuffix(' w/o S.A.')
   if name != method:
-    place = place._replace(changes={'augment.mix': 'none', 'augment.train_mix': 'none'})
+    place = place._replace(
+      changes={'augment.mix': 'none', 'augment.train_mix': 'none'}
+    )
   changes = _DSA_TEST
   if test == _WITH:
     changes = _IDC_TEST if name == 'DSA' else {}

@@ -16,7 +16,11 @@ def table(size: str, datasets: tuple[str, ...]) -> Table:
   """Returns the table for a size and its data set."""
   dataset = datasets[0]
   columns = {
-    'IDC w/o S.A. + ZCA': {**_ZCA, 'augment.mix': 'none', 'augment.train_mix': 'none'},
+    'IDC w/o S.A. + ZCA': {
+      **_ZCA,
+      'augment.mix': 'none',
+      'augment.train_mix': 'none',
+    },
     'IDC + ZCA': _ZCA,
     'IDC': {},
   }

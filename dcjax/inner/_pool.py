@@ -1,0 +1,152 @@
+"""FRePo's pool: networks of different ages, trained on the synthetic set."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from dcjax.base import Array, Augment, Batch, Network, PyTree
+from dcjax.inner._types import InnerLoop, InnerState
+from dcjax.kernels import centred
+from dcjax.objectives import mirrored
+from dcjax.training import (
+  TrainState,
+  squared_error,
+  start_from,
+  train_step,
+)
+from dcjax.utils import check_at_least
+
+
+class PoolState(NamedTuple):
+  """The networks that wait for their turn.
+
+  Attributes:
+    members: a `TrainState` with leaves of a leading axis `E`; the one in use is
+      stale here.
+    ages: `[E]` int32, uses since each was drawn (or the age it started with).
+    current: `[]` int32, the one in use.
+  """
+
+  members: PyTree
+  ages: Array
+  current: Array
+
+
+def pool(
+  network: Network,
+  optimizer: optax.GradientTransformation,
+  *,
+  size: int = 10,
+  age: int = 100,
+  most: int = 1000,
+  label_form: str = 'probabilities',
+  mirror: bool = False,
+  augment: Augment | None = None,
+) -> InnerLoop:
+  """FRePo's networks: a pool of different ages, one of them used in each step.
+
+  Zhou, Nezhadarya & Ba (NeurIPS 2022), Algorithm 1. After an image step its
+  network takes one step on the synthetic set, by squared error to the centred
+  labels, or is drawn anew if it has been used `age` times; then the next
+  network is chosen at random. All networks are new at first, but their ages
+  count from different numbers, so that they are not renewed together. Nothing
+  happens between periods. The metric `loss` is 0 where `renewed` is True.
+
+  Args:
+    network: the network.
+    optimizer: of each network, rebuilt when it is drawn anew.
+    size: networks `E`, at least 1.
+    age: steps of a network before it is drawn anew, at least 1.
+    most: synthetic images in a network step; more are drawn from at random.
+    label_form: of the synthetic labels, see `kernels.centred`.
+    mirror: whether mirrored images count too, as in
+      `objectives.kernel_regression`.
+    augment: normalisation and per-sample augmentation.
+
+  Raises:
+    ValueError: if a number is below 1; when called, if the form is unknown.
+
+  Example:
+    >>> loop = pool(network, optax.adam(3e-4), label_form='centred')
+  """
+  for name, value in (('size', size), ('age', age), ('most', most)):
+    check_at_least(name, value, 1)
+
+  def new(key):
+    return start_from(network.init(key), optimizer)
+
+  def init(key, data):
+    del data
+    member_key, choice_key = jax.random.split(key)
+    members = jax.vmap(new)(jax.random.split(member_key, size))
+    ages = jnp.arange(size, dtype=jnp.int32) * age // size
+    return _chosen(choice_key, members, ages)
+
+  def reset(key, state, data):
+    del key, data
+    return state
+
+  def train(key, state, synthetic):
+    draw_key, step_key = jax.random.split(key)
+    batch = _drawn(draw_key, synthetic, most, label_form, mirror)
+    return train_step(
+      network,
+      optimizer,
+      state,
+      batch,
+      step_key,
+      augment=augment,
+      loss=squared_error,
+    )
+
+  def update(key, state, data, synthetic):
+    del data
+    network_key, choice_key = jax.random.split(key)
+    members, ages, current = state.source
+    old = ages[current] >= age
+    used, loss = lax.cond(
+      old,
+      lambda: (new(network_key), jnp.zeros((), jnp.float32)),
+      lambda: _with_loss(train(network_key, state.train, synthetic)),
+    )
+    members = jax.tree.map(
+      lambda all_, one: lax.dynamic_update_index_in_dim(all_, one, current, 0),
+      members,
+      used,
+    )
+    ages = ages.at[current].set(jnp.where(old, 0, ages[current] + 1))
+    return _chosen(choice_key, members, ages), {'loss': loss, 'renewed': old}
+
+  return InnerLoop(init, reset, update)
+
+
+def _with_loss(result):
+  state, metrics = result
+  return state, metrics['loss'].astype(jnp.float32)
+
+
+def _chosen(key, members: TrainState, ages: Array) -> InnerState:
+  """The state whose network is a random one of the pool."""
+  current = jax.random.randint(key, (), 0, ages.shape[0], jnp.int32)
+  used = jax.tree.map(
+    lambda leaf: lax.dynamic_index_in_dim(leaf, current, 0, keepdims=False),
+    members,
+  )
+  return InnerState(used, PoolState(members, ages, current))
+
+
+def _drawn(key, synthetic, most, label_form, mirror) -> Batch:
+  """At most `most` synthetic images, mixed, with centred labels."""
+  images = synthetic.images.reshape(-1, *synthetic.images.shape[2:])
+  labels = synthetic.labels.reshape(-1, synthetic.labels.shape[-1])
+  batch = Batch(images, centred(labels, label_form))
+  if mirror:
+    batch = mirrored(batch)
+  count = batch.images.shape[0]
+  if count <= most:
+    return batch
+  chosen = jax.random.permutation(key, count)[:most]
+  return Batch(batch.images[chosen], batch.labels[chosen])
