@@ -8,11 +8,14 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 LAYERS = (
   {'base', 'specs', 'utils'},
   {
+    '_learned_parts',
     '_npz',
+    '_torch_files',
     'augment',
     'data',
     'files',
     'formations',
+    'kernels',
     'networks',
     'optimizers',
     'records',
@@ -28,6 +31,7 @@ LAYERS = (
     'evaluation',
     'initialisation',
     'protocols',
+    'trajectories',
   },
   {'applications', 'fairness', 'methods'},
   {''},  # `dcjax` itself
@@ -62,6 +66,7 @@ PRIVATE = {
     'methods',
     'sharding',
     'statistics',
+    'trajectories',
   )
 }
 

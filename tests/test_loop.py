@@ -62,7 +62,7 @@ def task(total=5, at=None, done=lambda number: None, **options):
       'loss': float(np.mean(metrics['loss'])),
       'seconds': seconds,
     },
-    lambda state: state,
+    numbers=lambda state: state,
   )
   return made._replace(**options)
 
@@ -184,8 +184,8 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_works(work):
 def test_a_loss_that_is_not_finite_is_named(work, loss):
   broken = task(at={1: [1.0, loss]}, advice='use less')
   message = (
-    '^counting: the loss is not finite at outer 2, step 2 of it: use less; '
-    'nothing of this outer was saved$'
+    r'^counting diverged: the loss is not finite \(step 2 of it\) at outer 2; '
+    'use less; nothing of this outer was saved$'
   )
   with pytest.raises(ValueError, match=message):
     loop(work, broken, 'key')
@@ -200,12 +200,19 @@ def test_a_loss_that_is_not_finite_is_named(work, loss):
 
 def test_stored_numbers_that_are_not_finite_are_named(work):
   begin = lambda: {'sum': jnp.array([0.0, np.nan])}  # noqa: E731
-  with pytest.raises(ValueError, match='numbers are not finite at outer 1, st'):
+  with pytest.raises(ValueError, match='the numbers are not finite at outer 1'):
     loop(work, task(begin=begin), 'key')
   assert saved(work) == []
   # What a task does not name may be anything.
   other = task(begin=begin, numbers=lambda state: state['sum'][:1])
   assert np.isnan(loop(work, other, 'key')[0]['sum'][1])
+
+
+def test_numbers_that_make_no_sense_are_named(work):
+  problem = lambda state: 'sum above 2' if state['sum'][0] > 2 else None  # noqa: E731
+  with pytest.raises(ValueError, match='diverged: sum above 2 at outer 3; try'):
+    loop(work, task(problem=problem), 'key')
+  assert saved(work) == []
 
 
 def test_a_warning_is_said_when_it_is_new(work, capsys):

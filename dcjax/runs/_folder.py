@@ -129,7 +129,8 @@ class Folder:
     try:
       if sharding.is_main():
         files.sweep(self.path)
-        records.write(self.path / CONFIG, self.config)
+        if not (self.path / CONFIG).exists():
+          records.write(self.path / CONFIG, self.config)
       sharding.barrier('claimed')
       with graceful_stop() as stop:
         yield stop
@@ -203,6 +204,20 @@ class Folder:
     if sharding.is_main():
       records.write(self.path / name, value)
     sharding.barrier(name)
+
+  def finish(self, results: Mapping[str, Any]) -> None:
+    """Writes the results, and that they are those of these settings.
+
+    Until then `config.json` is that of the run that was finished before, where
+    only evaluations or the place of the data differ.
+    """
+    self.write(RESULTS, results)
+    self.write(CONFIG, self.config)
+
+  def results(self) -> dict[str, Any] | None:
+    """The results, if they are those of these settings."""
+    found = self.read(RESULTS)
+    return found if self.read(CONFIG) == self.config else None
 
   def metrics(self) -> list[dict[str, Any]]:
     """The lines of `metrics.jsonl` so far."""
