@@ -32,20 +32,6 @@ RUN_FIELDS = (
   'scale_learning_rate',
   'start',
 )
-METHODS = (
-  'cafe',
-  'cda',
-  'dc',
-  'dm',
-  'dsa',
-  'edc',
-  'generative',
-  'gvbsm',
-  'idc',
-  'label_distillation',
-  'rded',
-  'sre2l',
-)
 # Names of methods that are another one's function.
 _SAME = {'dsa': 'dc'}
 # Supplied to methods that hand these options on to another one.

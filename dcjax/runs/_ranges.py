@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from dcjax import (
+  applications,
   augment,
   evaluation,
   formations,
@@ -104,7 +105,7 @@ RANGES: dict[str, Range] = {
   'pool_epochs': _COUNT,
   'pool_networks': _NONE_OR_MORE,
   'regularisation': _POSITIVE,
-  'roll': _NONE_OR_MORE,
+  'roll': Range(-(10**4), 10**4),
   'seed': Range(0, 2**32 - 1),
   'seeds': _COUNT,
   'smallest_crop': _SHARE,
@@ -141,10 +142,25 @@ BASELINES = (
   'condensed_hard',
   'whole',
 )
+METHODS = (
+  'cafe',
+  'cda',
+  'dc',
+  'dm',
+  'dsa',
+  'edc',
+  'generative',
+  'gvbsm',
+  'idc',
+  'label_distillation',
+  'rded',
+  'sre2l',
+)
 REGIMES = ('hard', 'image', 'online', 'stored')
 # Dotted field, or its name in whatever section -> what it may be.
 CHOICES: dict[str, Iterable[Any]] = {
-  'augment.family': augment.STRATEGIES,
+  'augment.flip': ('auto', 'yes', 'no'),
+  'batches.order': ('class', 'round'),
   'evaluation.baselines': BASELINES,
   'evaluation.family': ('auto', *augment.STRATEGIES),
   'evaluation.loss': labelling.LOSSES,
@@ -152,18 +168,31 @@ CHOICES: dict[str, Iterable[Any]] = {
   'evaluation.protocol': evaluation.PROTOCOLS,
   'evaluation.schedule': ('drops', 'smoothing', 'ssrs'),
   'execution.precision': networks.PRECISIONS,
+  'family': augment.STRATEGIES,
+  **{
+    f'grid.{axis}': applications.CONVNET_GRID[axis]
+    for axis in ('activation', 'norm', 'pooling')
+  },
   'labels.regime': REGIMES,
   'method.codes': methods.CODES,
+  'method.compared': ('image', 'class'),
   'method.condition': methods.CONDITIONS,
   'method.decay': ('none', 'cosine', 'halved'),
   'method.distance': objectives.DISTANCES,
   'method.layers': ('before_pooling', 'after_pooling'),
   'method.form': ('second_order', 'ridge'),
   'method.optimizer': methods.OPTIMIZERS,
-  'method.order': ('class', 'round'),
+  'method.name': METHODS,
+  'method.reduction': objectives.REDUCTIONS,
   'method.start': formations.LABEL_STARTS,
   'method.tensors': objectives.TENSORS,
+  'modes': ('scratch', 'continued'),
+  'pipeline': ('condense', 'given'),
+  'sets.family': ('auto', *augment.STRATEGIES),
   'statistics.class_variance': ('total', 'within'),
+  'tuning.loss': labelling.LOSSES,
+  'tuning.optimizer': ('sgd', 'adamw'),
+  'tuning.schedule': ('drops', 'smoothing', 'ssrs'),
   'zca': ('none', *whitening.FORMS),
 }
 
@@ -198,8 +227,9 @@ def check(values: Mapping[str, Any]) -> None:
 
 
 def _check_one(field, value):
-  if field in CHOICES:
-    check_choice(field, value, CHOICES[field])
+  known = CHOICES.get(field, CHOICES.get(field.rpartition('.')[2]))
+  if known is not None:
+    check_choice(field, value, known)
   if isinstance(value, bool) or not isinstance(value, int | float):
     return
   allowed = range_of(field)

@@ -67,9 +67,12 @@ def make(
   del dataset
   config = chosen.config
   table = load(config.table, config.size, config.dataset)
-  overrides = dict(
-    item.split('=', 1) for item in config.changes.split(';') if '=' in item
-  )
+  overrides = {}
+  for item in filter(None, config.changes.split(';')):
+    field, equals, text = item.partition('=')
+    if not equals:
+      raise ValueError(f'changes {item!r}: must be FIELD=VALUE;FIELD=VALUE...')
+    overrides[field.strip()] = text
   if config.data_dir:
     overrides['data_dir'] = config.data_dir
   return _making.make(
