@@ -1,5 +1,6 @@
 """Settings: arguments and flags, origins, and what is wrong with a value."""
 
+import itertools
 import math
 
 import pytest
@@ -376,3 +377,25 @@ def test_words_keep_the_published_options_that_they_leave_out():
   )
   assert made.start == 'fit:steps=300:embedding_steps=5000'
   assert value('start', 'dm', 'cifar10,start=mix') == 'mix'
+
+
+def test_every_rung_of_edcs_ladder_adds_one_thing():
+  rungs = [flat_of('edc', f'cifar10,configuration={n}') for n in 'ABCDEFG']
+  changed = [
+    {n.rpartition('.')[2] for n in new if new[n] != old[n]} - {'configuration'}
+    for old, new in itertools.pairwise(rungs)
+  ]
+  assert changed == [
+    {'start', 'iterations'},
+    {'zeta'},
+    {'flatness'},
+    {'batch_size', 'matching', 'labelling'},
+    {'alpha'},
+    {'smallest_crop', 'average_rate', 'evaluate'},
+  ]
+  with pytest.raises(ValueError, match="configuration 'H'"):
+    runner.resolved('cifar10,configuration=H', 'edc')
+
+
+def flat_of(recipe, argument):
+  return settings.flat(runner.resolved(argument, recipe).config.to_dict())

@@ -162,6 +162,18 @@ def test_a_tree_is_kept_as_a_file_that_says_what_it_is(work):
   assert len(calls) == 2
 
 
+def test_a_file_that_holds_one_output_is_that_of_the_last_settings(work):
+  stage, calls = saved()
+  stage = stage._replace(name='net', kind=stage.kind._replace(file='net.npz'))
+  other = stage._replace(settings={'x': 2})
+  for wanted in (stage, stage, other, other, stage):
+    run([wanted], work)
+    key = key_of(wanted, [])
+    assert trees.note(work.folder.path / 'net.npz')['key'] == key
+    assert list(recorded(work)) == [f'net {key[:8]}']
+  assert len(calls) == 3
+
+
 def test_a_file_of_another_form_and_a_damaged_one_are_named(work):
   stage, _ = saved()
   run([stage], work)

@@ -13,6 +13,7 @@ from dcjax import (
   methods,
   networks,
   objectives,
+  specs,
   whitening,
 )
 from dcjax.utils import check_choice
@@ -131,6 +132,29 @@ RANGES: dict[str, Range] = {
     ('adversarial', 'classification', 'feature', 'intra', 'inter'), _WEIGHT
   ),
 }
+# Fields that hold words -> ranges of their options, beside those above.
+_WORDS = (
+  'augment.mix',
+  'augment.train_mix',
+  'formation',
+  'inner',
+  'optimizer',
+  'source',
+  'start',
+)
+_OPTIONS: dict[str, Range] = {
+  'alpha': _POSITIVE,
+  'b1': _MOMENTUM,
+  'b2': _MOMENTUM,
+  'batches': _NONE_OR_MORE,
+  'beta': _POSITIVE,
+  'candidates': _COUNT,
+  'cap': _COUNT,
+  'crops': _COUNT,
+  'embedding_steps': _NONE_OR_MORE,
+  'probability': _FRACTION,
+  'ratio': Range(0, 100, above=True),
+}
 BASELINES = (
   'random',
   'herding',
@@ -212,6 +236,8 @@ def check(values: Mapping[str, Any]) -> None:
     ValueError: naming the field, its value and what is allowed.
   """
   for field, value in values.items():
+    if field in _WORDS and value:
+      _check_options(field, value)
     if not isinstance(value, tuple | list):
       _check_one(field, value)
       continue
@@ -224,6 +250,17 @@ def check(values: Mapping[str, Any]) -> None:
           + ('a number' if number else 'text')
         )
       _check_one(field, element)
+
+
+def _check_options(field, word):
+  for option, value in specs.parse(field, word).items():
+    allowed = _OPTIONS.get(option, RANGES.get(option))
+    for number in value if isinstance(value, tuple | list) else (value,):
+      plain = isinstance(number, int | float) and not isinstance(number, bool)
+      if plain and allowed is not None and not allowed.holds(number):
+        raise ValueError(
+          f'{field} {word!r}: {option} {value!r} must be {allowed}'
+        )
 
 
 def _check_one(field, value):
