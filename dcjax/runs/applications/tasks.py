@@ -24,7 +24,8 @@ def run(
     `[S, T, T]`, as nested lists.
 
   Raises:
-    ValueError: if a setting or `dataset` is unusable, or tasks differ in classes
+    ValueError: if a setting or `dataset` is unusable, or tasks differ in their
+      classes
       or shape.
     Interrupted: after Ctrl-C or SIGTERM.
   """
