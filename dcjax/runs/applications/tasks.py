@@ -25,8 +25,7 @@ def run(
 
   Raises:
     ValueError: if a setting or `dataset` is unusable, or tasks differ in their
-      classes
-      or shape.
+      classes or shape.
     Interrupted: after Ctrl-C or SIGTERM.
   """
   if dataset is not None:
