@@ -319,10 +319,10 @@ def protocol_of(config: Any) -> Protocol:
   """The protocol of evaluation with the config's changes."""
   section = config.evaluation
   made = evaluation.PROTOCOLS[section.protocol](section.epochs)
+  # The section's `loss` is that of students under teachers.
   own = {
     name: section[name]
     for name in Protocol._fields
-    # `evaluation.loss` is that of students; the protocol keeps its own.
     if name in section and name not in ('epochs', 'loss')
   }
   own['average_rate'] = own.get('average_rate') or None

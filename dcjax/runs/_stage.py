@@ -211,6 +211,8 @@ def _make(stage, key, work, made):
     path.parent.mkdir(parents=True, exist_ok=True)
     stage.kind.write(path, value, note)
   stages = work.folder.read(STAGES) or {}
+  if stage.kind.file and '{}' not in stage.kind.file:  # it holds one output
+    stages = {n: e for n, e in stages.items() if n.split()[0] != stage.name}
   work.folder.write(STAGES, {**stages, _entry_name(stage, key): entry})
   if seconds >= 1 and stage.kind.file:
     say(f'{stage.name}: done in {duration(seconds)}')
