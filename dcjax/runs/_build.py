@@ -405,9 +405,11 @@ def _check_sizes(parts):
       f'{dataset.class_names[smallest]!r} holds {holds}; use start=random or a '
       'smaller ipc or factor'
     )
+  observers = config.get('observers', {})
+  used = observers.get('matching') or observers.get('labelling')
   for field in ('observers', 'statistics'):
     few = config.get(field, {}).get('images_per_class', 0)
-    if few and dataset.stream is not None:
+    if few and used and dataset.stream is not None:
       raise ValueError(
         f'{field}.images_per_class {few}: must be 0 where only a window of the '
         'images is in memory'

@@ -171,10 +171,12 @@ def _run(shared, asked, protocol, batch, labels, made) -> dict[str, Any]:
   program = shared.programs(asked.word, kind, asked.plain, protocol)
   result = train_and_test(shared, asked.name, program, training, protocol)
   online = labels.regime == 'online'
+  told = _regime(labels, answers)
+  learned = labels.regime == 'hard' and told != REGIMES['hard']
   return {
     **result.summary(),
-    **_counted(shared, asked, protocol, images.shape, _regime(labels, answers)),
-    'label_bytes': labels.nbytes,
+    **_counted(shared, asked, protocol, images.shape, told),
+    'label_bytes': answers.nbytes if learned else labels.nbytes,
     'teacher_bytes': labelling.teacher_bytes(variables) if online else 0,
     'seconds': round(time.monotonic() - began, 3),
   }

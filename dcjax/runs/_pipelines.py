@@ -76,6 +76,11 @@ def condensing(parts: Parts, work: Work, made: Made) -> Pipeline:
   roles = ['matching'] * matching
   roles += ['labelling'] * (config.labels.regime != 'hard')
   _labels.check(parts)
+  if config.method.get('soft_labels') and not _start.needs_embeddings(parts):
+    raise ValueError(
+      'method.soft_labels True: are those of class features; must be False '
+      f'where method.condition is {config.method.condition!r}'
+    )
   found = _networks.observers(parts, roles)
   looking = [o for o in found if 'matching' in o.roles]
   teachers = [o for o in found if 'labelling' in o.roles]

@@ -24,8 +24,9 @@ def summarise(
   config, condensed = parts.config, made('artefact')
   entries = {w.name: dict(made(f'evaluate/{w.name}')) for w in pipeline.asked}
   stored = artefact.storage(condensed)
-  if 'condensed' in entries:
-    entries['condensed']['bytes'] = stored['total']['float32_bytes']
+  for asked in pipeline.asked:
+    if asked.images in ('condensed', 'fresh'):
+      entries[asked.name]['bytes'] = stored['total']['float32_bytes']
   seconds = _seconds(work, made, entries)
   labels = made('labels') if 'labels' in made.keys else None
   return {
@@ -39,11 +40,7 @@ def summarise(
     'evaluations': entries,
     'observers': _observers(made, pipeline),
     'storage': stored,
-    'bytes': {
-      'images': stored['images']['float32_bytes'],
-      'labels': 0 if labels is None else labels.nbytes,
-      'teachers': entries.get('condensed', {}).get('teacher_bytes', 0),
-    },
+    'bytes': _bytes(stored, labels, entries),
     'seconds': seconds,
     'environment': _artefact.environment(),
     'checkpoints': _curve(work, entries, config, seconds['condense']),
@@ -53,6 +50,20 @@ def summarise(
     **({'fair': made('fair')} if 'fair' in made.keys else {}),
     **_own(made),
     **report.bytes_of(condensed, config.ipc),
+  }
+
+
+def _bytes(stored, labels, entries):
+  """Of all that a network is trained on; a codebook counts as its images."""
+  beside = ('labels', 'preprocessing', 'total')
+  images = [s['float32_bytes'] for n, s in stored.items() if n not in beside]
+  kept = None if labels is None else labels.stored
+  return {
+    'images': sum(images),
+    'labels': stored['labels']['float32_bytes']
+    if kept is None
+    else labels.nbytes,
+    'teachers': entries.get('condensed', {}).get('teacher_bytes', 0),
   }
 
 

@@ -47,7 +47,8 @@ def wanted(config: Any) -> list[Wanted]:
       found[f'{name}, {word}'] = Wanted(f'{name}, {word}', name, word)
   if section.get('fair'):
     for name in FAIR:
-      found.setdefault(name, Wanted(name, *_set_of(name)))
+      if name != 'condensed_hard' or _may_be_soft(config):
+        found.setdefault(name, Wanted(name, *_set_of(name)))
   if section.get('fresh'):
     found['fresh'] = Wanted('fresh', 'fresh')
   return list(found.values())
@@ -64,6 +65,13 @@ def _set_of(name):
   images = images if known else name
   hard = how == 'hard' or images == 'whole'
   return images, '', hard, how == 'plain'
+
+
+def _may_be_soft(config):
+  """Whether the condensed set may have other labels than its classes."""
+  method = config.get('method', {}).get('name', 'given')
+  learned = method in ('given', 'label_distillation')
+  return learned or config.labels.regime != 'hard'
 
 
 def _start_is_pointless(config):
