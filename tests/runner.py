@@ -1,52 +1,82 @@
 """Runs experiments in process, as small as they come."""
 
-import importlib
 import json
 import pathlib
 import socket
-import sys
 
 import numpy as np
+
+from dcjax import runs
+from dcjax.runs import _build, settings
 
 EXPERIMENTS = pathlib.Path(__file__).resolve().parent.parent / 'experiments'
 RUN = EXPERIMENTS / 'run.py'
 CONFIG = EXPERIMENTS / 'configs' / 'idc.py'
 
 
-def module(name):
-  """Imports a module of the runner."""
-  if str(EXPERIMENTS) not in sys.path:
-    sys.path.insert(0, str(EXPERIMENTS))
-  return importlib.import_module(name)
-
-
 def config(arguments='digits,smoke', recipe='idc', **changes):
   """Returns a config; a change is `section__field=value` or `field=value`."""
-  made = module(f'configs.{recipe}').get_config(arguments)
-  flat = {name.replace('__', '.'): value for name, value in changes.items()}
-  made.update_from_flattened_dict(flat)
+  made = settings.make(recipe, arguments)
+  dotted = {name.replace('__', '.'): value for name, value in changes.items()}
+  settings.set_fields(made, dotted)
   return made
 
 
-def run(workdir, arguments='digits,smoke', recipe='idc', **changes):
-  """Runs (or resumes) an experiment; returns its results."""
-  file = CONFIG.with_name(f'{recipe}.py')
-  command = ['run.py', f'--config={file}:{arguments}']
-  made = config(arguments, recipe, **changes)
-  return module('experiment').run(made, str(workdir), command)
+def resolved(arguments='digits,smoke', recipe='idc', **changes):
+  """Returns complete settings."""
+  return settings.resolve(config(arguments, recipe, **changes))
+
+
+def parts(arguments='digits,smoke', recipe='idc', **changes):
+  """Returns what a run is made of; nothing is compiled."""
+  return _build.build(resolved(arguments, recipe, **changes))
+
+
+def run(workdir, arguments='digits,smoke', recipe='idc', given=(), **changes):
+  """Runs (or resumes) an experiment; returns its results.
+
+  Args:
+    workdir: its folder.
+    arguments: of the config.
+    recipe: the config's name.
+    given: options of `runs.run`, such as `dict(dataset=..., store=...)`.
+    **changes: of the config.
+  """
+  command = ('run.py', f'--config={recipe}:{arguments}')
+  options = {'command': command, **dict(given)}
+  return runs.run(config(arguments, recipe, **changes), workdir, **options)
+
+
+def stages(workdir):
+  """Returns the entries of finished stages by name, without their keys."""
+  read = json.loads((pathlib.Path(workdir) / 'stages.json').read_text())
+  return {name.rpartition(' ')[0] or name: read[name] for name in read}
+
+
+def evaluations(workdir):
+  """Returns what evaluations recorded, by name."""
+  return {
+    name.removeprefix('evaluate/'): entry['value']
+    for name, entry in stages(workdir).items()
+    if name.startswith('evaluate/')
+  }
+
+
+def metrics(workdir):
+  """Returns the records of `metrics.jsonl`."""
+  lines = (pathlib.Path(workdir) / 'metrics.jsonl').read_text().splitlines()
+  return [json.loads(line) for line in lines]
 
 
 def outcome(workdir):
   """Returns what must not depend on how often a run was interrupted."""
-  read = json.loads((workdir / 'evaluations.json').read_text())
   times = ('seconds', 'at')
-  evaluations = {
+  found = {
     name: {k: v for k, v in entry.items() if k not in times}
-    for name, entry in read.items()
+    for name, entry in evaluations(workdir).items()
   }
-  lines = (workdir / 'metrics.jsonl').read_text().splitlines()
-  losses = [(r['outer'], r['loss']) for r in map(json.loads, lines)]
-  return (workdir / 'condensed.npz').read_bytes(), evaluations, losses
+  losses = [(r['outer'], r['loss']) for r in metrics(workdir)]
+  return (workdir / 'condensed.npz').read_bytes(), found, losses
 
 
 def write_npz(path, **changes):

@@ -222,6 +222,8 @@ def finish(parts: Parts, work: Work, made: Made, pipeline: Pipeline) -> Any:
       f'  {name:>10}: {100 * entry["last_mean"]:5.1f} ± '
       f'{100 * entry["last_std"]:.1f} %  ({entry["how"]})'
     )
+  for name, score in results.get('fair', {}).items():
+    say(f'  {name:>10}: {score["mean"]:.3f} ± {score["std"]:.3f}')
   path = work.folder.path
   say(f'condensed set: {path / "condensed.npz"}')
   say(f'report:        {path / "report.html"}')

@@ -93,13 +93,13 @@ def opened(
     network=network,
     devices_per_class=devices_per_class,
   )
-  with folder.owned() as own:
+  with folder.owned(stop) as heard:
     try:
       shared = None
       # Nothing tells apart what two networks that are handed over have made.
       if store is not None and network is None:
         shared = pathlib.Path(store).expanduser()
-      work = Work(folder, stop or own, Outlook(), shared, profile)
+      work = Work(folder, heard, Outlook(), shared, profile)
       made = Made({}, {}, {})
       pipeline = _pipelines.pipeline(parts, work, made)
       yield Opened(parts, work, made, pipeline)
@@ -171,6 +171,11 @@ def run(
   chosen = settings.resolve(config_of(config))
   work = settings.module(chosen.config.recipe)
   if hasattr(work, 'run'):  # applications and tables
+    if network is not None:
+      raise ValueError(
+        f'network {network.name!r}: config {chosen.config.recipe!r} builds its '
+        'own; set its field `network`'
+      )
     return work.run(
       chosen, workdir, store=store, command=command, dataset=dataset
     )
