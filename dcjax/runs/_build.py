@@ -315,6 +315,17 @@ def evaluation_formation(parts: Parts) -> Formation:
   return formations.build({**spec, 'name': 'uniform'})
 
 
+def finished(parts: Parts, params: Any) -> Any:
+  """The stored numbers as they are kept and tested: in their range.
+
+  `project=never` leaves them as condensation does, which is what the reference
+  code of IDC tests.
+  """
+  if parts.config.get('project', 'end') == 'never':
+    return params
+  return parts.formation.project(params)
+
+
 def protocol_of(config: Any) -> Protocol:
   """The protocol of evaluation with the config's changes."""
   section = config.evaluation

@@ -183,6 +183,8 @@ BASELINES = (
   'forgetting',
   'initial',
   'random_hard',
+  'random_updates',
+  'herding_updates',
   'condensed_hard',
   'whole',
 )
@@ -237,6 +239,7 @@ CHOICES: dict[str, Iterable[Any]] = {
   'method.reduction': objectives.REDUCTIONS,
   'method.tensors': objectives.TENSORS,
   'modes': ('scratch', 'continued'),
+  'project': ('end', 'never'),
   'pipeline': ('condense', 'given'),
   'sets.family': ('auto', *augment.STRATEGIES),
   'statistics.class_variance': ('total', 'within'),

@@ -47,6 +47,7 @@ def summarise(
     'config_file': _config_file(work.folder.command),
     'command': _repeatable(work.folder.command),
     'label_regime': condensed.label_regime,
+    'project': config.get('project', 'end'),
     **({'fair': made('fair')} if 'fair' in made.keys else {}),
     **_own(made),
     **report.bytes_of(condensed, config.ipc),
