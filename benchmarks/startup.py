@@ -55,11 +55,10 @@ def report(*, reps: int, arguments: str = 'digits') -> str:
 def _run(folder: pathlib.Path, kind: str, arguments: str) -> dict[str, float]:
   """Runs the quick start; returns seconds to each mark and CPU seconds."""
   workdir = folder / kind
-  config = _ROOT / 'experiments' / 'configs' / 'idc.py'
   command = [
     sys.executable,
     str(_ROOT / 'experiments' / 'run.py'),
-    f'--config={config}:{arguments}',
+    f'--config=idc:{arguments}',
     f'--workdir={workdir}',
   ]
   log = folder / f'{kind}.log'
@@ -87,7 +86,7 @@ def _environment(cache: pathlib.Path) -> Mapping[str, str]:
     **os.environ,
     'JAX_ENABLE_COMPILATION_CACHE': 'true',
     'JAX_COMPILATION_CACHE_DIR': str(cache),
-    # As `experiments/run.py` sets it for its own cache.
+    # As a run sets it for its own cache.
     'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0.5',
   }
 

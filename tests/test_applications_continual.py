@@ -1,45 +1,46 @@
 """Class-incremental learning as a command: from data to report."""
 
 import json
+import os
+import signal
+import threading
+import time
 
 import numpy as np
 import pytest
 import runner
 
-continual = runner.module('continual')
-small_sets = runner.module('small_sets')
-workdir = runner.module('workdir')
+from dcjax import artefact, data, runs
 
 
-def _config(**changes):
-  return runner.config(
-    'digits,network=mlp,smoke', 'applications.continual', **changes
-  )
+def _run(folder, **changes):
+  arguments = 'digits,network=mlp,smoke'
+  return runner.run(folder, arguments, 'continual', **changes)
 
 
-def test_a_run_its_report_and_that_nothing_is_repeated(tmp_path, monkeypatch):
-  config = _config(steps=2, memories=('dm', 'random'), seeds=2)
-  made, make = [], small_sets.make
+def _stop_once_there(path):
+  """Sends SIGTERM to this process when a file appears."""
 
-  class Stopped(Exception):
-    pass
+  def watch():
+    while not path.exists():
+      time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGTERM)
 
-  def stopping(dataset, name, *rest):
-    if len(made) == 3:
-      raise Stopped
-    made.append((name, dataset.class_names))
-    return make(dataset, name, *rest)
+  thread = threading.Thread(target=watch, daemon=True)
+  thread.start()
+  return thread
 
-  with monkeypatch.context() as patch:
-    patch.setattr(small_sets, 'make', stopping)
-    with pytest.raises(Stopped):
-      continual.run(config, tmp_path)
-  assert made[0] == ('dm', tuple('01234'))
-  assert made[1] == ('dm', tuple('56789'))
-  first = (tmp_path / 'memories/step0/dm/condensed.npz').read_bytes()
 
-  matrices = continual.run(config, tmp_path)
-  assert (tmp_path / 'memories/step0/dm/condensed.npz').read_bytes() == first
+def test_a_stop_the_rest_and_that_nothing_is_repeated(tmp_path):
+  changes = {'steps': 2, 'sets__names': ('dm', 'random')}
+  # The folder at work is that of a memory: the whole command must hear it.
+  thread = _stop_once_there(tmp_path / 'memories/step0/dm/config.json')
+  with pytest.raises(runs.Interrupted, match='the same command goes on'):
+    _run(tmp_path, **changes)
+  thread.join()
+  assert not (tmp_path / 'report.md').exists()
+
+  matrices = _run(tmp_path, **changes)
   assert set(matrices) == {
     'scratch, dm',
     'scratch, random',
@@ -47,6 +48,8 @@ def test_a_run_its_report_and_that_nothing_is_repeated(tmp_path, monkeypatch):
     'continued, random',
   }
   assert np.shape(matrices['scratch, dm']) == (2, 2, 2)
+  memory = artefact.load(tmp_path / 'memories/step1/dm/condensed.npz')
+  assert memory.class_names == tuple('56789')
   text = (tmp_path / 'report.md').read_text()
   assert 'forgetting' in text
   assert '5 classes' in text
@@ -55,16 +58,19 @@ def test_a_run_its_report_and_that_nothing_is_repeated(tmp_path, monkeypatch):
   assert (tmp_path / 'curves.png').read_bytes()[:4] == b'\x89PNG'
 
   # Without its last step, it goes on from the networks that are saved.
-  record = json.loads((tmp_path / 'measured.json').read_text())
-  cell = 'continued, dm, step 1'
-  kept = record['cells'].pop(cell)
-  (tmp_path / 'measured.json').write_text(json.dumps(record))
-  again = continual.run(config, tmp_path)
-  np.testing.assert_array_equal(
-    again['continued, dm'], matrices['continued, dm']
+  record = json.loads((tmp_path / 'stages.json').read_text())
+  lost = next(
+    n for n in record if n.startswith('networks/continued, dm, step 1')
   )
-  record = json.loads((tmp_path / 'measured.json').read_text())
-  assert record['cells'][cell]['accuracy'] == kept['accuracy']
+  kept = {name: entry for name, entry in record.items() if name != lost}
+  (tmp_path / 'stages.json').write_text(json.dumps(kept))
+  again = _run(tmp_path, **changes)
+  assert list(again) == list(matrices)
+  for name, matrix in matrices.items():
+    np.testing.assert_array_equal(again[name], matrix)
+  found = json.loads((tmp_path / 'stages.json').read_text())
+  assert found[lost]['key'] == record[lost]['key']
+  assert kept.items() <= found.items()  # with the seconds of then
 
 
 @pytest.mark.parametrize(
@@ -74,33 +80,31 @@ def test_a_run_its_report_and_that_nothing_is_repeated(tmp_path, monkeypatch):
     ({'order': tuple(range(9))}, r'misses \[9\]'),
     ({'steps': 3}, 'steps 3'),
     ({'ipc': 1000}, 'must not be larger than the data'),
-    ({'memories': ('kmeans',)}, "set 'kmeans'"),
-    ({'memories': ()}, 'at least one'),
+    ({'sets__names': ('kmeans',)}, "sets.names 'kmeans': must be one of"),
+    ({'sets__names': ()}, 'at least one'),
     ({'modes': ('both',)}, "modes 'both'"),
   ],
 )
 def test_bad_settings_leave_no_folder(tmp_path, changes, message):
   with pytest.raises(ValueError, match=message):
-    continual.run(_config(**changes), tmp_path / 'run')
+    _run(tmp_path / 'run', **changes)
   assert not (tmp_path / 'run').exists()
 
 
 def test_the_published_order_of_cifar100():
-  config = runner.config('cifar100', 'applications.continual')
-  assert sorted(config.order) == list(range(100))
-  assert set(config.order[:4]) <= {26, 86, 2, 55, 75, 93, 16, 73, 54, 95}
+  order = runner.resolved('cifar100', 'continual').config.order
+  assert sorted(order) == list(range(100))
+  assert set(order[:4]) <= {26, 86, 2, 55, 75, 93, 16, 73, 54, 95}
 
 
 def test_data_of_one_shape():
-  digits = small_sets.at_most(
-    runner.module('builder').load_dataset(_config()), 3, 7
-  )
+  digits = data.at_most(data.load('digits'), 3, 7)
   assert digits.counts.tolist() == [3] * 10
   assert len(digits.test_labels) == 7
-  colour = small_sets.in_shape(digits, 16, 3)
+  colour = data.in_shape(digits, 16, 3)
   assert colour.image_shape == (16, 16, 3)
   assert len(colour.mean) == 3
-  grey = small_sets.in_shape(colour, 8, 1)
+  grey = data.in_shape(colour, 8, 1)
   assert grey.image_shape == (8, 8, 1)
   with pytest.raises(ValueError, match='channels 2'):
-    small_sets.in_shape(digits, 8, 2)
+    data.in_shape(digits, 8, 2)

@@ -1,57 +1,43 @@
 """Task-incremental learning, adaptation, search and membership as commands."""
 
+import json
 import subprocess
 import sys
 
 import numpy as np
+import published
 import pytest
 import runner
 
 from dcjax import data
 
-adaptation = runner.module('adaptation')
-builder = runner.module('builder')
-domains = runner.module('domains')
-membership = runner.module('membership')
-search = runner.module('search')
-small_sets = runner.module('small_sets')
-tasks = runner.module('tasks')
+
+@pytest.fixture(scope='module')
+def data_dir(tmp_path_factory):
+  """Files of MNIST and, with other classes, of Fashion-MNIST."""
+  folder = tmp_path_factory.mktemp('data')
+  for name in ('mnist', 'fashion_mnist'):
+    published.write_idx_set(folder / name, count=40)
+  return str(folder)
 
 
-@pytest.fixture
-def two_styles(monkeypatch):
-  """Digits stand in for MNIST; inverted, for USPS."""
-
-  def load(config):
-    digits = data.load('digits')
-    name = config.data.name
-    change = {'mnist': lambda x: x, 'usps': lambda x: 255 - x}[name]
-    return data.from_arrays(
-      change(digits.images),
-      digits.labels,
-      change(digits.test_images),
-      digits.test_labels,
-      name=name,
-      class_names=digits.class_names,
-    )
-
-  real = builder.load_dataset
-  monkeypatch.setattr(
-    builder,
-    'load_dataset',
-    lambda config: real(config) if config.data.name == 'npz' else load(config),
-  )
+def _run(folder, name, arguments, **changes):
+  changes = {'sets__names': ('random',), **changes}
+  return runner.run(folder, f'{arguments},network=mlp,smoke', name, **changes)
 
 
-def _config(name, arguments, **changes):
-  return runner.config(
-    f'{arguments},network=mlp,smoke', f'applications.{name}', **changes
-  )
+def _assert_nothing_is_repeated(folder, run, found):
+  """A second run finds what it asks for, with the seconds of the first."""
+  before = (folder / 'stages.json').read_bytes()
+  np.testing.assert_equal(run(), found)
+  assert (folder / 'stages.json').read_bytes() == before
 
 
-def test_task_incremental_learning(two_styles, tmp_path):
-  config = _config('tasks', 'mnist+usps', memories=('random',), seeds=1)
-  matrices = tasks.run(config, tmp_path)
+def test_task_incremental_learning(data_dir, tmp_path):
+  def run():
+    return _run(tmp_path, 'tasks', 'mnist+digits', data_dir=data_dir, seeds=1)
+
+  matrices = run()
   assert list(matrices) == ['random', 'random, no distillation']
   for matrix in matrices.values():
     assert np.shape(matrix) == (1, 2, 2)
@@ -59,63 +45,61 @@ def test_task_incremental_learning(two_styles, tmp_path):
   assert matrices['random'][0][0] == pytest.approx(
     matrices['random, no distillation'][0][0], nan_ok=True
   )
-  assert '+ usps' in (tmp_path / 'report.md').read_text()
-  # All is recorded: nothing trains again.
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(tasks.applications, 'task_incremental', None)
-    again = tasks.run(config, tmp_path)
-  np.testing.assert_array_equal(again['random'], matrices['random'])
+  assert '+ digits' in (tmp_path / 'report.md').read_text()
+  # No NaN, which JSON does not know.
+  json.loads(
+    (tmp_path / 'results.json').read_text(), parse_constant=pytest.fail
+  )
+  _assert_nothing_is_repeated(tmp_path, run, matrices)
 
 
-def test_adaptation(two_styles, tmp_path):
-  config = _config('adaptation', 'mnist+usps', methods=('random',), seeds=2)
-  found = adaptation.run(config, tmp_path)
+def test_adaptation(data_dir, tmp_path):
+  def run():
+    return _run(tmp_path, 'adaptation', 'mnist+digits', data_dir=data_dir)
+
+  found = run()
   assert list(found) == ['no adaptation', 'random']
   assert all(len(values) == 2 for values in found.values())
   assert (tmp_path / 'bars.png').is_file()
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(adaptation.applications, 'teach', None)
-    assert adaptation.run(config, tmp_path) == found
+  _assert_nothing_is_repeated(tmp_path, run, found)
 
 
-def test_domains_must_fit(two_styles, monkeypatch, tmp_path):
-  with pytest.raises(ValueError, match='two data sets'):
-    adaptation.run(_config('adaptation', 'mnist'), tmp_path)
-  with pytest.raises(ValueError, match='two different ones'):
-    tasks.run(_config('tasks', 'mnist+mnist'), tmp_path)
-  with pytest.raises(ValueError, match="data set 'letters'"):
-    tasks.run(_config('tasks', 'mnist+letters'), tmp_path)
-  digits = builder.load_dataset(runner.config('digits', data__name='mnist'))
-  fewer = small_sets.only_classes(digits, range(9))
-  monkeypatch.setattr(
-    builder,
-    'load_dataset',
-    lambda config: digits if config.data.name == 'mnist' else fewer,
-  )
-  with pytest.raises(ValueError, match='must be the same'):
-    tasks.run(_config('tasks', 'mnist+usps'), tmp_path)
+@pytest.mark.parametrize(
+  ('name', 'arguments', 'message'),
+  [
+    ('adaptation', 'mnist', 'two data sets'),
+    ('tasks', 'digits', 'two or more different sets'),
+    ('tasks', 'mnist+mnist', 'two or more different sets'),
+    ('tasks', 'mnist+letters', "data 'letters': must be one of"),
+    ('tasks', 'mnist+fashion_mnist', 'must be the same'),
+  ],
+)
+def test_domains_must_fit(data_dir, tmp_path, name, arguments, message):
+  with pytest.raises(ValueError, match=message):
+    _run(tmp_path / 'run', name, arguments, data_dir=data_dir)
+  assert not (tmp_path / 'run').exists()
 
 
 def test_architecture_search(tmp_path):
-  config = _config('search', 'digits', proxies=('random',))
-  found = search.run(config, tmp_path)
+  found = _run(tmp_path, 'search', 'digits')
   assert set(found) == {'random', 'whole'}
   assert found['whole']['regret'] == 0
   lines = (tmp_path / 'networks.csv').read_text().splitlines()
   assert len(lines) == 3
   assert lines[0] == 'network,random mean,random std,whole mean,whole std'
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(search.evaluation, 'evaluate', None)
-    assert str(search.run(config, tmp_path)) == str(found)
+  _assert_nothing_is_repeated(
+    tmp_path, lambda: _run(tmp_path, 'search', 'digits'), found
+  )
+
+
+def test_a_grid_that_cannot_be_built_is_heard_of_at_once(tmp_path):
   with pytest.raises(ValueError, match='halved'):
-    search.run(_config('search', 'digits', grid__depth=(9,)), tmp_path / 'a')
-  with pytest.raises(ValueError, match='grid'):
-    _config('search', 'digits,grid=huge')
+    _run(tmp_path / 'run', 'search', 'digits', grid__depth=(9,))
+  assert not (tmp_path / 'run').exists()
 
 
 def test_membership_inference(tmp_path):
-  config = _config('membership', 'digits', methods=('random',))
-  found = membership.run(config, tmp_path)
+  found = _run(tmp_path, 'membership', 'digits')
   assert list(found) == ['random', 'all members']
   for entry in found.values():
     assert np.shape(entry['rates']) == (2, 2)
@@ -127,7 +111,7 @@ def test_membership_inference(tmp_path):
 
 def test_members_and_others_are_disjoint_and_alike():
   digits = data.load('digits')
-  members, others = membership.halves(digits)
+  members, others = data.halves(digits)
   np.testing.assert_array_equal(members.counts, digits.counts // 2)
   np.testing.assert_array_equal(members.labels, np.sort(members.labels))
   np.testing.assert_array_equal(members.counts, others.counts)
@@ -136,13 +120,11 @@ def test_members_and_others_are_disjoint_and_alike():
 
 
 def test_the_command_says_what_is_wrong_in_one_sentence(tmp_path):
-  script = runner.EXPERIMENTS / 'continual.py'
-  config = runner.EXPERIMENTS / 'configs' / 'applications' / 'continual.py'
   result = subprocess.run(
     [
       sys.executable,
-      str(script),
-      f'--config={config}:digits,smoke',
+      runner.RUN,
+      '--config=continual:digits,smoke',
       f'--workdir={tmp_path / "run"}',
       '--config.steps=3',
     ],
@@ -151,6 +133,6 @@ def test_the_command_says_what_is_wrong_in_one_sentence(tmp_path):
     timeout=300,
   )
   assert result.returncode == 2
-  assert result.stderr.strip().splitlines()[-1] == (
-    'error: steps 3: must divide the 10 classes evenly'
+  assert result.stderr == (
+    'error: steps 3: must divide the 10 classes evenly\n'
   )

@@ -2,9 +2,13 @@
 
 import dataclasses
 import errno
+import hashlib
+import importlib.util
 import json
 import os
+import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -14,7 +18,6 @@ import numpy as np
 import pytest
 
 from dcjax import artefact as artefacts, formations, whitening
-from dcjax.artefact import _recipe
 
 CLASSES = ('cat', 'dog')
 SPECS = {
@@ -49,10 +52,10 @@ def make_tiny(**changes):
   return make(**{'params': images, 'mean': (0.5,), 'std': (1.0,)} | changes)
 
 
-def fit_tiny():
+def fit_tiny(**options):
   """The whitening of images of `make_tiny`'s size."""
   images = np.random.default_rng(3).random((9, 2, 2, 1), np.float32)
-  return whitening.fit(images)
+  return whitening.fit(images, **options)
 
 
 def assert_equal(left, right):
@@ -369,46 +372,93 @@ def test_bad_fields_are_named(change, message):
     make(**change)
 
 
+@pytest.mark.parametrize('value', [6e24, -1e3, 102.0])
+def test_images_that_diverged_are_refused(value):
+  images = stored_images()
+  images[0, 0, 0, 0, 0] = value
+  with pytest.raises(ValueError, match='beyond value_range'):
+    make(params={'images': images})
+  make(params={'images': images}, value_range=(None, None))
+
+
 READER = """
-import json, sys
+import sys
 import numpy as np
-file = np.load(sys.argv[1], allow_pickle=False)
-meta = json.loads(file['meta'].tobytes())
-stored = file['params/images']
-if 'decode_code' in meta:
-  scope = {}
-  exec(meta['decode_code'], scope)
-  images = scope['decode'](stored)
-else:
-  images = stored
-images = (images - np.array(meta['mean'])) / np.array(meta['std'])
+import decoder
+images, labels, meta = decoder.read(sys.argv[1])
+images = decoder.normalise(images, meta)
 assert not {'jax', 'dcjax'} & set(sys.modules)
-np.savez(sys.argv[2], images=images, names=meta['class_names'])
+np.savez(sys.argv[2], images=images, labels=labels, names=meta['class_names'])
 """
+DOCS = pathlib.Path(__file__).resolve().parent.parent / 'docs'
+
+
+def load_decoder():
+  """The published decoder as a module."""
+  found = importlib.util.spec_from_file_location('d', DOCS / 'decoder.py')
+  module = importlib.util.module_from_spec(found)
+  found.loader.exec_module(module)
+  return module
+
+
+def test_the_published_decoder_is_the_one_that_files_and_documents_name(path):
+  source = (DOCS / 'decoder.py').read_text()
+  assert source == artefacts.decoder_source()
+  digest = hashlib.sha256(source.encode()).hexdigest()
+  assert digest == artefacts.decoder_sha256()
+  page = (DOCS / 'artefact.md').read_text()
+  assert digest in page and 'exec(' not in page
+  artefacts.save(path, make('uniform'))
+  assert read_meta(path)['decoder_sha256'] == digest
 
 
 @pytest.mark.parametrize('name', ['identity', 'odd'])
-def test_numpy_alone_opens_the_file_by_its_own_recipe(path, tmp_path, name):
+def test_numpy_alone_opens_the_file_with_the_published_decoder(
+  path, tmp_path, name
+):
   artefact = make(name)
   artefacts.save(path, artefact)
   out = tmp_path / 'read.npz'
-  subprocess.run([sys.executable, '-c', READER, path, out], check=True)
-  images, _ = artefact.numpy(normalised=True)
+  shutil.copy(DOCS / 'decoder.py', tmp_path)
+  subprocess.run(
+    [sys.executable, '-c', READER, path, out], check=True, cwd=tmp_path
+  )
+  images, labels = artefact.numpy(normalised=True)
   with np.load(out) as read:
     np.testing.assert_allclose(
       read['images'].reshape(images.shape), images, atol=1e-5
     )
+    np.testing.assert_array_equal(read['labels'].ravel(), labels)
     assert tuple(read['names']) == CLASSES
 
 
-@pytest.mark.parametrize('name', [name for name in SPECS if name != 'identity'])
-def test_recipe_in_the_file_equals_the_formation(name):
-  stored, scope = stored_images(), {}
-  exec(_recipe.decode_code(SPECS[name], stored.shape[1]), scope)
-  expected = formations.build(SPECS[name]).decode({'images': stored})
+@pytest.mark.parametrize('name', SPECS)
+def test_the_decoder_equals_the_formation(path, name):
+  artefacts.save(path, make(name))
+  images, labels, _ = load_decoder().read(path)
+  expected, wanted = artefacts.load(path).numpy()
   np.testing.assert_allclose(
-    scope['decode'](stored), expected.images, atol=2e-6
+    images.reshape(expected.shape), expected, atol=2e-6
   )
+  np.testing.assert_array_equal(labels.ravel(), wanted)
+
+
+def test_the_decoder_runs_nothing_of_a_file_and_refuses_others(path, tmp_path):
+  artefacts.save(path, make('uniform'))
+  meta = read_meta(path)
+  assert not any(
+    'code' in key and key != 'how_to_decode'
+    for key in set(meta) - {'decoder_sha256', 'decoding'}
+  )
+  for value in (meta['how_to_decode'], str(meta['decoding'])):
+    assert 'import' not in value and 'def ' not in value
+  with np.load(path) as file:
+    arrays = dict(file)
+  meta['format'] = 'other'
+  arrays['meta'] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
+  np.savez(tmp_path / 'other.npz', **arrays)
+  with pytest.raises(ValueError, match='no condensed set'):
+    load_decoder().read(tmp_path / 'other.npz')
 
 
 def read_meta(path):
@@ -423,26 +473,28 @@ def test_recipe_explains_itself(path):
   assert meta['provenance']['method'] == 'dm'
   for part in ('allow_pickle=False', "file['labels'][c, m]", '(images - mean)'):
     assert part in meta['how_to_decode']
-  assert 'decode_code' not in meta
+  assert 'decoder.read(path)' in meta['how_to_decode']
   artefacts.save(path, make('uniform', value_range=(-2.0, None)))
-  text = read_meta(path)['how_to_decode']
-  assert 'decode_code' in text
-  assert re.search(r'between -2\.0 and unbounded', text)
-
-
-def test_recipe_whitens_and_turns_back_like_the_library(path):
-  zca, scope = fit_tiny(), {}
-  artefacts.save(path, make_tiny(zca=zca))
   meta = read_meta(path)
+  assert 'decoding.groups' in meta['how_to_decode']
+  assert meta['decoding'] == {'groups': [[2, 2, 0, 3]], 'padding': 0.5}
+  assert re.search(r'between -2\.0 and unbounded', meta['how_to_decode'])
+
+
+@pytest.mark.parametrize('unit', [False, True])
+def test_the_decoder_whitens_and_turns_back_like_the_library(path, unit):
+  zca, decoder = fit_tiny(unit=unit), load_decoder()
+  artefacts.save(path, make_tiny(zca=zca))
+  text = read_meta(path)['how_to_decode']
   for part in ('whiten(file, images)', 'unwhiten(file, images)', 'clipped'):
-    assert part in meta['how_to_decode']
-  exec(meta['whitening_code'], scope)
+    assert part in text
   images = stored_images((3, 5, 2, 2, 1), seed=4)
-  with np.load(path, allow_pickle=False) as file:
-    whitened = scope['whiten'](file, images)
-    restored = scope['unwhiten'](file, whitened)
+  file, _ = decoder.load(path)
+  whitened = decoder.whiten(file, images)
+  restored = decoder.unwhiten(file, whitened)
   np.testing.assert_allclose(whitened, whitening.apply(zca, images), atol=1e-5)
-  np.testing.assert_allclose(restored, images, atol=1e-5)
+  expected = whitening.invert(zca, whitened) if unit else images
+  np.testing.assert_allclose(restored, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize('name', SPECS)

@@ -21,6 +21,7 @@ from dcjax import (
 )
 from dcjax.base import Batch, Network, Variables
 from dcjax.data import _sampling as sampling
+from dcjax.runs import _stage
 
 _STD = (0.5,)
 
@@ -296,34 +297,16 @@ def test_other_networks_do_not_see_what_fills_short_batches(monkeypatch):
   tiny.assert_trees_equal(ours, _trained(network))
 
 
-_SMALLEST = dict(
-  data__options__size=8,
-  evaluation__at=(),
-  evaluation__seeds=1,
-  evaluation__baselines=(),
-)
-
-
-def _warnings(capsys):
-  lines = capsys.readouterr().out.splitlines()
-  return [line for line in lines if line.startswith('warning: ')]
-
-
-def test_a_run_with_batch_norm_ends_and_is_warned_of(tmp_path, capsys):
-  results = runner.run(
-    tmp_path / 'run', recipe='dc', network__norm='batch', **_SMALLEST
-  )
-  (warning,) = _warnings(capsys)
-  assert "network 'convnet' with batch norm" in warning
-  assert 0 <= results['evaluations']['condensed']['last_mean'] <= 1
-
-
 @pytest.mark.parametrize('norm', ['instance', 'batch'])
 def test_the_warning_comes_before_the_work(norm, tmp_path, capsys, monkeypatch):
   def stop(*args):
     raise ValueError('far enough')
 
-  monkeypatch.setattr(runner.module('outer_loop'), 'condense', stop)
+  monkeypatch.setattr(_stage, 'run', stop)
+  network = f'convnet:width=4:depth=1:norm={norm}'
   with pytest.raises(ValueError, match='far enough'):
-    runner.run(tmp_path / 'run', network__norm=norm, **_SMALLEST)
-  assert len(_warnings(capsys)) == (norm == 'batch')
+    runner.run(tmp_path / 'run', 'digits:size=8,smoke', network=network)
+  lines = capsys.readouterr().out.splitlines()
+  warnings = [line for line in lines if line.startswith('warning: ')]
+  assert len(warnings) == (norm == 'batch')
+  assert all("network 'convnet' with batch norm" in line for line in warnings)

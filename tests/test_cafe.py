@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import runner
 import tiny
+import traced
 
-import dcjax
 from dcjax import formations, matching, methods, networks, objectives
 from dcjax.base import Batch
 
@@ -203,41 +203,24 @@ def test_a_period_brings_images_to_the_real_means():
   assert int(after.inner.train.step) == 60 * 2
 
 
-def test_smoke_run(tmp_path):
-  results = runner.run(
-    tmp_path,
-    'digits,smoke',
-    'cafe',
-    evaluation__seeds=1,
-    evaluation__at=(),
-    evaluation__baselines=(),
-    augment__family='none',
-  )
-  assert results['method'] == 'cafe'
-  assert set(results['evaluations']) == {'condensed', 'initial'}
-  assert results['label_regime'] == 'hard'
-  stored = dcjax.load(tmp_path / 'condensed.npz')
-  assert stored.params['images'].min() < 0  # from noise, never clipped
-
-
 def test_config_has_the_published_settings():
-  made = runner.config('cifar10,ipc=10', 'cafe')
-  assert (made.schedule.outer, made.matching.batch_real) == (2000, 256)
-  assert (made.images.learning_rate, made.images.momentum) == (0.1, 0.5)
-  assert (made.images.decay, made.inner.learning_rate) == ('halved', 0.01)
+  made = runner.resolved('cifar10,ipc=10', 'cafe').config
+  assert (made.outer, made.method.batch_real) == (2000, 256)
+  assert (made.method.learning_rate, made.method.momentum) == (0.1, 0.5)
+  assert made.method.decay == 'halved'
+  assert made.method.network_learning_rate == 0.01
   assert made.augment.family == 'dsa'
-  packed = runner.config('cifar10,ipc=10,factor=2', 'cafe')
-  assert (packed.formation.factor, packed.init.mode) == (2, 'mix')
+  assert (made.start, made.clip) == ('normal', False)
+  packed = runner.resolved('cifar10,ipc=10,factor=2', 'cafe').config
+  assert (packed.factor, packed.start) == (2, 'mix')
 
 
 def test_multi_formation_and_siamese_augmentation_trace():
-  builder = runner.module('builder')
-  parts = builder.build(runner.config('digits,smoke,factor=2', 'cafe', ipc=2))
+  parts = runner.parts('digits,smoke,factor=2', 'cafe', ipc=2)
   assert 'color_crop_cutout' in parts.strategies['match']
-  params = builder.initial_params(parts, tiny.KEY)
-  assert params['images'].shape == (10, 2, 16, 16, 1)
-  data, method = parts.inner_data, parts.condenser
-  state = jax.eval_shape(method.init, tiny.KEY, params, data)
-  after, metrics = jax.eval_shape(method.period, tiny.KEY, state, data)
-  assert metrics['loss'].shape == (2,)
-  assert after.params == state.params
+  found = traced.period(parts)
+  assert found.params['images'].shape == (10, 2, 16, 16, 1)
+  assert found.metrics['loss'].shape == (2,)
+  assert jax.tree.map(jnp.shape, found.after.params) == {
+    'images': (10, 2, 16, 16, 1)
+  }

@@ -7,50 +7,37 @@ import optax
 import pytest
 import runner
 import tiny
+import traced
 
-import dcjax
 from dcjax import formations, methods
 
-builder = runner.module('builder')
-_ARGUMENTS = 'digits,smoke,network=mlp,factor=1,formation=codebook'
+_ARGUMENTS = (
+  'digits:size=8,smoke,network=mlp,factor=1,formation=codebook,start=weights'
+)
 
 
-@pytest.mark.parametrize('recipe', ['dc', 'dm', 'dsa', 'idc'])
-def test_methods_condense_into_a_codebook(recipe, monkeypatch):
-  monkeypatch.setattr(
-    runner.module('codebook_start'),
-    'trained_embeddings',
-    lambda *_: methods.ClassEmbeddings(jnp.eye(10, 4), jnp.eye(10)),
-  )
-  made = runner.config(
-    _ARGUMENTS, recipe, data__options__size=8, generator__fit_steps=0
-  )
-  parts = builder.build(made)
-  params = builder.initial_params(parts, tiny.KEY)
-  assert params['embeddings'].shape == (10, 4)
-  method, data = parts.condenser, parts.inner_data
-  state = jax.eval_shape(method.init, tiny.KEY, params, data)
+@pytest.mark.parametrize('recipe', ['cafe', 'dc', 'dm', 'dsa', 'idc'])
+def test_methods_condense_into_a_codebook(recipe):
+  found = traced.period(runner.parts(_ARGUMENTS, recipe))
+  classes = found.params['embeddings'].shape
+  assert classes[0] == 10
   # Codes and generator have steps of their own; nothing else moves.
-  assert set(state.opt_state.inner_states) == {'codes', 'generator', 'fixed'}
-  after, metrics = jax.eval_shape(method.period, tiny.KEY, state, data)
-  assert metrics['loss'].shape == (2,)
-  assert jax.tree.map(jnp.shape, after.params) == jax.tree.map(
-    jnp.shape, params
+  inner = found.state.opt_state.inner_states
+  assert set(inner) == {'codes', 'generator', 'fixed'}
+  assert found.metrics['loss'].shape == (2,)
+  assert jax.tree.map(jnp.shape, found.after.params) == jax.tree.map(
+    jnp.shape, found.params
   )
 
 
-def test_a_run_stores_and_reports_a_codebook(tmp_path):
-  results = runner.run(
-    tmp_path, _ARGUMENTS, 'dm', formation__stored='float16', ipc=2
+def test_a_codebook_starts_as_real_images_and_stores_as_it_is_told():
+  config = runner.resolved('digits,smoke,formation=codebook', 'dm').config
+  assert config.start == 'fit:steps=2:embedding_steps=4'
+  parts = runner.parts(
+    'digits:size=8,smoke,network=mlp,formation=codebook:stored=float16', 'dm'
   )
-  stored = dcjax.load(tmp_path / 'condensed.npz')
-  assert stored.spec['name'] == 'codebook'
-  assert stored.params['codes'].dtype == np.float16
-  assert len(stored.params['codes']) == 2
-  assert stored.numpy()[0].shape == (20, 16, 16, 1)
-  assert results['codebook']['total'] > 0
-  report = (tmp_path / 'report.html').read_text()
-  assert 'From code to code' in report and 'break-even' in report
+  assert parts.formation.spec['stored'] == 'float16'
+  assert parts.formation.spec['codes_dim'] == 8
 
 
 def test_after_a_period_the_set_decodes_as_training_saw_it():
@@ -116,12 +103,11 @@ def test_optimisers_are_replaced():
 @pytest.mark.parametrize(
   ('recipe', 'arguments', 'message'),
   [
-    ('cafe', 'digits,formation=codebook', "'cafe' takes none; .*generative.py"),
-    ('dm', 'digits,formation=codebook,factor=2', 'factor=2: a codebook takes'),
-    ('idc', 'digits,formation=codebook', 'factor=2: .*say factor=1'),
-    ('dm', 'digits,formation=codes', "'codes': must be one of .*codebook"),
+    ('dm', 'formation=codebook,factor=2', 'factor 2: a codebook takes none'),
+    ('idc', 'formation=codebook', 'factor 2: .*say factor=1'),
+    ('dm', 'formation=codes', "formation 'codes': must be one of .*codebook"),
   ],
 )
-def test_bad_arguments(recipe, arguments, message):
+def test_bad_arguments(recipe, arguments, message, tmp_path):
   with pytest.raises(ValueError, match=message):
-    runner.config(arguments, recipe)
+    runner.run(tmp_path / 'run', f'digits:size=8,smoke,{arguments}', recipe)

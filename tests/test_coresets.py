@@ -12,6 +12,7 @@ import tiny
 from dcjax import coresets
 from dcjax.base import Outputs
 from dcjax.coresets import _k_means
+from dcjax.runs import _pipelines, _sets
 
 
 def _features(labels, seed=0, size=4):
@@ -256,53 +257,52 @@ def test_k_means_takes_a_whole_class(copies):
 
 @pytest.fixture(scope='module')
 def parts():
-  config = runner.config(ipc=3, data__options__size=8)
-  return runner.module('builder').build(config)
+  network = 'convnet:width=4:depth=1'
+  return runner.parts('digits:size=8,smoke', ipc=3, network=network)
 
 
-def _selected(parts, name):
-  keys = {'random': jax.random.key(0), 'herding': jax.random.key(1)}
-  chosen = np.asarray(runner.module('evaluations').select(parts, keys, name))
+@pytest.fixture(scope='module')
+def features(parts):
+  return _sets.features_stage(parts).make(None)
+
+
+@pytest.mark.parametrize(
+  'name', ['random', 'herding', 'k_center', 'k_means', 'forgetting']
+)
+def test_a_run_selects_as_many_images_of_every_class(parts, features, name):
+  stage = _sets.selection_stage(parts, name)
+  given = (None, features)[: len(stage.inputs)]
+  chosen = stage.make(*given)['chosen']
   assert chosen.shape == (10, 3)
   for row, count in zip(chosen, parts.dataset.counts, strict=True):
     assert len(set(row.tolist())) == 3
     assert 0 <= row.min() <= row.max() < count
-  return chosen
+  labels = np.asarray(parts.real.local.labels)
+  if name in ('herding', 'k_center'):
+    expected = getattr(coresets, name)(features['features'], labels, 3)
+    np.testing.assert_array_equal(chosen, expected)
 
 
-@pytest.mark.parametrize('name', ['random', 'herding', 'forgetting'])
-def test_runner_selects(parts, name):
-  _selected(parts, name)
-
-
-@pytest.mark.parametrize('name', ['k_center', 'k_means'])
-def test_runner_selects_from_the_same_features_as_herding(
-  parts, name, monkeypatch
-):
-  labels = np.asarray(parts.inner_data.real.labels)
-  features = _features(labels)
-  monkeypatch.setattr(
-    runner.module('evaluations'), 'trained_features', lambda *_: features
-  )
-  chosen = _selected(parts, name)
-  if name == 'k_center':
-    np.testing.assert_array_equal(
-      chosen, coresets.k_center(features, labels, 3)
-    )
+def test_selections_by_features_share_them(parts):
+  stages = _pipelines.sets(parts, ['herding', 'k_means', 'random'])
+  inputs = {stage.name: stage.inputs for stage in stages}
+  assert inputs['select/herding'] == inputs['select/k_means']
+  assert inputs['select/k_means'] == ('data', 'features')
+  assert inputs['select/random'] == ('data',)
+  assert [stage.name for stage in stages].count('features') == 1
 
 
 @pytest.mark.parametrize('steps', [4, 1000])
-def test_runner_counts_forgetting_for_as_long_as_herding(
-  parts, steps, monkeypatch
+def test_forgetting_is_counted_for_as_long_as_herding_trains(
+  steps, monkeypatch
 ):
   asked = {}
-  evaluations = runner.module('evaluations')
   monkeypatch.setattr(
-    evaluations.coresets, 'forgetting_events', lambda *_, **o: asked.update(o)
+    coresets, 'forgetting_events', lambda *_, **o: asked.update(o)
   )
-  config = parts.config.copy_and_resolve_references()
-  config.evaluation.herding_steps = steps
-  evaluations.forgetting_events(parts._replace(config=config), tiny.KEY)
+  monkeypatch.setattr(coresets, 'forgetting', lambda *_: np.zeros((10, 1)))
+  parts = runner.parts('digits:size=8,smoke', evaluation__herding_steps=steps)
+  _sets.selection_stage(parts, 'forgetting').make(None)
   batches = len(parts.dataset.labels) // 64
   assert asked['epochs'] == max(2, steps // batches)
 

@@ -4,14 +4,17 @@ import importlib
 import inspect
 import pathlib
 import re
+import shlex
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import tiny
+from absl import flags
 
 import dcjax
+from dcjax.runs import command, settings, tables
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 _MODULES = [
@@ -41,7 +44,12 @@ _MODULES = [
       'optimizers',
       'protocols',
       'records',
+      'runs',
+      'runs.command',
+      'runs.settings',
+      'runs.tables',
       'sharding',
+      'specs',
       'statistics',
       'training',
       'trajectories',
@@ -89,21 +97,170 @@ def test_version_agrees_with_the_package():
   assert f'version = "{dcjax.__version__}"' in text
 
 
-@pytest.mark.parametrize(
-  'page',
-  [
-    'README.md',
-    *sorted(str(p.relative_to(_ROOT)) for p in (_ROOT / 'docs').glob('*.md')),
-  ],
-)
+_PAGES = [
+  'README.md',
+  'CHANGELOG.md',
+  *sorted(str(p.relative_to(_ROOT)) for p in (_ROOT / 'docs').glob('*.md')),
+]
+
+
+@pytest.mark.parametrize('page', _PAGES)
 def test_links_and_scripts_exist(page):
   text = (_ROOT / page).read_text(encoding='utf-8')
   folder = (_ROOT / page).parent
   for target in re.findall(r'\]\(([^)#]+)\)', text):
     if not target.startswith('http'):
       assert (folder / target).exists(), target
-  for script in re.findall(r'(?:experiments|examples)/[\w/]+\.py', text):
-    assert (_ROOT / script).exists(), script
+  # The changelog names what is gone.
+  if page != 'CHANGELOG.md':
+    for script in re.findall(r'(?:experiments|examples)/[\w/]+\.py', text):
+      assert (_ROOT / script).exists(), script
+
+
+# Where commands are printed: pages, help on configs, headers of scripts.
+_TOLD = {
+  **{page: (_ROOT / page).read_text(encoding='utf-8') for page in _PAGES},
+  **{name: settings.module(name).__doc__ for name in command.names()},
+}
+
+
+def _commands(text):
+  """Command lines of a page, word by word, variables filled in."""
+  text = re.sub(r'\\\n\s*|\n\s*(?=--)', ' ', text)
+  filled = dict(re.findall(r'^([A-Z]+)="?([^"\n]+)"?$', text, re.MULTILINE))
+  filled |= {'c': 'G', 'i': '0', 'NAME': 'n', 'ZONE': 'z', 'BUCKET': '/b'}
+  for name, value in filled.items():
+    text = re.sub(rf'\${name}\b', value, text)
+  parts = re.split(r'\n|`|;|&&| & ', text)
+  for part in parts:
+    starts = re.search(
+      r'(^|\s)(dcjax(?= (-|list|compare))|python (?=experiments|benchmarks)'
+      r'|experiments/launch/(?=\w+\.sh [^N W]))',
+      part,
+    )
+    if starts:
+      words = shlex.split(part[starts.start() :].strip(), comments=True)
+      yield (
+        words[0] if words[0] != 'python' else words[1],
+        [w for w in words[1 + (words[0] == 'python') :] if w != '&'],
+      )
+
+
+def _as_flags(program, words):
+  """What a launch script hands on."""
+  if program.endswith('gpu_host.sh'):
+    folder, config, *rest = words
+  elif program.endswith('tpu_pod.sh'):
+    _, _, folder, config, *rest = words
+  else:
+    return words
+  return [f'--config={config}', f'--workdir={folder}', *rest]
+
+
+def _resolved(word, changes):
+  """Complete settings of a config that a page names."""
+  name = word.removeprefix('experiments/configs/')
+  made = command.load_config(name, changes)
+  found = settings.resolve(made)
+  if 'table' in found.config:
+    tables.load(found.config.table, found.config.size, found.config.dataset)
+  return found
+
+
+def test_every_page_tells_a_command():
+  told = {page for page, text in _TOLD.items() if list(_commands(text))}
+  own = {'CHANGELOG.md', 'docs/artefact.md', 'docs/guide.md'}
+  library = {'docs/new_objective.md', 'docs/observers.md'}
+  assert set(_TOLD) - told <= own | library
+
+
+@pytest.mark.parametrize('page', _TOLD)
+def test_every_command_of_a_page_resolves(page):
+  for program, words in _commands(_TOLD[page]):
+    if not words or '--config=...' in words:
+      continue
+    if program.startswith('benchmarks/'):
+      _check_benchmark(program, words)
+      continue
+    if words[0] == 'list':
+      assert set(words[1:]) <= set(command.names()), words
+      continue
+    words = _as_flags(program, words)
+    if words[0] == 'compare':
+      assert all(w.startswith('--plot=') for w in words if w.startswith('-'))
+      continue
+    known = flags.FlagValues()
+    command.define_flags(known)
+    changes = dict(
+      word.removeprefix('--config.').split('=', 1)
+      for word in words
+      if word.startswith('--config.')
+    )
+    left = [word for word in words if not word.startswith('--config.')]
+    assert len(known([program, *left])) == 1, words
+    if not known.config.startswith('FILE.py'):
+      _resolved(known.config, changes)
+    assert known.workdir or known.print_config, words
+
+
+def _check_benchmark(program, words):
+  assert (_ROOT / program).exists(), program
+  sources = ''.join(
+    p.read_text(encoding='utf-8') for p in (_ROOT / 'benchmarks').glob('*.py')
+  )
+  for word in words:
+    name = word.removeprefix('--').partition('=')[0]
+    assert f"'{name}'" in sources or f"'{name[2:]}'" in sources, word
+
+
+@pytest.fixture(scope='module')
+def fields():
+  """Every dotted field of every config."""
+  found = set()
+  for name in command.names():
+    found |= set(settings.flat(settings.make(name).to_dict()))
+    found |= set(settings.flat(settings.resolve(settings.make(name)).plain()))
+  return found
+
+
+@pytest.mark.parametrize('page', [p for p in _TOLD if p != 'CHANGELOG.md'])
+def test_fields_that_a_page_names_exist(page, fields):
+  sections = {f.partition('.')[0] for f in fields if '.' in f}
+  named = re.findall(r'--config\.([a-z_.]+[a-z_])', _TOLD[page])
+  assert set(named) <= fields | sections
+  old = {field.partition('.')[0] for field in settings.RENAMED}
+  for code in re.findall(r'`([a-z_]+\.[a-z_]+)(?:=[^`]*)?`', _TOLD[page]):
+    section, _, name = code.partition('.')
+    is_code = hasattr(getattr(dcjax, section, None), name)
+    is_code |= section == 'formation' or name in ('npz', 'png', 'pt', 'py')
+    if section in sections | old and not is_code:
+      assert code in fields, code
+
+
+@pytest.mark.parametrize('page', _PAGES)
+def test_configs_that_a_page_names_in_passing_resolve(page):
+  text = _TOLD[page]
+  words = re.findall(r'`(\w+(?:\.py)?:[\w.=:,+|/-]+)`', text)
+  words += re.findall(r"(?:run|condensed|config_of)\(\s*'([^']+)'", text)
+  for word in words:
+    name = word.partition(':')[0].removesuffix('.py')
+    if name in command.names() and '...' not in word:
+      _resolved(word, {})
+
+
+def test_the_changelog_has_every_new_name_of_a_field():
+  text = ' '.join(_TOLD['CHANGELOG.md'].split())
+  missing = [old for old in settings.RENAMED if f'`{old}`' not in text]
+  assert not missing
+
+
+def test_a_config_of_your_own_is_one():
+  block = next(b for b in _python_blocks('docs/runs.md') if 'get_config' in b)
+  names = {}
+  exec(compile(block, 'docs/runs.md', 'exec'), names)
+  found = settings.resolve(names['get_config']('cifar10,ipc=10'))
+  assert found.config.method.distance == 'cosine'
+  assert found.origins['method.distance'] == 'said'
 
 
 def test_import_needs_neither_tfds_nor_torch():
@@ -119,12 +276,34 @@ def test_import_needs_neither_tfds_nor_torch():
 
 
 def test_the_own_data_example_runs(tmp_path, monkeypatch):
-  monkeypatch.chdir(tmp_path)
   monkeypatch.syspath_prepend(str(_ROOT / 'examples'))
   example = importlib.import_module('own_data')
-  accuracies = example.main(outer=1, inner_steps=2, epochs=2)
-  assert all(0 <= accuracy <= 1 for accuracy in accuracies)
-  assert dcjax.load(tmp_path / 'own_digits.npz').numpy()[0].shape[0] == 10
+  short = ',outer=1,method.inner_steps=2,evaluation.epochs=2,evaluation.at=()'
+  found = example.main(tmp_path / 'own', short)
+  assert set(found['evaluations']) == {'condensed', 'initial', 'random'}
+  assert found['evaluations']['condensed']['network'] == 'smallnet'
+  made = dcjax.load(tmp_path / 'own' / 'condensed.npz')
+  assert made.numpy()[0].shape == (10, 8, 8, 1)
+
+
+def test_herding_asks_for_an_embedding_before_anything_is_trained(
+  tmp_path, monkeypatch
+):
+  monkeypatch.syspath_prepend(str(_ROOT / 'examples'))
+  example = importlib.import_module('own_data')
+  with pytest.raises(
+    ValueError, match=r'^evaluation.baselines: .*exposes none'
+  ):
+    example.main(tmp_path / 'own', ',evaluation.baselines=herding')
+  assert not (tmp_path / 'own' / 'config.json').exists()
+
+
+@pytest.mark.slow
+def test_the_guide_runs_as_it_stands(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  names = {}
+  exec(compile(_python_blocks('docs/guide.md')[0], 'guide', 'exec'), names)
+  assert names['condensed'].numpy()[0].shape == (8, 8, 8, 1)
 
 
 def _python_blocks(page):
@@ -139,12 +318,24 @@ def _python_blocks(page):
 def test_the_new_objective_page_runs_and_its_method_works():
   page = 'docs/new_objective.md'
   names = {}
-  for block in _python_blocks(page):
+  for block in _python_blocks(page)[:-1]:
     exec(compile(block, page, 'exec'), names)
   assert names['gradient'].shape == names['start'].images.shape
   assert names['losses'][-1] < 0.85 * names['losses'][0]
   accuracies = names['accuracies']
   assert accuracies['condensed'].mean() > accuracies['initial'].mean() + 0.1
+
+
+@pytest.mark.slow
+def test_the_new_objective_runs_by_its_name(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  monkeypatch.setattr(
+    dcjax.objectives, 'FACTORIES', dict(dcjax.objectives.FACTORIES)
+  )
+  names, blocks = {}, _python_blocks('docs/new_objective.md')
+  for block in (blocks[0], blocks[-1]):
+    exec(compile(block, 'page', 'exec'), names)
+  assert 0 <= names['results']['evaluations']['condensed']['last_mean'] <= 1
 
 
 def test_the_objective_of_the_page_is_the_discrepancy_it_names():

@@ -4,14 +4,14 @@ import jax
 import numpy as np
 import pytest
 import runner
-import tiny
 from PIL import Image
 
 import dcjax
-from dcjax import data, evaluation
+from dcjax import data, evaluation, runs, specs, trees
 from dcjax.data import _sources
+from dcjax.runs import _build, _method
 
-_LIKE_100 = 'image_folder,like=imagenet100,size=16,network=convnet,window=10'
+_LIKE_100 = 'image_folder:size=16:window=10,like=imagenet100,network=convnet'
 
 
 def _write(folder, names, count):
@@ -27,55 +27,58 @@ def _write(folder, names, count):
 
 
 def test_settings_of_imagenet10_are_the_published_ones():
-  config = runner.config('imagenet10')
-  assert config.network.name == 'resnet'
-  assert (config.network.depth, config.network.average_pooling) == (10, True)
-  assert config.formation.to_dict()['name'] == 'uniform'
-  assert (config.formation.factor, config.init.mode) == (3, 'mix')
-  assert (config.schedule.outer, config.schedule.inner) == (500, 100)
-  assert config.matching.distance == 'l1'
-  assert config.images.learning_rate == 3e-3
-  assert (config.inner.batches, config.inner.batch_size) == (8, 64)
-  assert (config.inner.early_epochs, config.inner.pool) == (10, '')
-  assert config.augment.cutmix == 1
+  config = runner.resolved('imagenet10').config
+  spec = specs.parse('network', config.network)
+  assert (spec['name'], spec['depth']) == ('resnet', 10)
+  assert spec['average_pooling'] is True
+  assert config.formation == 'uniform'
+  assert (config.factor, config.start) == (3, 'mix')
+  assert (config.outer, config.method.inner_steps) == (500, 100)
+  assert config.method.distance == 'l1'
+  assert config.method.learning_rate == 3e-3
+  section = config.method
+  assert (section.network_batches, section.network_batch_size) == (8, 64)
+  assert (section.early_epochs, section.pool_networks) == (10, 0)
+  for field in ('mix', 'train_mix'):
+    assert config.augment[field] == 'cutmix:probability=1.0'
   assert config.evaluation.epochs == 1000  # 90 decoded images of each class
   assert config.evaluation.protocol == 'idc'
-  other = runner.config('imagenet10,factor=2,network=convnet,size=112')
-  assert (other.formation.factor, other.network.name) == (2, 'convnet')
-  assert other.data.options.size == 112
+  other = runner.resolved('imagenet10:size=112,factor=2,network=convnet').config
+  assert other.factor == 2
+  assert other.network.startswith('convnet:')
+  assert other.data == 'imagenet10:size=112'
 
 
 def test_settings_of_imagenet100_are_the_published_ones():
-  config = runner.config('imagenet100,ipc=20')
-  assert config.formation.to_dict()['name'] == 'bound'
-  assert (config.formation.factor, config.formation.cap) == (3, 128)
-  assert config.images.learning_rate == 1e-3
-  assert (config.inner.batches, config.inner.batch_size) == (4, 128)
-  assert config.inner.learning_rate == 0.1
-  assert config.inner.weight_decay == 1e-4
-  assert config.inner.early_epochs is None
-  assert config.inner.pool == 'pools/imagenet100-224.npz'
+  config = runner.resolved('imagenet100,ipc=20').config
+  assert (config.formation, config.factor) == ('bound:cap=128', 3)
+  section = config.method
+  assert section.learning_rate == 1e-3
+  assert (section.network_batches, section.network_batch_size) == (4, 128)
+  assert section.network_learning_rate == 0.1
+  assert section.network_weight_decay == 1e-4
+  assert (section.early_epochs, section.pool_networks) == (0, 10)
   assert config.evaluation.epochs == 600
   protocol = evaluation.PROTOCOLS[config.evaluation.protocol](600)
   assert protocol.epochs == 600
   assert (protocol.learning_rate, protocol.weight_decay) == (0.1, 1e-4)
   assert protocol.batch_size == 128
   with pytest.raises(ValueError, match="like 'moon': must be one of"):
-    runner.config('image_folder,like=moon')
+    runner.resolved('image_folder,like=moon')
 
 
 def test_imagenet10_is_built_with_its_network(tmp_path):
   folder = _write(tmp_path, data.IMAGENET_10, 9)
-  config = runner.config(
-    'imagenet10,smoke,size=16', data__dir=folder, inner__early_epochs=10
+  parts = runner.parts(
+    'imagenet10:size=16,smoke',
+    data_dir=folder,
+    method__early_epochs=10,
+    network='resnetap10:width_multiplier=0.0625',
   )
-  config.network.width_multiplier = 0.0625
-  parts = runner.module('builder').build(config)
   assert parts.network.name == 'resnetap10'
   assert parts.dataset.class_names == data.IMAGENET_10
-  early = runner.module('recipes').early_batches(config, parts.dataset)
-  assert early == 10 * (90 // 8)
-  treat = runner.module('builder').treatment(parts, 'evaluate', 'sample')
+  assert _method.early_batches(parts) == 10 * (90 // 8)
+  treat = _build.evaluation_augment(parts)
   images = parts.dataset.images[:2].astype(np.float32) / 255
   assert treat(jax.random.key(0), images).shape == images.shape
 
@@ -83,23 +86,24 @@ def test_imagenet10_is_built_with_its_network(tmp_path):
 def test_a_rehearsal_runs_from_folder_to_report(tmp_path):
   pytest.importorskip('grain')
   folder = _write(tmp_path / 'data', ('ant', 'bee', 'cat'), 14)
-  pool = tmp_path / 'pool.npz'
   changes = dict(
-    data__dir=folder,
-    inner__pool=str(pool),
-    inner__early_epochs=1,
-    evaluation__baselines=('random',),
+    data_dir=folder,
+    method__pool_networks=2,
+    method__pool_epochs=1,
+    method__early_epochs=1,
+    evaluation__baselines=(),
     evaluation__at=(),
+    evaluation__seeds=1,
   )
-  arguments = f'{_LIKE_100},smoke'
-  pretrain = runner.module('pretrain')
-  config = runner.config(arguments, **changes)
-  pretrain.make(config, 2, 1)
-  first = dict(np.load(pool))
-  pool.unlink()
-  pretrain.make(config, 2, 1)
-  tiny.assert_trees_equal(dict(np.load(pool)), first)
-  results = runner.run(tmp_path / 'run', arguments, **changes)
+  results = runner.run(
+    tmp_path / 'run',
+    f'{_LIKE_100},smoke',
+    given={'store': tmp_path / 'store'},
+    **changes,
+  )
+  (pool,) = (tmp_path / 'store').glob('pool-*.npz')
+  weights = next(iter(trees.load(pool).values()))
+  assert len(weights) == 2 and not np.array_equal(*weights)
   assert results['evaluations']['condensed']['images'] == 27
   stored = dcjax.load(tmp_path / 'run' / 'condensed.npz')
   assert stored.protocol['augmentation'] == 'imagenet'
@@ -120,20 +124,19 @@ def test_edc_rehearses_imagenet_1k_window_by_window(tmp_path, monkeypatch):
 
   monkeypatch.setattr(data.Windows, 'window', recorded)
   one = ('convnet:width=3:depth=1:norm=batch',)
-  results = runner.run(
+  stored = runs.condensed(
+    runner.config(
+      'image_folder:size=16:window=4,like=imagenet1k,smoke',
+      'edc',
+      network='convnet:width=4:depth=1:norm=batch',
+      data_dir=folder,
+      observers__matching=one,
+      observers__labelling=one,
+    ),
     tmp_path / 'run',
-    'image_folder,like=imagenet1k,size=16,window=4,smoke',
-    recipe='edc',
-    network=runner.config('digits,smoke', 'edc').network,
-    data__dir=folder,
-    observers__matching=one,
-    observers__labelling=one,
-    evaluation__baselines=('random',),
   )
-  assert {'condensed', 'random'} <= set(results['evaluations'])
   whole = data.load('image_folder', folder, size=16)
   assert seen >= set(whole.images[:, 0, 0, 0].tolist())
-  stored = dcjax.load(tmp_path / 'run' / 'condensed.npz')
   assert stored.params['images'].shape[0] == 3
   assert stored.params['images'].shape[2:] == (16, 16, 3)
   assert stored.label_regime == 'stored soft labels per crop'
@@ -141,10 +144,9 @@ def test_edc_rehearses_imagenet_1k_window_by_window(tmp_path, monkeypatch):
 
 def test_imagenet_evaluation_needs_square_colour_images(tmp_path):
   path = runner.write_npz(tmp_path / 'own.npz')
-  changes = {'data__dir': str(path), 'augment__evaluate': 'imagenet'}
-  config = runner.config('npz,smoke,factor=1', **changes)
+  changes = {'data_dir': str(path), 'augment__evaluate': 'imagenet'}
   with pytest.raises(ValueError, match='8x8x1; must be square and of 3'):
-    runner.module('builder').build(config)
+    runner.parts('npz,smoke,factor=1', **changes)
 
 
 # TFDS.

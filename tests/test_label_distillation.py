@@ -7,8 +7,8 @@ import pytest
 import runner
 import scipy.optimize
 import tiny
+import traced
 
-import dcjax
 from dcjax import formations, matching, methods, objectives
 from dcjax.base import Batch
 
@@ -276,67 +276,46 @@ def test_bad_recipes():
 # The config.
 
 
-def test_smoke_run_reports_soft_labels(tmp_path):
-  results = runner.run(
-    tmp_path,
-    'digits,smoke',
-    'label_distillation',
-    evaluation__seeds=1,
-    evaluation__at=(),
-    evaluation__baselines=('random',),
-  )
-  assert results['method'] == 'label_distillation'
-  assert results['label_regime'] == 'one soft label per image'
-  regimes = {n: e['label_regime'] for n, e in results['evaluations'].items()}
-  soft = 'one soft label per image'
-  assert regimes == {'condensed': soft, 'initial': soft, 'random': 'hard'}
-  assert results['storage']['labels']['numbers'] == 10 * 10
-  stored = dcjax.load(tmp_path / 'condensed.npz')
-  assert stored.label_regime == soft
-  assert stored.value_range == (0, 1)
-  images, labels = stored.numpy()
-  assert images.shape == (10, 16, 16, 1)
-  np.testing.assert_allclose(labels.sum(-1), 1, rtol=1e-5)
-  assert np.ptp(labels) > 0  # they have left their uniform start
+def test_a_run_keeps_images_in_their_range_and_starts_uniform():
+  parts = runner.parts('digits:size=8,smoke', 'label_distillation')
+  params = traced.start(parts)
+  np.testing.assert_allclose(params['labels'], 0.1, rtol=1e-6)
+  assert tuple(parts.formation.spec['value_range']) == (0, 1)
 
 
 def test_ridge_form_of_the_config_traces():
-  builder = runner.module('builder')
-  made = runner.config('digits,smoke,form=ridge', 'label_distillation')
-  parts = builder.build(made)
-  params = builder.initial_params(parts, tiny.KEY)
-  data, method = parts.inner_data, parts.condenser
-  state = jax.eval_shape(method.init, tiny.KEY, params, data)
-  after, metrics = jax.eval_shape(method.period, tiny.KEY, state, data)
-  assert set(metrics) == {'loss', 'scale', 'network_loss'}
-  assert after.params == state.params
+  parts = runner.parts(
+    'digits:size=8,smoke', 'label_distillation', method__form='ridge'
+  )
+  found = traced.period(parts)
+  assert set(found.metrics) == {'loss', 'scale', 'network_loss'}
+  assert jax.tree.map(jnp.shape, found.after.params) == jax.tree.map(
+    jnp.shape, found.params
+  )
 
 
 def test_config_has_the_published_settings():
-  made = runner.config('cifar10,ipc=10', 'label_distillation')
-  assert (made.matching.form, made.matching.batch_real) == ('second_order', 102)
-  assert made.images.learning_rate == made.inner.learning_rate == 1e-3
-  assert (made.matching.unrolled_learning_rate, made.labels.start) == (
-    0.01,
-    'uniform',
-  )
-  many = runner.config('cifar100,form=ridge', 'label_distillation')
-  assert (many.matching.form, many.matching.batch_real) == ('ridge', 10)
+  made = runner.resolved('cifar10,ipc=10', 'label_distillation').config
+  section = made.method
+  assert (section.form, section.batch_real) == ('second_order', 102)
+  assert section.learning_rate == section.network_learning_rate == 1e-3
+  assert section.unrolled_learning_rate == 0.01
+  assert section.start == 'uniform'
+  many = runner.resolved(
+    'cifar100', 'label_distillation', method__form='ridge'
+  ).config
+  assert (many.method.form, many.method.batch_real) == ('ridge', 10)
 
 
 @pytest.mark.parametrize(
   ('changes', 'message'),
   [
-    ({'labels__start': 'x'}, "labels.start 'x': must be one of .*'uniform'"),
-    ({'matching__form': 'x'}, "form 'x': must be one of .*'ridge'"),
-    ({'matching__regularisation': 0.0}, None),
+    ({'start': 'x'}, "method.start 'x': must be one of .*'uniform'"),
+    ({'form': 'x'}, "method.form 'x': must be one of .*'ridge'"),
+    ({'regularisation': 0.0}, 'method.regularisation 0.0: must be above 0'),
   ],
 )
 def test_bad_settings(changes, message):
-  made = runner.config('digits,smoke', 'label_distillation', **changes)
-  build = runner.module('builder').build
-  if message is None:  # the second-order form has no regularisation
-    assert build(made).config.matching.form == 'second_order'
-    made.matching.form, message = 'ridge', 'regularisation 0.0: must be above 0'
+  changes = {f'method__{name}': value for name, value in changes.items()}
   with pytest.raises(ValueError, match=message):
-    build(made)
+    runner.resolved('digits,smoke', 'label_distillation', **changes)

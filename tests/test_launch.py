@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import stat
 import subprocess
 import sys
@@ -32,6 +33,7 @@ def test_too_few_arguments_show_the_usage(script):
   done = _run(script, 'one')
   assert done.returncode == 2
   assert f'experiments/launch/{script}' in done.stderr
+  assert 'set -e' not in done.stderr
   assert done.stdout == ''
 
 
@@ -45,31 +47,31 @@ def test_a_pod_gets_the_code_and_one_command_for_all_hosts(tmp_path):
     'pod',
     'zone-b',
     '/mnt/bucket',
-    'idc.py:imagenet100,ipc=10',
+    'idc:imagenet100,ipc=10',
     '--config.seed=3',
     "--config.evaluation.baselines=('random',)",
     DCJAX_GCLOUD=gcloud,
   )
   assert done.returncode == 0, done.stderr
-  text = log.read_text()
+  # Quoted for the shell of the host.
+  text = log.read_text().replace('\\', '')
   assert 'tpu-vm scp' in text and 'tpu-vm ssh pod' in text
   assert text.count('--zone zone-b --worker=all') == 2
   for part in (
-    '--distributed --config=experiments/configs/idc.py:imagenet100,ipc=10',
-    '--workdir=/mnt/bucket/runs/idc_py_imagenet100_ipc_10',
-    '--config.data.dir=/mnt/bucket/data --config.seed=3',
+    '--distributed --config=idc:imagenet100,ipc=10',
+    '--workdir=/mnt/bucket/runs/idc_imagenet100_ipc_10',
+    '--config.data_dir=/mnt/bucket/data --config.seed=3',
     'requirements-tpu.txt',
+    "baselines=('random',)",
   ):
     assert part in text, part
-  # Quoted for the shell of the host.
-  assert "baselines=('random',)" in text.replace('\\', '')
 
 
 def test_a_pod_that_fails_says_so(tmp_path):
   if not (_LAUNCH.parent.parent / '.git').exists():
     pytest.skip('what travels is what git knows')
   gcloud = _tool(tmp_path / 'gcloud', 'exit 7')
-  done = _run('tpu_pod.sh', 'pod', 'z', '/b', 'idc.py:x', DCJAX_GCLOUD=gcloud)
+  done = _run('tpu_pod.sh', 'pod', 'z', '/b', 'idc:x', DCJAX_GCLOUD=gcloud)
   assert done.returncode == 7
   assert 'results:' not in done.stdout
 
@@ -84,27 +86,28 @@ def test_a_host_runs_one_process_or_one_for_each_task(
   done = _run(
     'gpu_host.sh',
     'runs/x',
-    'idc.py:imagenet10',
+    'idc:imagenet10',
     '--config.seed=3',
     DCJAX_PYTHON=python,
     SLURM_NTASKS=tasks,
   )
   assert done.returncode == 0, done.stderr
-  expected = (
-    '--config=experiments/configs/idc.py:imagenet10 --workdir=runs/x '
-    '--config.seed=3 0.9'
-  )
+  expected = '--config=idc:imagenet10 --workdir=runs/x --config.seed=3 0.9'
   assert expected in done.stdout
   assert ('--distributed' in done.stdout) == distributed
 
 
-def test_every_flag_that_the_scripts_use_exists():
-  run = _LAUNCH.parent / 'run.py'
-  help_text = subprocess.run(
-    [sys.executable, run, '--helpfull'],
-    capture_output=True,
-    text=True,
-    check=False,
-  ).stdout
-  for flag in ('distributed', 'coordinator', 'processes', 'process', 'profile'):
-    assert f'{flag}:' in help_text or f'{flag}]' in help_text, flag
+def test_what_the_scripts_say_is_understood():
+  done = _run(
+    'gpu_host.sh',
+    'runs/x',
+    'idc:imagenet10,ipc=20',
+    '--config.data_dir=/mnt/bucket/data',
+    '--profile',
+    '--print_config',
+    DCJAX_PYTHON=sys.executable,
+    SLURM_NTASKS='8',
+  )
+  assert done.returncode == 0, done.stderr
+  assert re.search(r"^data_dir +'/mnt/bucket/data' +said$", done.stdout, re.M)
+  assert re.search(r'^ipc +20 +said$', done.stdout, re.M)

@@ -1,5 +1,6 @@
 """Two processes of four devices: end to end, one killed, both resumed."""
 
+import json
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from PIL import Image
 
 _OUTER = 3
 _CHANGES = (
-  f'--config.schedule.outer={_OUTER}',
+  f'--config.outer={_OUTER}',
   '--config.evaluation.at=(0.34,)',  # a checkpoint after the first
   "--config.evaluation.baselines=('random',)",
   '--config.evaluation.epochs=2',
@@ -39,8 +40,8 @@ def _start(pictures, workdir):
   command = [
     sys.executable,
     str(runner.RUN),
-    f'--config={runner.CONFIG}:image_folder,size=64,smoke',
-    f'--config.data.dir={pictures}',
+    '--config=idc:image_folder:size=64,smoke',
+    f'--config.data_dir={pictures}',
     f'--workdir={workdir}',
     f'--coordinator=127.0.0.1:{runner.free_port()}',
     '--processes=2',
@@ -74,12 +75,15 @@ def _finish(processes, workdir, seconds=300):
   assert codes == [0, 0], _log(workdir, 0)[-2000:] + _log(workdir, 1)[-2000:]
 
 
-def _wait_for(path, processes, seconds=300):
+def _wait_for_text(path, text, processes, seconds=300):
+  """Waits until a file that is always whole holds a text."""
   end = time.monotonic() + seconds
-  while not path.exists() and time.monotonic() < end:
+  while time.monotonic() < end:
     assert all(p.poll() is None for p in processes)
+    if path.exists() and text in path.read_text():
+      return
     time.sleep(0.05)
-  assert path.exists()
+  raise AssertionError(f'{path} holds no {text}')
 
 
 @pytest.fixture(scope='module')
@@ -106,7 +110,7 @@ def test_kill_one_and_resume_both(pictures, finished, tmp_path):
   workdir = tmp_path / 'killed'
   processes = _start(pictures, workdir)
   # Written after the first checkpoint.
-  _wait_for(workdir / 'evaluations.json', processes)
+  _wait_for_text(workdir / 'stages.json', 'evaluate/outer_1', processes)
   processes[1].send_signal(signal.SIGKILL)
   began = time.monotonic()
   assert processes[0].wait(timeout=60) != 0
@@ -116,7 +120,7 @@ def test_kill_one_and_resume_both(pictures, finished, tmp_path):
   assert 'lost the others' in said or 'another task died' in said
   assert not (workdir / 'results.json').exists()
   _finish(_start(pictures, workdir), workdir)
-  assert 'resuming after outer iteration' in _log(workdir, 0)
+  assert 'resuming condensing after' in _log(workdir, 0)
   assert runner.outcome(workdir) == runner.outcome(finished)
 
 
@@ -128,21 +132,25 @@ def test_one_process_goes_on_with_what_two_began(pictures, finished, tmp_path):
   copytree(finished, workdir)
   # As if it had been stopped after the first outer iteration.
   (workdir / 'results.json').unlink()
-  (workdir / 'evaluations.json').unlink()
-  steps = sorted(int(p.name) for p in (workdir / 'checkpoints').iterdir())
+  file = workdir / 'stages.json'
+  stages = json.loads(file.read_text())
+  kept = {n: e for n, e in stages.items() if n in ('data', 'start')}
+  file.write_text(json.dumps(kept))
+  folder = workdir / 'checkpoints' / 'condense'
+  steps = sorted(int(p.name) for p in folder.iterdir())
   for step in steps[1:]:
-    rmtree(workdir / 'checkpoints' / str(step))
+    rmtree(folder / str(step))
   command = [
     sys.executable,
     str(runner.RUN),
-    f'--config={runner.CONFIG}:image_folder,size=64,smoke',
-    f'--config.data.dir={pictures}',
+    '--config=idc:image_folder:size=64,smoke',
+    f'--config.data_dir={pictures}',
     f'--workdir={workdir}',
     *_CHANGES,
   ]
   done = subprocess.run(command, capture_output=True, text=True, check=False)
   assert done.returncode == 0, done.stderr[-2000:]
-  assert f'resuming after outer iteration {steps[0]}' in done.stdout
+  assert f'resuming condensing after {steps[0]} of 3' in done.stdout
   losses = [loss for _, loss in runner.outcome(workdir)[2]]
   expected = [loss for _, loss in runner.outcome(finished)[2]]
   np.testing.assert_allclose(losses, expected, rtol=1e-3)

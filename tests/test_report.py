@@ -2,34 +2,23 @@
 
 import base64
 import errno
+import html
 import html.parser
-import importlib
 import io
 import os
-import pathlib
 import re
+import shlex
+import subprocess
 import sys
 
 import numpy as np
 import pytest
+import runner
 from PIL import Image
 
-FOLDER = pathlib.Path(__file__).resolve().parent.parent / 'experiments'
-
-
-@pytest.fixture(autouse=True)
-def experiments_on_path(monkeypatch):
-  monkeypatch.setattr(sys, 'path', [str(FOLDER), *sys.path])
-
-
-@pytest.fixture
-def pictures():
-  return importlib.import_module('pictures')
-
-
-@pytest.fixture
-def report():
-  return importlib.import_module('report')
+from dcjax import networks
+from dcjax.runs import _results, report
+from dcjax.runs.report import _pictures as pictures
 
 
 def evaluation(mean, images=40, **changes):
@@ -56,7 +45,7 @@ def fake_results(**changes):
     'ipc': 10,
     'formation': {'name': 'uniform', 'factor': 2},
     'headline': 'condensed',
-    'config_file': 'experiments/configs/idc.py',
+    'command': ['dcjax', '--config=idc:digits'],
     'evaluations': {
       'random': evaluation(0.512),
       'herding': evaluation(0.555),
@@ -66,6 +55,7 @@ def fake_results(**changes):
     'storage': {'images': sizes, 'total': sizes},
     'seconds': {'condense': 7325.0, 'evaluate': 61.0, 'total': 7386.0},
     'environment': {'device': 'cpu', 'jax': '0.10.2'},
+    'fair': {'IOR': {'mean': 0.166, 'std': 0.01}},
     'checkpoints': [
       {
         'outer': outer,
@@ -130,7 +120,7 @@ class Page(html.parser.HTMLParser):
 
 
 @pytest.fixture
-def write(report, tmp_path):
+def write(tmp_path):
   def written(**changes):
     settings = {
       'config': {'ipc': 10, 'seed': 0, 'optimiser': {'learning_rate': 0.005}},
@@ -166,7 +156,8 @@ def test_report_shows_every_part(write, tmp_path):
     'artefact.load(',
     str(tmp_path / 'condensed.npz'),
     '--config.seed=1',
-    '--config=experiments/configs/idc.py',
+    'dcjax --config=idc:digits',
+    'won over random real images',
     '2 h 2 min',
     '122.9 kB',
   ):
@@ -237,15 +228,12 @@ def test_report_says_what_a_row_is(write):
   ],
 )
 def test_rows_agree_with_their_caption(shape, rows, layout):
-  stages = importlib.import_module('stages')
-  images, said = stages._rows(np.zeros([*shape, 4, 5, 1]))
+  images, said = _results._rows(np.zeros([*shape, 4, 5, 1]))
   assert images.shape == (*rows, 4, 5, 1)
   assert said == layout
 
 
-def test_full_disk_leaves_no_part_of_a_page(
-  pictures, report, tmp_path, monkeypatch
-):
+def test_full_disk_leaves_no_part_of_a_page(tmp_path, monkeypatch):
   picture = np.zeros([4, 4], np.uint8)
   writers = {
     'report.html': lambda: report.write_report(tmp_path, config={}, results={}),
@@ -288,7 +276,8 @@ def test_report_escapes_all_text(write):
       method=evil,
       dataset='<b>',
       formation={'name': evil, 'factor': '<i>'},
-      config_file=evil,
+      command=[evil],
+      fair={evil: {'mean': 0.5, 'std': 0.0}},
       artefact='a<b.npz',
       environment={'<u>': evil},
       evaluations={
@@ -329,7 +318,12 @@ def test_report_leaves_out_what_is_missing(write, results, metrics):
   assert ('Curves' in page.text) == bool(metrics)
 
 
-def test_grid_has_one_row_per_class(pictures):
+def test_a_bar_does_not_end_a_cell_of_markdown():
+  text = report.markdown(['set', 'x'], [['dm:augment.evaluate=crop|flip', 1]])
+  assert text.splitlines()[2] == '| dm:augment.evaluate=crop\\|flip | 1 |'
+
+
+def test_grid_has_one_row_per_class():
   images = np.zeros([2, 3, 4, 5, 3], np.float32)
   images[1, 2] = 1
   grid = pictures.image_grid(images, gap=1)
@@ -341,7 +335,7 @@ def test_grid_has_one_row_per_class(pictures):
   assert pictures.image_grid(images, max_columns=2).shape == (10, 12, 3)
 
 
-def test_grid_scales_values(pictures):
+def test_grid_scales_values():
   images = np.array([-2.0, 0.0, 2.0]).reshape(1, 3, 1, 1, 1)
   for value_range, expected in (
     ((0.0, 1.0), [0, 0, 255]),
@@ -356,7 +350,7 @@ def test_grid_scales_values(pictures):
   np.testing.assert_array_equal(pictures.image_grid(raw), raw[0, 0])
 
 
-def test_grid_refuses_other_ranks(pictures):
+def test_grid_refuses_other_ranks():
   with pytest.raises(
     ValueError, match=r'\[C, N, H, W, D\], got \(3, 4, 4, 1\)'
   ):
@@ -372,7 +366,7 @@ def test_grid_refuses_other_ranks(pictures):
     ((1200, 1100, 3), None, (1100, 1200)),
   ],
 )
-def test_png_is_enlarged_pixel_by_pixel(pictures, tmp_path, shape, scale, size):
+def test_png_is_enlarged_pixel_by_pixel(tmp_path, shape, scale, size):
   array = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
   pictures.save_png(tmp_path / 'picture.png', array, scale)
   image = Image.open(tmp_path / 'picture.png')
@@ -384,12 +378,12 @@ def test_png_is_enlarged_pixel_by_pixel(pictures, tmp_path, shape, scale, size):
   )
 
 
-def test_large_pictures_are_shrunk_on_request(pictures):
+def test_large_pictures_are_shrunk_on_request():
   content = pictures.encode_png(np.zeros([50, 100], np.uint8), 1, max_side=20)
   assert Image.open(io.BytesIO(content)).size == (20, 10)
 
 
-def test_png_refuses_what_is_no_picture(pictures, tmp_path):
+def test_png_refuses_what_is_no_picture(tmp_path):
   for array in (np.zeros([4, 4]), np.zeros([4, 4, 2], np.uint8)):
     with pytest.raises(ValueError, match='a picture must be uint8'):
       pictures.save_png(tmp_path / 'picture.png', array)
@@ -398,7 +392,7 @@ def test_png_refuses_what_is_no_picture(pictures, tmp_path):
   assert not list(tmp_path.iterdir())
 
 
-def test_curve_draws_lines_bands_and_levels(pictures):
+def test_curve_draws_lines_bands_and_levels():
   figure = pictures.curve(
     {'a': ([1, 2, 3], [1.0, 2.0, 4.0]), 'b': ([1, 2], [3.0, 3.0])},
     bands={'a': [0.1, 0.1, 0.1]},
@@ -418,3 +412,69 @@ def test_curve_draws_lines_bands_and_levels(pictures):
 def test_long_curves_are_averaged(write):
   page = write(metrics=fake_metrics(100_000))
   assert len(max((v for n, v in page.attributes if n == 'd'), key=len)) < 20_000
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+  """A run of data whose names are markup: its folder, and how to go on."""
+  place = tmp_path_factory.mktemp('marked <i>')
+  file = runner.write_npz(
+    place / '<u> &amp.npz',
+    class_names=np.array(['<b>a', '&lt;b', '"c', '<script>d']),
+  )
+  plain = 'augment.family=none,evaluation.baselines=random'
+  words = (
+    *('python', '-m', 'dcjax'),
+    f'--config=idc:npz,smoke,network=mlp,{plain}',
+    f'--config.data_dir={file}',
+  )
+  runner.run(
+    place / 'run',
+    f'npz,smoke,network=mlp,{plain}',
+    given={'command': (*words, f'--workdir={place / "run"}')},
+    data_dir=str(file),
+  )
+  source = (place / 'run/report.html').read_text(encoding='utf-8')
+  commands = re.findall(r'^(?:<pre><code>)?(python -m .*)$', source, re.M)
+  return place / 'run', [html.unescape(c.split('<')[0]) for c in commands]
+
+
+def _page(folder):
+  return Page((folder / 'report.html').read_text(encoding='utf-8'))
+
+
+def test_names_of_data_and_folders_are_text(run):
+  page = _page(run[0])
+  assert not {'i', 'u', 'script'} & set(page.tags)
+  assert 'idc on <u> &amp' in page.text
+  assert str(run[0] / 'condensed.npz') in page.text
+
+
+def _go_on(command):
+  _, *rest = shlex.split(command)
+  subprocess.run([sys.executable, *rest], check=True, capture_output=True)
+
+
+def test_what_to_try_next_works_as_printed(run):
+  folder, commands = run
+  again, others, fair, seed, more = commands
+  condensed = (folder / 'condensed.npz').read_bytes()
+  before = runner.stages(folder)
+  _go_on(fair)
+  assert (folder / 'condensed.npz').read_bytes() == condensed
+  after = runner.stages(folder)
+  assert before.items() <= after.items()
+  assert after['fair']['value'].keys() == {'HLR', 'IOR', 'LRS', 'ARS'}
+  page = _page(folder)
+  assert any(row[:1] == ['LRS'] for row in page.rows)
+  assert 'random real images, no augmentation' in page.text
+
+  _go_on(seed)
+  second = folder.with_name('run-seed1')
+  assert (second / 'condensed.npz').read_bytes() != condensed
+  assert _page(second).open == []
+  assert more.endswith(f"--config.ipc=5 '--workdir={folder}-ipc5'")
+  assert again.endswith(f"'--workdir={folder}'")
+  # The networks fit the smallest images.
+  for word in others.partition('networks=')[2].split()[0].split('+'):
+    networks.build(networks.complete('networks', word), (8, 8, 1), 4)

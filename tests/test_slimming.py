@@ -17,12 +17,11 @@ from dcjax import (
   labelling,
   networks,
   training,
+  trees,
 )
 from dcjax.base import Batch, Variables
 from dcjax.optimizers import sgd
 
-slimming = runner.module('slimming')
-stepwise = runner.module('stepwise')
 _SHAPE = (8, 8, 1)
 _SPEC = {'name': 'convnet', 'depth': 2, 'width': 4, 'norm': 'batch'}
 
@@ -220,13 +219,13 @@ def test_a_learner_has_one_loss():
     )
 
 
-def _config(**changes):
-  return runner.config('digits,smoke', 'applications.slimming', **changes)
+def _run(folder, **changes):
+  return runner.run(folder, 'digits,smoke', 'slimming', **changes)
 
 
-def test_the_command_reports_and_repeats_nothing(tmp_path, monkeypatch):
-  config = _config(methods=('random',))
-  found = slimming.run(config, tmp_path)
+def test_the_command_reports_and_repeats_nothing(tmp_path):
+  changes = {'sets__names': ('random',)}
+  found = _run(tmp_path, **changes)
   entry = found['random']
   assert set(found) == {'random'}
   for stage in ('whole', 'sparsity', 'pruned', 'tuned'):
@@ -234,44 +233,44 @@ def test_the_command_reports_and_repeats_nothing(tmp_path, monkeypatch):
   assert entry['whole'] != entry['sparsity'] != entry['tuned']
   assert all(0 < w[0] < 4 for w in entry['widths'])
   assert np.all(np.less(entry['left'], entry['parameters']))
-  spec = {**config.network.to_dict(), 'width': tuple(entry['widths'][1])}
+  # What is left fits the narrow network.
+  config = runner.resolved('digits,smoke', 'slimming').config
+  spec = networks.complete('network', config.network)
+  spec['width'] = tuple(entry['widths'][1])
   narrow = networks.build(spec, (8, 8, 1), 10)
-  stepwise.load_networks(
-    tmp_path / 'networks/random/1.msgpack', narrow.init(tiny.KEY)
-  )
+  (file,) = (tmp_path / 'stages').glob('networks-random-1-*.npz')
+  trees.load(file, jax.eval_shape(narrow.init, tiny.KEY))
   text = (tmp_path / 'report.md').read_text()
   assert 'fine-tuned' in text
   assert '50% of the channels' in text
   assert (tmp_path / 'bars.png').read_bytes()[:4] == b'\x89PNG'
   assert (tmp_path / 'report.html').is_file()
-  with monkeypatch.context() as patch:
-    patch.setattr(slimming.applications, 'teach', None)
-    assert slimming.run(config, tmp_path) == found
+  before = (tmp_path / 'stages.json').read_bytes()
+  assert _run(tmp_path, **changes) == found
+  assert (tmp_path / 'stages.json').read_bytes() == before
 
 
 @pytest.mark.parametrize(
   ('changes', 'message'),
   [
     ({'ratio': 1.0}, 'ratio 1.0'),
-    ({'network__norm': 'instance'}, "needs norm 'batch'"),
-    ({'methods': ('kmeans',)}, "set 'kmeans'"),
+    ({'network': 'convnet:norm=instance'}, "needs norm 'batch'"),
+    ({'sets__names': ('kmeans',)}, "sets.names 'kmeans': must be one of"),
     ({'sparsity__strength': -1.0}, 'sparsity.strength'),
   ],
 )
 def test_bad_settings_leave_no_folder(tmp_path, changes, message):
   with pytest.raises(ValueError, match=message):
-    slimming.run(_config(**changes), tmp_path / 'run')
+    _run(tmp_path / 'run', **changes)
   assert not (tmp_path / 'run').exists()
 
 
 def test_configs_name_networks_with_batch_norm():
-  config = runner.config('cifar10,ratio=0.7', 'applications.slimming')
-  assert config.network.name == 'vgg11'
-  assert config.network.norm == 'batch'
+  config = runner.resolved('cifar10,ratio=0.7', 'slimming').config
+  assert config.network.startswith('vgg11:')
+  assert 'norm=batch' in config.network
   assert config.ratio == 0.7
-  assert 'edc' in config.methods
-  reference = runner.config(
-    'cifar10,schedule=reference', 'applications.slimming'
-  )
-  assert reference.network.width == 64
+  assert 'edc' in config.sets.names
+  reference = runner.resolved('cifar10,schedule=reference', 'slimming').config
+  assert 'width=64' in reference.network
   assert reference.whole.epochs == 160

@@ -1,58 +1,51 @@
 """Sets of any method as memories: observers', a generator's, learned labels."""
 
-import types
-
-import jax
 import numpy as np
 import pytest
 import runner
 import tiny
 
-from dcjax import applications, augment, evaluation
+from dcjax import applications, augment, data, evaluation
 from dcjax.base import Batch
+from dcjax.runs.applications import _sets
 
-builder = runner.module('builder')
-small_sets = runner.module('small_sets')
-_STOP = types.SimpleNamespace(
-  agreed=lambda: False, wait_for=jax.block_until_ready
-)
-_SMOKE = 'schedule=short,smoke'
+_OBSERVER = 'convnet:width=3:depth=1:norm=batch'
 
 
 @pytest.fixture(scope='module')
 def digits():
   """Three classes of 8 x 8 pixels."""
-  config = runner.config('digits,smoke', data__options__size=8)
-  few = small_sets.only_classes(builder.load_dataset(config), range(3))
-  return small_sets.at_most(few, 20, 30)
+  few = data.only_classes(data.load('digits', size=8), range(3))
+  return data.at_most(few, 20, 30)
 
 
-def _made_once(digits, name, making, folder, monkeypatch):
+def _making(store=None, **changes):
+  """As an application makes its sets."""
+  changes = {'network': 'mlp:depth=1:width=4', **changes}
+  chosen = runner.resolved('digits,smoke', 'continual', **changes)
+  return _sets.Making(chosen.config, chosen.like, None, store)
+
+
+def _made_once(digits, name, making, folder):
   """Makes a set; it is loaded, not made, when it is asked for again."""
-  small_sets.check((name,), making, digits)
-  made = small_sets.make(digits, name, making, folder / 'set', _STOP)
-  with monkeypatch.context() as patch:
-    patch.setattr(small_sets, '_config_of', None)
-    again = small_sets.make(digits, name, making, folder / 'set', _STOP)
+  _sets.check((name,), making.config, digits)
+  made = _sets.make(digits, name, making, folder)
+  before = (folder / 'stages.json').read_bytes()
+  again = _sets.make(digits, name, making, folder)
+  assert (folder / 'stages.json').read_bytes() == before
   tiny.assert_trees_equal(made.batch(), again.batch())
-  assert made.provenance['method'] == again.provenance['method'] == name
+  assert made.provenance['method'] == name.partition(':')[0]
   return made
 
 
-def test_a_set_of_observers_stands_alone(digits, tmp_path, monkeypatch):
-  making = small_sets.Making(
-    2,
-    _SMOKE,
-    {
-      'observers.matching': ('convnet:width=3:depth=1:norm=batch',),
-      'observers.labelling': ('convnet:width=3:depth=1:norm=batch',),
-      # Less to compile: no flatness, no statistics of classes.
-      'synthesis.flatness': 0.0,
-      'synthesis.alpha': 1.0,
-      'schedule.outer': 4,  # What EDC does not have is left out.
-    },
+def test_a_set_of_observers_stands_alone(digits, tmp_path):
+  # Less to compile: no flatness, no statistics of classes.
+  name = (
+    f'edc:observers.matching={_OBSERVER},observers.labelling={_OBSERVER},'
+    'method.flatness=0,method.alpha=1'
   )
-  made = _made_once(digits, 'edc', making, tmp_path, monkeypatch)
+  making = _making(tmp_path / 'store', ipc=2, sets__share_network=False)
+  made = _made_once(digits, name, making, tmp_path / 'set')
   assert made.label_regime == 'one soft label per image'
   images, labels, _ = made.batch()
   assert images.shape == (3, 2, 8, 8, 1)
@@ -60,51 +53,51 @@ def test_a_set_of_observers_stands_alone(digits, tmp_path, monkeypatch):
   np.testing.assert_allclose(labels.sum(-1), 1, rtol=1e-5)
   assert ((labels > 0) & (labels < 1)).all()
   # Other methods find the observer of these images beside the set.
-  assert list((tmp_path / 'observers').glob('convnet1w3-*.npz'))
-  assert not (tmp_path / 'set' / 'observers').exists()
+  assert list((tmp_path / 'store').glob('observers-convnet-width-3*.npz'))
 
 
-def test_learned_labels_and_a_generator(digits, tmp_path, monkeypatch):
-  network = {'name': 'mlp', 'depth': 1, 'width': 4}
-  changes = {'network': network, 'evaluation.at': ()}
-  making = small_sets.Making(1, _SMOKE, changes)
+def test_learned_labels(digits, tmp_path):
   made = _made_once(
-    digits, 'label_distillation', making, tmp_path / 'labels', monkeypatch
+    digits, 'label_distillation', _making(ipc=1), tmp_path / 'set'
   )
   assert made.batch().labels.shape == (3, 1, 3)
   assert np.abs(made.labels - 1 / 3).max() > 0
-  # Its condensation has tests of its own; here the start is the set.
-  monkeypatch.setattr(
-    runner.module('outer_loop'),
-    'condense',
-    lambda parts, place, keys, stop: (
-      builder.initial_params(parts, keys['init']),
-      0.0,
-    ),
+
+
+def test_a_coreset_says_how_it_was_chosen(digits, tmp_path):
+  made = _made_once(digits, 'random', _making(ipc=2), tmp_path / 'set')
+  images = made.batch().images
+  known = {image.tobytes() for image in digits.images}
+  shown = np.round(images * 255).astype(np.uint8)
+  assert all(image.tobytes() in known for image in shown.reshape(6, 8, 8, 1))
+
+
+def _settings(name, **changes):
+  making = _making(**changes)
+  return _sets.settings.resolve(_sets._config(name, making)).config
+
+
+def test_what_a_name_says_goes_before_what_all_sets_share():
+  made = _settings('idc', sets__outer=3, sets__family='dsa')
+  assert (made.outer, made.augment.family) == (3, 'dsa')
+  assert made.network == 'mlp:depth=1:width=4'
+  made = _settings(
+    'idc:outer=5,network=lenet,augment.family=none',
+    sets__outer=3,
+    sets__family='dsa',
   )
-  name = 'generative:condition=one_hot'
-  made = _made_once(digits, name, making, tmp_path / 'codes', monkeypatch)
-  assert made.spec['name'] == 'codebook'
-  assert made.batch().images.shape == (3, 1, 8, 8, 1)
-
-
-def test_a_generator_starts_as_the_changes_say(digits):
-  config = small_sets._config_of('generative', digits, small_sets.Making(1), '')
-  assert config.generator.pretrained == ''
-  changes = {'generator.pretrained': 'generator.npz'}
-  making = small_sets.Making(1, changes=changes)
-  config = small_sets._config_of('generative', digits, making, '')
-  assert config.generator.pretrained == 'generator.npz'
+  assert (made.outer, made.augment.family) == (5, 'none')
+  assert made.network.startswith('lenet')
+  # No generator of all classes fits the classes of a step.
+  assert _settings('generative').start.startswith('weights')
+  assert _settings('generative:start=fit').start.startswith('fit')
 
 
 def test_unknown_sets_list_the_known_ones(digits):
-  with pytest.raises(ValueError, match="set 'mtt'") as error:
-    small_sets.check(('mtt',), small_sets.Making(1), digits)
-  for name in (*small_sets._CONFIGS, *builder.BASELINES):
+  with pytest.raises(ValueError, match=r"sets\.names 'mttt'") as error:
+    _sets.check(('mttt',), _making().config, digits)
+  for name in ('idc', 'edc', 'generative', *_sets.CORESETS):
     assert repr(name) in str(error.value)
-  with pytest.raises(ValueError, match='looks through one network'):
-    changes = {'observers.matching': ('mlp', 'mlp')}
-    small_sets.check(('sre2l',), small_sets.Making(1, '', changes), digits)
 
 
 def test_soft_labels_of_a_step_range_over_its_own_classes():

@@ -150,7 +150,7 @@ def test_artefact_records_it(tmp_path, form):
   assert (rate in meta['how_to_decode']) == (form == 'softplus')
   decoded = np.log(1 + np.exp(stored)) if form == 'softplus' else stored
   np.testing.assert_allclose(decoded, 0.02, rtol=1e-5)
-  assert 'decode_code' in meta
+  assert 'decoding' in meta
 
 
 def test_artefacts_without_one_have_none(tmp_path):

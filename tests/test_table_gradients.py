@@ -5,14 +5,11 @@ import itertools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import runner
 import tiny
 
 from dcjax.base import Batch
 from dcjax.objectives import network_gradient
-
-gradients = runner.module('tables._gradients')
-loss = runner.module('tables._loss')
+from dcjax.runs.tables import _gradients, _loss
 
 
 def _normalise(key, images):
@@ -36,7 +33,7 @@ def _gradient(variables, batch, label, chosen):
 
 def test_class_norm_is_the_mean_of_the_norms_of_the_classes():
   variables, batch = tiny.LINEAR.init(tiny.KEY), _batch(tiny.stored(4))
-  found = gradients.class_norm(tiny.LINEAR, variables, batch, _normalise)
+  found = _gradients.class_norm(tiny.LINEAR, variables, batch, _normalise)
   norms = [
     np.abs(_gradient(variables, batch, label, slice(None))).sum()
     for label in range(3)
@@ -46,7 +43,7 @@ def test_class_norm_is_the_mean_of_the_norms_of_the_classes():
 
 def test_similarity_is_the_mean_cosine_of_all_pairs():
   variables, batch = tiny.LINEAR.init(tiny.KEY), _batch(tiny.stored(4))
-  found = gradients.pairwise_similarity(
+  found = _gradients.pairwise_similarity(
     tiny.LINEAR, variables, batch, _normalise
   )
   cosines = []
@@ -63,7 +60,7 @@ def test_similarity_is_the_mean_cosine_of_all_pairs():
 def test_equal_images_are_alike():
   variables = tiny.LINEAR.init(tiny.KEY)
   batch = _batch(jnp.repeat(tiny.stored(1), 3, axis=1))
-  found = gradients.pairwise_similarity(
+  found = _gradients.pairwise_similarity(
     tiny.LINEAR, variables, batch, _normalise
   )
   np.testing.assert_allclose(found, 1, rtol=1e-5)
@@ -74,7 +71,7 @@ def test_networks_are_drawn_from_the_seed():
     return {'one': jax.random.normal(key) + data}
 
   first, same = (
-    loss.over_networks(measure, 3, 4, jnp.ones(())) for _ in range(2)
+    _loss.over_networks(measure, 3, 4, jnp.ones(())) for _ in range(2)
   )
   np.testing.assert_array_equal(first['one'], same['one'])
   assert first['one'].shape == (4,)

@@ -4,10 +4,12 @@ import jax
 import numpy as np
 import pytest
 import runner
-from PIL import Image
+import traced
 
-import dcjax
 from dcjax import data, whitening
+from dcjax.runs import _artefact, _results
+from dcjax.runs._labels import Labels
+from dcjax.runs._stage import Made
 
 SHAPE = (3, 2, 2)
 SIZE = 12
@@ -200,53 +202,27 @@ def test_only_images_in_the_unit_range_are_whitened():
 
 
 def test_unknown_forms_in_a_config_list_the_known_ones():
-  config = runner.config(data__zca='pca')
-  with pytest.raises(ValueError, match=r"data\.zca 'pca'.*none.*mtt.*kip"):
-    runner.module('builder').load_dataset(config)
+  with pytest.raises(ValueError, match=r"zca 'pca'.*none.*mtt.*kip"):
+    runner.resolved(zca='pca')
 
 
 def test_pictures_of_a_whitened_run_show_the_images_themselves():
-  builder, stages = runner.module('builder'), runner.module('stages')
-  keys = {'init': jax.random.key(0), 'random': jax.random.key(1)}
   seen = {}
   for form in ('none', 'kip'):
-    config = runner.config(
-      formation__factor=1, init__mode='random', data__zca=form
-    )
-    parts = builder.build(config)
-    params = builder.initial_params(parts, keys['init'])
-    condensed = stages.make_artefact(parts, params)
-    seen[form] = stages._viewable(parts, keys, condensed)
+    parts = runner.parts(factor=1, start='random', zca=form)
+    params = traced.start(parts)
+    condensed = _artefact.artefact_of(parts, params, Labels('hard'))
+    made = Made({'start': ''}, {'start': lambda params=params: params}, {})
+    seen[form] = _results._viewable(parts, made, condensed)
     assert condensed.provenance.get('zca', 'none') == form
   for name in ('real', 'initial', 'condensed'):
     np.testing.assert_allclose(seen['kip'][name], seen['none'][name], atol=1e-4)
 
 
-def test_whitened_run_from_data_to_report(tmp_path):
-  results = runner.run(
-    tmp_path,
-    'digits,smoke,factor=2',
-    'dm',
-    data__zca='mtt',
-    data__options__size=8,
-    evaluation__baselines=(),
-    evaluation__at=(),
-    evaluation__seeds=1,
-  )
-  condensed = dcjax.load(tmp_path / 'condensed.npz')
-  digits = data.load('digits', size=8)
-  expected = digits.whitened('mtt').zca
-  for field in whitening.Zca._fields:
-    np.testing.assert_array_equal(
-      getattr(condensed.zca, field), getattr(expected, field)
-    )
-  assert (condensed.mean, condensed.std) == ((0.0,), (1.0,))
-  assert condensed.value_range == (None, None)
-  assert condensed.provenance['zca'] == 'mtt'
-  assert np.asarray(condensed.params['images']).min() < 0
-  numbers = 64 * 64 + 2 * 64
-  assert results['storage']['preprocessing']['numbers'] == numbers
-  assert (tmp_path / 'report.html').stat().st_size > 0
-  # Decoded: four images of 8 pixels a class, two pixels apart, eightfold.
-  with Image.open(tmp_path / 'images.png') as picture:
-    assert picture.size == (8 * (4 * 8 + 3 * 2), 8 * (10 * 8 + 9 * 2))
+def test_multi_formation_packs_whitened_images():
+  parts = runner.parts('digits:size=8,smoke,factor=2', 'dm', zca='mtt')
+  params = traced.start(parts)
+  # Whitened images know no range, and their middle is 0.
+  assert params['images'].min() < 0
+  assert tuple(parts.formation.spec['value_range']) == (None, None)
+  assert parts.formation.decode(params).images.shape == (10, 4, 8, 8, 1)

@@ -8,6 +8,7 @@ needed to use them: formation, decoding steps, scale, normalisation, class
 names, label regime, evaluation protocol and provenance.
 """
 
+from dcjax.artefact._decoder import decoder_sha256, decoder_source
 from dcjax.artefact._errors import ArtefactError
 from dcjax.artefact._file import FORMAT, VERSION, load, save
 from dcjax.artefact._foreign import load_any
@@ -23,6 +24,8 @@ __all__ = [
   'Artefact',
   'ArtefactError',
   'codebook_bytes',
+  'decoder_sha256',
+  'decoder_source',
   'export_idc',
   'export_plain',
   'import_idc',

@@ -20,6 +20,9 @@ DTYPES = (
   'uint16',
 )
 
+# How often the width of their range images may lie outside of it.
+_FARTHEST = 100
+
 
 def checked_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
   """Returns an `Artefact`'s fields in canonical form, or raises ValueError."""
@@ -31,11 +34,13 @@ def checked_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
     _check_images(params['images'], len(class_names), len(mean))
   spec = _spec(fields['spec'])
   _check_step_size(spec, params)
+  value_range = _value_range(fields['value_range'])
+  if 'images' in params:
+    _check_size_of_values(params['images'], value_range)
   regime = fields['label_regime']
   if not isinstance(regime, str) or not regime:
     raise ValueError(f'label_regime must be a non-empty text, got {regime!r}.')
   labels = _labels(fields['labels'], len(class_names))
-  spec = _spec(fields['spec'])
   if spec.get('labels') == 'centred' and labels is None:
     raise ValueError("labels are None, but spec says 'labels': 'centred'.")
   return {
@@ -45,7 +50,7 @@ def checked_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
     'std': std,
     'class_names': class_names,
     'labels': labels,
-    'value_range': _value_range(fields['value_range']),
+    'value_range': value_range,
     'label_regime': regime,
     'protocol': _json_dict('protocol', fields['protocol']),
     'provenance': _json_dict('provenance', fields['provenance']),
@@ -135,6 +140,22 @@ def _check_step_size(spec: Mapping[str, Any], params: Mapping[str, Any]):
     from dcjax import formations
 
     formations.numpy_step_size(spec, params)
+
+
+def _check_size_of_values(
+  images: np.ndarray, value_range: tuple[float | None, float | None]
+):
+  """Refuses images that diverged; those never clipped stay near the range."""
+  low, high = value_range
+  if low is None or high is None or images.dtype.kind != 'f':
+    return
+  reach = _FARTHEST * (high - low)
+  found = float(images.min()), float(images.max())
+  if found[0] < low - reach or found[1] > high + reach:
+    raise ValueError(
+      f'params/images holds {found[0]:.3g}..{found[1]:.3g}, more than'
+      f' {_FARTHEST} times beyond value_range {value_range}: they diverged.'
+    )
 
 
 def _zca(zca: Any, params: Mapping[str, Any], num_channels: int) -> Zca | None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from dcjax.artefact import _codebook_code
+from dcjax.artefact import _decoder
 
 if TYPE_CHECKING:
   from dcjax.artefact._types import Artefact
 
 _STEPS = """\
+The published file decoder.py of dcjax (NumPy only, SHA-256 {digest})
+does all of this: decoder.read(path). Take it from where dcjax is published, and
+run no program that came with a data set. The steps:
 1. file = numpy.load(path, allow_pickle=False). Every entry but 'meta' is an
    array; 'meta' is this JSON text: json.loads(file['meta'].tobytes()).
 2. {decode}
@@ -25,9 +28,19 @@ _STORED = (
   ' (channels last).'
 )
 _PLAIN = f'{_STORED} They are the training images as they are: M = N.'
-_CODE = (
-  f'{_STORED} Run the text decode_code of this file (NumPy only): its'
-  ' decode(stored) returns the training images [C, M, H, W, D].'
+_CUT = (
+  f'{_STORED} Each [rows, columns, start, stop] of decoding.groups cuts the'
+  ' stored images start:stop into rows x columns crops, row by row, padded'
+  ' with decoding.padding where that does not divide evenly; each is enlarged'
+  ' to H x W (bilinear, half-pixel centres), and all together are the training'
+  ' images [C, M, H, W, D].'
+)
+_CODEBOOK = (
+  "The entries 'params/codes' [N, codes], 'params/embeddings' [C, F],"
+  " 'params/generator/...' and 'params/statistics/...' are a generator that"
+  ' makes image n of class c from code n and embedding c: M = N. The bytes of'
+  ' the images [C, N, H, W, D] (float32, little-endian) are the same on every'
+  ' machine: their SHA-256 is decoded_sha256 of this text.'
 )
 _NETWORK = (
   "The formation named in 'spec' decodes the entries 'params/...' with a"
@@ -49,12 +62,12 @@ _CENTRED = (
 # A step of its own, so that the text stays as it is for plain images.
 _WHITENED = """
 5. The training images are ZCA-whitened. Whiten every other image, test images
-   included, before step 4: run the text whitening_code of this file (NumPy
-   only); its whiten(file, images) takes images [..., H, W, D] in [0, 1]. To
-   look at training images, turn them back: unwhiten(file, images), clipped to
-   [0, 1]. With F = H * W * D values of an image in this order, 'zca/mean' [F]
-   is the mean image, 'zca/vectors' [F, F] holds the eigenvectors of the
-   covariance as columns, 'zca/values' [F] its regularised eigenvalues.{unit}"""
+   included, before step 4: decoder.whiten(file, images) takes images
+   [..., H, W, D] in [0, 1]. To look at training images, turn them back:
+   decoder.unwhiten(file, images), clipped to [0, 1]. With F = H * W * D values
+   of an image in this order, 'zca/mean' [F] is the mean image m, 'zca/vectors'
+   [F, F] holds the eigenvectors of the covariance as columns U, 'zca/values'
+   [F] its regularised eigenvalues v: (x - m) U diag(v ** -0.5) U^T.{unit}"""
 _UNIT = """
    Before that, each channel is standardised by 'zca/channels' [2, D] (mean and
    deviation), and each image is centred and divided by its length."""
@@ -68,116 +81,35 @@ _AT_RATE = """
 {number}. The set was made for plain gradient descent at a learned rate, {rate}
    (one number, or one for each step)."""
 
-_WHITENING_CODE = """\
-import numpy as np
 
+def how_to_decode(artefact: Artefact) -> dict[str, Any]:
+  """Returns 'how_to_decode', 'decoder_sha256', and 'decoding' if there is any.
 
-def whiten(file, images):
-  # Whitened images [..., H, W, D] of images [..., H, W, D] in [0, 1].
-  flat = images.reshape(-1, file['zca/mean'].size) - file['zca/mean']
-  return (flat @ matrix(file, -0.5)).reshape(images.shape)
-
-
-def unwhiten(file, images):
-  # Images [..., H, W, D] of whitened images [..., H, W, D].
-  flat = images.reshape(-1, file['zca/mean'].size)
-  return (flat @ matrix(file, 0.5) + file['zca/mean']).reshape(images.shape)
-
-
-def matrix(file, power):
-  # U diag(values ** power) U^T, [F, F].
-  vectors, values = file['zca/vectors'], file['zca/values']
-  return (vectors * values ** power) @ vectors.T
-"""
-
-_CUT = """\
-import numpy as np
-
-
-def decode(stored):
-  # Returns images [C, M, H, W, D] of stored [C, N, H, W, D]. A group of stored
-  # images start:stop is cut into rows x columns crops, each enlarged to H x W.
-  images = []
-  for rows, columns, start, stop in GROUPS:
-    images += cut(stored[:, start:stop], rows, columns)
-  return np.concatenate(images, axis=1).astype(np.float32)
-
-
-def cut(stored, rows, columns):
-  C, N, H, W, D = stored.shape
-  h, w = -(-H // rows), -(-W // columns)
-  pad = [(0, 0), (0, 0), (0, h * rows - H), (0, w * columns - W), (0, 0)]
-  stored = np.pad(stored, pad, constant_values=PADDING)
-  up, across = weights(h, H), weights(w, W)
-  return [
-    np.einsum('Hh,Ww,cnhwd->cnHWd', up, across,
-              stored[:, :, i:i + h, j:j + w], optimize=True)
-    for i in range(0, h * rows, h) for j in range(0, w * columns, w)
-  ]
-
-
-def weights(size, out):
-  # Bilinear, half-pixel centres, edges held, no antialiasing: [out, size].
-  x = np.clip((np.arange(out) + 0.5) * size / out - 0.5, 0, size - 1)
-  return np.maximum(0, 1 - abs(x[:, None] - np.arange(size)))
-"""
-
-
-# In place of the first two functions, where images are brought to one length.
-_UNIT_WHITENING_CODE = """\
-import numpy as np
-
-
-def whiten(file, images):
-  # Whitened images [..., H, W, D] of images [..., H, W, D] in [0, 1].
-  mean, std = file['zca/channels']
-  flat = ((images - mean) / std).reshape(-1, file['zca/mean'].size)
-  flat = flat - flat.mean(-1, keepdims=True)
-  length = np.linalg.norm(flat, axis=-1, keepdims=True)
-  flat = flat / (length + (length < 1e-4)) - file['zca/mean']
-  return (flat @ matrix(file, -0.5)).reshape(images.shape)
-
-
-def unwhiten(file, images):
-  # Images [..., H, W, D] of whitened ones, all of the average contrast.
-  mean, std = file['zca/channels']
-  flat = images.reshape(-1, file['zca/mean'].size)
-  flat = flat @ matrix(file, 0.5) + file['zca/mean']
-  return (flat * flat.shape[1] ** 0.5).reshape(images.shape) * std + mean
-
-
-def matrix(""" + _WHITENING_CODE.split('def matrix(')[1]
-
-
-def how_to_decode(artefact: Artefact) -> dict[str, str]:
-  """Returns 'how_to_decode', and NumPy code where steps need some.
-
-  That is 'decode_code' for formations and 'whitening_code' for whitened images.
+  Nothing of it is a program: what runs is the published decoder.
   """
-  params, code = artefact.params, None
+  params, decoding = artefact.params, None
   alone = set(params) - {'step_size'} == {'images'}
   plain = artefact.spec['name'] == 'identity' and alone
-  if not plain and alone:
-    code = decode_code(artefact.spec, params['images'].shape[1])
-  text = _PLAIN if plain else _CODE if code else _NETWORK
+  if alone:
+    decoding = decoding_of(artefact.spec, params['images'].shape[1])
+  text = _PLAIN if plain else _CUT if decoding else _NETWORK
   if artefact.spec['name'] == 'codebook':
-    text, code = _codebook_code.TEXT, _codebook_code.decode_code(artefact.spec)
+    text = _CODEBOOK
   labels = _OWN if 'labels' in params else _HARD
   if artefact.labels is not None:
     labels = _SOFT.format(regime=artefact.label_regime)
   if artefact.spec.get('labels') == 'centred':
     labels += _CENTRED
+  digest = _decoder.decoder_sha256()
   steps = _STEPS.format(
+    digest=digest,
     decode=text,
     labels=labels,
     scale=_scale(artefact.value_range),
     whitening=_further(artefact),
   )
-  codes = {
-    'decode_code': code,
-    'whitening_code': _whitening_code(artefact),
-  }
-  return {'how_to_decode': steps} | {k: v for k, v in codes.items() if v}
+  made = {'how_to_decode': steps, 'decoder_sha256': digest}
+  return made if decoding is None else {**made, 'decoding': decoding}
 
 
 def _further(artefact: Artefact) -> str:
@@ -192,28 +124,23 @@ def _further(artefact: Artefact) -> str:
   return text
 
 
-def _whitening_code(artefact: Artefact) -> str | None:
-  if artefact.zca is None:
-    return None
-  return (
-    _WHITENING_CODE if artefact.zca.channels is None else _UNIT_WHITENING_CODE
-  )
-
-
-def decode_code(spec: Mapping[str, Any], ipc: int) -> str | None:
-  """Returns NumPy source of `decode(stored)`, or None where JAX is needed.
+def decoding_of(spec: Mapping[str, Any], ipc: int) -> dict[str, Any] | None:
+  """Returns how stored images are cut, or None where JAX is needed.
 
   Args:
-    spec: of a formation; those that cut stored images have NumPy source.
+    spec: of a formation.
     ipc: stored images of a class.
+
+  Returns:
+    'groups', a list of [rows, columns, start, stop], and 'padding'.
   """
   from dcjax.formations import _plan
 
   if spec['name'] not in set(_plan.NAMES) - set(_plan.WITH_NETWORK):
     return None
   padding = spec.get('padding', 0.0 if spec['name'] == 'time_axis' else 0.5)
-  groups = [tuple(group) for group in _plan.groups(spec, ipc)]
-  return f'{_CUT}\n\nPADDING = {padding!r}\nGROUPS = {groups!r}\n'
+  groups = [list(group) for group in _plan.groups(spec, ipc)]
+  return {'groups': groups, 'padding': padding}
 
 
 def _scale(value_range: tuple[float | None, float | None]) -> str:

@@ -64,8 +64,8 @@ def generated(artefact: Artefact) -> np.ndarray:
     raise ArtefactError(
       f'the images have the SHA-256 {_sha256(images)}, where the artefact was'
       f' saved they had {expected}: numbers of the file were changed, or this'
-      ' release of dcjax or this machine decodes in another way; the text'
-      ' decode_code in the file is the code of that time.'
+      ' release of dcjax or this machine decodes in another way; decoder_sha256'
+      " in the file's meta names the decoder of that time."
     )
   images.flags.writeable = False
   return images

@@ -1,9 +1,9 @@
 """Data sets: by name, from files, from arrays."""
 
+from dcjax.data._channels import channel_statistics
 from dcjax.data._dataset import (
   Dataset,
   DataWarning,
-  channel_statistics,
   check_dataset,
   from_arrays,
   stratified_split,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from dcjax.data import (
+  _channels,
   _checks,
   _dataset,
   _files,
@@ -313,8 +314,8 @@ def _with_statistics(
   if stats is None:
     return dataset
   if stats == 'data':
-    mean, std = _dataset.channel_statistics(dataset.images)
-    std, more = _dataset.usable_deviations(std)
+    mean, std = _channels.channel_statistics(dataset.images)
+    std, more = _channels.usable_deviations(std)
   else:
     mean, std = _specs.NORMALIZATIONS[stats]
     more = []

@@ -24,7 +24,10 @@ def stage(parts: Parts, teachers: Sequence[Observer]) -> Stage:
   def make(params, labels):
     return artefact_of(parts, _condense.unflattened(params), labels, teachers)
 
-  settings = {'protocol': _protocol(parts, Labels('hard'), teachers)}
+  settings = {
+    'protocol': _protocol(parts, Labels('hard'), teachers),
+    'project': parts.config.get('project', 'end'),
+  }
   return Stage(
     'artefact', make, ('condense', 'labels'), settings, ARTEFACT, sole=False
   )
@@ -40,15 +43,17 @@ def artefact_of(
 
   Args:
     parts: of the run.
-    params: the stored numbers; those out of their range are put into it.
+    params: the stored numbers; see `_build.finished`.
     labels: of the set; stored ones lie beside the artefact.
     teachers: the observers that label.
   """
   dataset, config = parts.dataset, parts.config
-  params = dict(parts.formation.project(params))
+  params = dict(_build.finished(parts, params))
   if parts.formation.spec['name'] == 'codebook':
     params = formations.as_stored(parts.formation, params)
   own = params.pop('labels', None)
+  if own is not None:  # what is stored may be logits
+    own = parts.formation.decode({**params, 'labels': own}).labels
   soft = own if labels.soft is None else labels.soft
   regime = REGIMES['image' if soft is not None else labels.regime]
   return Artefact(
@@ -60,7 +65,7 @@ def artefact_of(
     value_range=tuple(parts.formation.spec['value_range']),
     labels=None if soft is None else np.asarray(soft),
     label_regime=regime,
-    protocol=_protocol(parts, labels, teachers),
+    protocol=_at_own_rate(parts, params, _protocol(parts, labels, teachers)),
     provenance={
       'method': config.method.name,
       'dataset': dataset.name,
@@ -73,6 +78,14 @@ def artefact_of(
     },
     zca=dataset.zca,
   )
+
+
+def _at_own_rate(parts, params, protocol):
+  """The protocol at the rate that the set learned, where it is one number."""
+  learned = formations.numpy_step_size(parts.formation.spec, params)
+  if learned is None or np.ndim(learned):
+    return protocol
+  return protocol | {'learning_rate': float(learned)}
 
 
 def _protocol(parts, labels, teachers):

@@ -190,6 +190,12 @@ def check(chosen: Settings) -> None:
     networks.parse('evaluation.networks', word)
   formation = specs.parse('formation', config.get('formation', 'identity'))
   check_choice('formation', formation['name'], formations.FORMATIONS)
+  for field, known in (
+    ('stored_labels', formations.LABEL_STARTS),
+    ('step_size', formations.STEP_SIZES),
+  ):
+    if config.get(field):
+      check_choice(field, specs.parse(field, config[field])['name'], known)
   labels = config.get('labels', {}).get('regime', 'hard')
   if labels != 'hard' and not observers.get('labelling'):
     raise ValueError(
@@ -272,10 +278,28 @@ def build_formation(
     name = 'identity'
     defaults.pop('factor')
   formation = formations.build({**defaults, **spec, 'name': name})
-  labels = config.get('method', {}).get('start')
-  return (
-    formation if labels is None else formations.with_labels(formation, labels)
-  )
+  return _with_learned(config, formation)
+
+
+def _with_learned(config, formation):
+  """Stores labels and a step size beside the images, where they are learned."""
+  if config.get('stored_labels'):
+    spec = specs.parse('stored_labels', config.stored_labels)
+    known = {'form': 'probabilities', 'scale': 1.0}
+    specs.check('stored_labels', spec, known)
+    form, scale = ({**known, **spec}[name] for name in known)
+    formation = formations.with_labels(
+      formation, spec['name'], form, scale=scale
+    )
+  if config.get('step_size'):
+    spec = specs.parse('step_size', config.step_size)
+    known = {'start': 0.01}
+    specs.check('step_size', spec, known)
+    start = {**known, **spec}['start']
+    if 'passes' in config.method:  # one for each step of the training
+      start = [start] * (config.ipc * config.method.passes)
+    formation = formations.with_step_size(formation, start, spec['name'])
+  return formation
 
 
 def evaluation_formation(parts: Parts) -> Formation:
@@ -289,6 +313,17 @@ def evaluation_formation(parts: Parts) -> Formation:
     return parts.formation
   del spec['cap']
   return formations.build({**spec, 'name': 'uniform'})
+
+
+def finished(parts: Parts, params: Any) -> Any:
+  """The stored numbers as they are kept and tested: in their range.
+
+  `project=never` leaves them as condensation does, which is what the reference
+  code of IDC tests.
+  """
+  if parts.config.get('project', 'end') == 'never':
+    return params
+  return parts.formation.project(params)
 
 
 def protocol_of(config: Any) -> Protocol:
@@ -381,9 +416,11 @@ def _check_sizes(parts):
       f'{dataset.class_names[smallest]!r} holds {holds}; use start=random or a '
       'smaller ipc or factor'
     )
+  observers = config.get('observers', {})
+  used = observers.get('matching') or observers.get('labelling')
   for field in ('observers', 'statistics'):
     few = config.get(field, {}).get('images_per_class', 0)
-    if few and dataset.stream is not None:
+    if few and used and dataset.stream is not None:
       raise ValueError(
         f'{field}.images_per_class {few}: must be 0 where only a window of the '
         'images is in memory'

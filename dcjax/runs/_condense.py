@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dcjax import methods, sharding, trees
+from dcjax import methods, optimizers, sharding, trees
 from dcjax.base import Params
 from dcjax.inner import InnerData
 from dcjax.methods import ObserverData
-from dcjax.runs import _costs, _method, _statistics, _watch
+from dcjax.runs import _costs, _experts, _method, _statistics, _watch
 from dcjax.runs._build import Parts
 from dcjax.runs._loop import Task, compiled, loop
 from dcjax.runs._method import Given
@@ -41,6 +41,7 @@ def settings(parts: Parts) -> dict[str, Any]:
     'flips': parts.flips,
     'seed': config.seed,
     **{n: config[n] for n in fields if n in config},
+    **{n: config[n] for n in ('stored_labels', 'step_size') if config.get(n)},
   }
 
 
@@ -104,9 +105,11 @@ def _outer_iterations(parts, work, observers, start, given, after):
   if pool is not None:
     pool = parts.placement.everywhere(jax.tree.map(jnp.asarray, pool))
   key = parts.placement.everywhere(parts.keys['condense'])
+  ways = [made for name, made in given.items() if name.startswith('experts/')]
+  experts = _experts.gathered(ways) if ways else None
 
   def data_at(number):
-    return InnerData(parts.real.at(number), pool)
+    return InnerData(parts.real.at(number), pool, experts)
 
   first = data_at(0)
   shapes = jax.eval_shape(condenser.init, key, start, first)
@@ -122,6 +125,13 @@ def _outer_iterations(parts, work, observers, start, given, after):
       )
     return lambda state: programs[0](key, state, data)
 
+  averaged = parts.config.method.get('average_rate')
+
+  def numbers(state):
+    if averaged:
+      return optimizers.averaged_params(state.opt_state)
+    return state.params
+
   task = Task(
     'condense',
     'condensing',
@@ -131,17 +141,26 @@ def _outer_iterations(parts, work, observers, start, given, after):
     lambda: jax.jit(condenser.init, out_shardings=places)(key, start, first),
     prepare,
     functools.partial(_record, parts, parts.config.method.inner_steps),
-    lambda state: state.params,
+    numbers,
     lambda state: _too_large(parts, state.params),
     f'method.learning_rate {parts.config.method.get("learning_rate")} is '
     'probably too large',
     methods.discriminator_problem,
-    _points(parts, parts.config.outer, lambda state: state.params, after),
+    _points(parts, parts.config.outer, numbers, after),
   )
   digest = trees.digest({'start': start})
   state, _ = loop(work, task, digest)
   parts.real.close()
-  return sharding.to_host(state.params)
+  return sharding.to_host(numbers(state))
+
+
+def known_start(parts: Parts, start: Any) -> Any:
+  """The numbers that DD's only network starts from."""
+  start = jax.tree.map(jnp.asarray, unflattened(start))
+  condenser = _method.condenser(Given(parts))
+  made = jax.jit(condenser.init)
+  state = made(parts.keys['condense'], start, InnerData(parts.real.at(0)))
+  return state.inner.variables
 
 
 def _soft(parts, found):

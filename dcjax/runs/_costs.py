@@ -19,6 +19,7 @@ from dcjax.runs._build import Parts
 from dcjax.runs._networks import Observer
 from dcjax.runs._outlook import Outlook
 from dcjax.runs._stage import Stage
+from dcjax.trajectories import expert_bytes
 
 # A network's convolutions reach about this share of the speed of a large
 # matrix product: measured on a CPU with ConvNet-3 of width 32 and 128.
@@ -102,6 +103,12 @@ def observer(parts: Parts, wanted: Observer) -> float:
   images = real_images(parts, parts.config.observers.images_per_class)
   one = forward(wanted.network, parts.dataset.image_shape) or 0.0
   return _TRAINING * wanted.epochs * images * one
+
+
+def training(parts: Parts, network: Network, epochs: int) -> float:
+  """Operations of training a network on all real images."""
+  one = forward(network, parts.dataset.image_shape) or 0.0
+  return _TRAINING * epochs * real_images(parts, 0) * one
 
 
 def statistics(parts: Parts, wanted: Observer) -> float:
@@ -236,6 +243,16 @@ def _lines(parts, stages, left) -> Iterator[str]:
     yield f'  {data.describe_memory(dataset)}'
 
 
+def _experts(parts):
+  section, config = parts.config.method, parts.config
+  epochs = section.last_start + section.length - 1
+  size = expert_bytes(parts.network, config.experts.count, epochs) / 2**30
+  return (
+    f'  {config.experts.count} experts of {epochs} epochs, {size:.2f} GiB of '
+    'parameters in memory and in stages/'
+  )
+
+
 def _steps(parts):
   config = parts.config
   section = config.get('method', {})
@@ -253,6 +270,8 @@ def _steps(parts):
         'computes all of them'
       )
   elif 'inner_steps' in section:
+    if config.get('experts'):
+      yield _experts(parts)
     rate = _build.learning_rate(parts)
     yield (
       f'  {config.outer} outer x {section.inner_steps} inner iterations = '

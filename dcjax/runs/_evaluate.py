@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dcjax import evaluation, formations, labelling, networks
+from dcjax import evaluation, formations, labelling, networks, protocols
 from dcjax.base import Batch, Network
 from dcjax.evaluation import Evaluator, Protocol, TrainingSet
 from dcjax.runs import _augment, _build, _condense, _costs, _labels, _wanted
@@ -146,6 +146,10 @@ def _run(shared, asked, protocol, batch, labels, made) -> dict[str, Any]:
   images = np.asarray(batch.images).reshape(-1, *parts.dataset.image_shape)
   answers = batch.labels if labels.soft is None else labels.soft
   answers = np.asarray(answers).reshape(-1, classes)
+  centred = asked.images in ('condensed', 'initial') and not asked.hard
+  answers = _as_loss_wants(parts, protocol, answers, centred)
+  if np.ndim(getattr(batch, 'step_size', None)) == 0:
+    protocol = _at_own_rate(protocol, batch)
   kind = labels.regime if labels.regime in ('online', 'stored') else 'plain'
   # Sets of several sizes share a program.
   padded = None
@@ -167,13 +171,40 @@ def _run(shared, asked, protocol, batch, labels, made) -> dict[str, Any]:
   program = shared.programs(asked.word, kind, asked.plain, protocol)
   result = train_and_test(shared, asked.name, program, training, protocol)
   online = labels.regime == 'online'
+  told = _regime(labels, answers)
+  learned = labels.regime == 'hard' and told != REGIMES['hard']
   return {
     **result.summary(),
-    **_counted(shared, asked, protocol, images.shape, _regime(labels, answers)),
-    'label_bytes': labels.nbytes,
+    **_counted(shared, asked, protocol, images.shape, told),
+    'label_bytes': answers.nbytes if learned else labels.nbytes,
     'teacher_bytes': labelling.teacher_bytes(variables) if online else 0,
     'seconds': round(time.monotonic() - began, 3),
   }
+
+
+def _as_loss_wants(parts, protocol, answers, stored):
+  """Labels around zero for squared error, probabilities for cross-entropy.
+
+  Args:
+    parts: of the run.
+    protocol: of the evaluation.
+    answers: `[M, K]`.
+    stored: whether they are in the form that the formation stores.
+  """
+  form = formations.label_form(parts.formation) if stored else 'probabilities'
+  shift = 1 / answers.shape[-1]
+  if protocol.loss == 'squared':
+    return answers if form == 'centred' else answers - shift
+  if form == 'centred':
+    return np.asarray(formations.as_probabilities(answers + shift))
+  return answers
+
+
+def _at_own_rate(protocol, batch):
+  """The protocol at the learning rate that a set was made for, if any."""
+  if batch.step_size is None:
+    return protocol
+  return protocols.at_step_size(protocol, batch.step_size)
 
 
 def _regime(labels: Labels, answers: np.ndarray) -> str:
@@ -190,6 +221,7 @@ def _counted(shared, asked, protocol, shape, regime):
     'network': shared.tested[asked.word].name,
     'epochs': protocol.epochs,
     'updates': protocol.epochs * -(-count // size),
+    'learning_rate': float(protocol.learning_rate),
     'tests': len(parts.dataset.test_labels),
     'label_regime': regime,
   }

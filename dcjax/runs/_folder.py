@@ -111,10 +111,13 @@ class Folder:
       )
 
   @contextlib.contextmanager
-  def owned(self) -> Iterator[Stop]:
+  def owned(self, stop: Stop | None = None) -> Iterator[Stop]:
     """Makes the folder this run's until the end; hears Ctrl-C and SIGTERM.
 
     A second signal stops at once. What killed writers left behind goes.
+
+    Args:
+      stop: of the run that this one is a part of, which hears for both.
 
     Raises:
       ValueError: if another process is at work in the folder; names it.
@@ -132,8 +135,9 @@ class Folder:
         if not (self.path / CONFIG).exists():
           records.write(self.path / CONFIG, self.config)
       sharding.barrier('claimed')
-      with graceful_stop() as stop:
-        yield stop
+      heard = graceful_stop() if stop is None else contextlib.nullcontext(stop)
+      with heard as own:
+        yield own
     finally:
       self._give_back()
 

@@ -56,14 +56,8 @@ def stage(
   def label(found, *made):
     return make(parts, teachers, made, _decoded(parts, found).images)
 
-  settings = {
-    **parts.config.labels,
-    'epochs': parts.protocol.epochs,
-    'batch_size': parts.protocol.batch_size,
-    'augment': parts.config.augment.get('evaluate', 'auto'),
-    'flips': parts.flips,
-    'seed': parts.config.seed,
-  }
+  settings = dict(parts.config.labels)
+  settings['project'] = parts.config.get('project', 'end')
   if regime in ('hard', 'online'):
     return Stage('labels', lambda *_: Labels(regime), (), {'r': regime}, MEMORY)
   if regime == 'image':
@@ -73,18 +67,25 @@ def stage(
       lambda path: Labels('image', soft=trees.load(path)['soft']),
     )
   else:
+    settings |= {
+      'epochs': parts.protocol.epochs,
+      'batch_size': parts.protocol.batch_size,
+      'augment': parts.config.augment.get('evaluate', 'auto'),
+      'flips': parts.flips,
+      'seed': parts.config.seed,
+    }
     kind = Kind(
       'labels.npz',
       lambda path, value, note: labelling.save_labels(path, value.stored),
       lambda path: Labels('stored', stored=labelling.load_labels(path)),
     )
-  return Stage('labels', label, inputs, settings, kind, sole=True)
+  return Stage('labels', label, inputs, settings, kind)
 
 
 def _decoded(parts, found):
   params = jax.tree.map(jnp.asarray, _condense.unflattened(found))
   formation = _build.evaluation_formation(parts)
-  return formation.decode(parts.formation.project(params))
+  return formation.decode(_build.finished(parts, params))
 
 
 def make(

@@ -11,6 +11,7 @@ import optax
 from dcjax import (
   formations,
   inner,
+  kernels,
   methods,
   networks,
   objectives,
@@ -21,7 +22,7 @@ from dcjax.base import Network
 from dcjax.condensing import Condenser, real_batches
 from dcjax.objectives import GenerativeTerms
 from dcjax.runs import _augment
-from dcjax.runs._build import Parts, learning_rate
+from dcjax.runs._build import Parts, build_network, learning_rate
 from dcjax.training import Mix
 
 # Fields of the method's section that a run reads, not the method.
@@ -29,10 +30,15 @@ RUN_FIELDS = (
   'name',
   'decay',
   'early_epochs',
+  'network',
+  'passes',
   'pool_epochs',
   'pool_networks',
   'scale_learning_rate',
-  'start',
+  'synthetic_batch',
+  'unrolled_learning_rate',
+  'unrolled_per_class',
+  'unrolled_steps',
 )
 # Names of methods that are another one's function.
 _SAME = {'dsa': 'dc'}
@@ -41,6 +47,13 @@ _PASSED_ON = {
   'cda': ('flip', 'spread'),
   'gvbsm': ('flip', 'patch_size', 'spread'),
 }
+# Numbers of a config that are None for the method where they are 0.
+_NONE_IF_ZERO = (
+  'average_rate',
+  'grow_from',
+  'label_learning_rate',
+  'reject_above',
+)
 
 
 class Given(NamedTuple):
@@ -132,6 +145,7 @@ def _arguments(factory, given, said):
         f'{field} {given.parts.config[field]!r}: method '
         f'{given.parts.config.method.name!r} takes none'
       )
+  said = {n: v or None if n in _NONE_IF_ZERO else v for n, v in said.items()}
   return {**said, **arguments}
 
 
@@ -227,7 +241,7 @@ def _loop(given):
   if not word:
     return _ABSENT
   dataset = given.parts.dataset
-  network = _network(given)
+  network = judge(given)
 
   def real(batches=8, batch_size=64, learning_rate=0.01, weight_decay=5e-4):
     return inner.train_on_real(
@@ -258,10 +272,54 @@ def _loop(given):
   return specs.call('inner', makers, specs.parse('inner', word))
 
 
-def _network(given):
+def judge(given: Given) -> Network:
   """Only what judges the images is rounded; what tests them is not."""
-  precision = given.parts.config.execution.get('precision', 'auto')
-  return networks.with_precision(given.parts.network, precision)
+  parts, section = given.parts, given.parts.config.method
+  network = parts.network
+  if section.get('network'):
+    network = build_network('method.network', section.network, parts.dataset)
+  if section.name == 'dd':
+    network = networks.drawn_as(network, 'xavier')
+  precision = parts.config.execution.get('precision', 'auto')
+  return networks.with_precision(network, precision)
+
+
+def unroll(parts: Parts) -> objectives.Unroll:
+  """How DD and RaT-BPTT train networks on the set."""
+  section = parts.config.method
+  if section.name == 'dd':
+    return methods.dd_unroll(
+      parts.config.ipc, section.passes, normalise=parts.normalise
+    )
+  return methods.adam_unroll(
+    section.unrolled_steps,
+    section.unrolled_learning_rate,
+    per_class=section.unrolled_per_class or None,
+    augment=_treatment(Given(parts), 'train'),
+  )
+
+
+def _relabel(given):
+  """TESLA labels its batches anew, by the expert; they are not augmented."""
+  return given.parts.normalise if given.parts.config.method.relabel else None
+
+
+def _steps(given):
+  section = given.parts.config.method
+  return _ABSENT if 'steps' in section else image_steps(given.parts)
+
+
+def _batch_size(given):
+  """Of the set, in a step of the training that is matched."""
+  section = given.parts.config.method
+  if 'synthetic_batch' not in section:
+    return _ABSENT
+  return section.synthetic_batch or None
+
+
+def _kernel(given):
+  word = given.parts.config.method.kernel
+  return kernels.build(specs.parse('method.kernel', word))
 
 
 def _treatment(given, name):
@@ -331,29 +389,35 @@ def _smallest_crop(given):
 
 # Parameter of a method -> what a run gives for it.
 _SUPPLIED: dict[str, Callable[[Given], Any]] = {
+  'augment': lambda given: _treatment(given, 'match'),
+  'batch_size': _batch_size,
   'classes': _classes,
   'counts': lambda given: given.parts.dataset.counts,
   'early_batches': lambda given: early_batches(given.parts),
   'flip': _flip,
   'formation': lambda given: given.parts.formation,
+  'kernel': _kernel,
   'learning_rate': _rate,
   'loop': _loop,
   'match_augment': lambda given: _treatment(given, 'match'),
   'mean': lambda given: given.parts.dataset.mean,
-  'network': lambda given: (given.observers or [_network(given)])[0],
+  'network': lambda given: (given.observers or [judge(given)])[0],
   'normalise': lambda given: given.parts.normalise,
   'objective': _objective,
   'observers': lambda given: list(given.observers),
   'optimizer': _optimizer,
   'patch_size': lambda given: given.parts.config.statistics.patch_size,
   'soft_labels': lambda given: given.soft_labels,
+  'real_augment': lambda given: _treatment(given, 'match'),
+  'relabel': _relabel,
   'smallest_crop': _smallest_crop,
   'source': _source,
   'spread': _spread,
   'std': lambda given: given.parts.dataset.std,
-  'steps': lambda given: image_steps(given.parts),
+  'steps': _steps,
   'sweep': _sweep,
   'terms': _terms,
   'train_augment': lambda given: _treatment(given, 'train'),
   'train_mix': lambda given: train_mix(given.parts),
+  'unroll': lambda given: unroll(given.parts),
 }

@@ -14,9 +14,11 @@ from dcjax.runs import (
   _condense,
   _costs,
   _evaluate,
+  _experts,
   _generator,
   _labels,
   _networks,
+  _own_test,
   _sets,
   _start,
   _statistics,
@@ -74,6 +76,11 @@ def condensing(parts: Parts, work: Work, made: Made) -> Pipeline:
   roles = ['matching'] * matching
   roles += ['labelling'] * (config.labels.regime != 'hard')
   _labels.check(parts)
+  if config.method.get('soft_labels') and not _start.needs_embeddings(parts):
+    raise ValueError(
+      'method.soft_labels True: are those of class features; must be False '
+      f'where method.condition is {config.method.condition!r}'
+    )
   found = _networks.observers(parts, roles)
   looking = [o for o in found if 'matching' in o.roles]
   teachers = [o for o in found if 'labelling' in o.roles]
@@ -91,6 +98,7 @@ def condensing(parts: Parts, work: Work, made: Made) -> Pipeline:
   stages += _before_start(parts, work)
   stages.append(_start.stage(parts, looking))
   inputs = [s.name for s in stages if s.name in ('pool', 'embeddings')]
+  inputs += [s.name for s in stages if s.name.startswith('experts/')]
   if statistical:
     measured = [_statistics.stage(parts, o) for o in looking]
     stages += measured
@@ -113,7 +121,7 @@ def condensing(parts: Parts, work: Work, made: Made) -> Pipeline:
 
 def _before_start(parts, work) -> list[Stage]:
   """Networks that others start from: a pool, embeddings, a generator."""
-  stages = []
+  stages = _experts.stages(parts)
   if parts.config.method.get('pool_networks'):
     stages.append(_networks.pool_stage(parts, work))
   if _start.needs_embeddings(parts):
@@ -127,14 +135,18 @@ def _before_start(parts, work) -> list[Stage]:
 
 def _along_the_way(shared: Evaluations, made: Made) -> _condense.After:
   """Evaluates the set as it is after an outer iteration, once."""
-  parts = shared.parts
+  parts, config = shared.parts, shared.parts.config
 
   def evaluate(outer, params, seconds):
     name = f'outer_{outer}'
     formation = _build.evaluation_formation(parts)
     params = jax.tree.map(jnp.asarray, params)
-    batch = formation.decode(parts.formation.project(params))
-    settings = {'outer': outer, 'of': _condense.settings(parts)}
+    batch = formation.decode(_build.finished(parts, params))
+    settings = {
+      'outer': outer,
+      'of': _condense.settings(parts),
+      'project': config.get('project', 'end'),
+    }
     evaluated = _evaluate.stage(shared, Wanted(name, name))
 
     def make(*found):
@@ -158,6 +170,7 @@ def evaluating(shared: Evaluations, asked: Sequence[Wanted]) -> list[Stage]:
   names = [w.images for w in asked if w.images != 'fresh']
   stages = sets(parts, list(dict.fromkeys(names)))
   stages += [_evaluate.stage(shared, wanted) for wanted in asked]
+  stages += _own_test.stages(parts, asked)
   if parts.config.evaluation.get('fair'):
     stages.append(_fair_stage(parts, asked))
   return stages

@@ -24,8 +24,9 @@ def summarise(
   config, condensed = parts.config, made('artefact')
   entries = {w.name: dict(made(f'evaluate/{w.name}')) for w in pipeline.asked}
   stored = artefact.storage(condensed)
-  if 'condensed' in entries:
-    entries['condensed']['bytes'] = stored['total']['float32_bytes']
+  for asked in pipeline.asked:
+    if asked.images in ('condensed', 'fresh'):
+      entries[asked.name]['bytes'] = stored['total']['float32_bytes']
   seconds = _seconds(work, made, entries)
   labels = made('labels') if 'labels' in made.keys else None
   return {
@@ -39,20 +40,39 @@ def summarise(
     'evaluations': entries,
     'observers': _observers(made, pipeline),
     'storage': stored,
-    'bytes': {
-      'images': stored['images']['float32_bytes'],
-      'labels': 0 if labels is None else labels.nbytes,
-      'teachers': entries.get('condensed', {}).get('teacher_bytes', 0),
-    },
+    'bytes': _bytes(stored, labels, entries),
     'seconds': seconds,
     'environment': _artefact.environment(),
     'checkpoints': _curve(work, entries, config, seconds['condense']),
     'config_file': _config_file(work.folder.command),
     'command': _repeatable(work.folder.command),
     'label_regime': condensed.label_regime,
+    'project': config.get('project', 'end'),
     **({'fair': made('fair')} if 'fair' in made.keys else {}),
+    **_own(made),
     **report.bytes_of(condensed, config.ipc),
   }
+
+
+def _bytes(stored, labels, entries):
+  """Of all that a network is trained on; a codebook counts as its images."""
+  beside = ('labels', 'preprocessing', 'total')
+  images = [s['float32_bytes'] for n, s in stored.items() if n not in beside]
+  kept = None if labels is None else labels.stored
+  return {
+    'images': sum(images),
+    'labels': stored['labels']['float32_bytes']
+    if kept is None
+    else labels.nbytes,
+    'teachers': entries.get('condensed', {}).get('teacher_bytes', 0),
+  }
+
+
+def _own(made):
+  """Tests of the method's own, see `_own_test`."""
+  names = [name for name in made.keys if name.startswith('own/')]
+  found = {name.partition('/')[2]: made(name) for name in names}
+  return {'own': found} if found else {}
 
 
 def _seconds(work, made, entries):
@@ -209,6 +229,13 @@ def finish(parts: Parts, work: Work, made: Made, pipeline: Pipeline) -> Any:
       f'  {name:>10}: {100 * entry["last_mean"]:5.1f} ± '
       f'{100 * entry["last_std"]:.1f} %  (trained on {entry["images"]} images)'
     )
+  for name, entry in results.get('own', {}).items():
+    say(
+      f'  {name:>10}: {100 * entry["last_mean"]:5.1f} ± '
+      f'{100 * entry["last_std"]:.1f} %  ({entry["how"]})'
+    )
+  for name, score in results.get('fair', {}).items():
+    say(f'  {name:>10}: {score["mean"]:.3f} ± {score["std"]:.3f}')
   path = work.folder.path
   say(f'condensed set: {path / "condensed.npz"}')
   say(f'report:        {path / "report.html"}')

@@ -96,10 +96,13 @@ def opened(
     network=network,
     devices_per_class=devices_per_class,
   )
-  with folder.owned() as own:
+  with folder.owned(stop) as heard:
     try:
-      shared = None if store is None else pathlib.Path(store).expanduser()
-      work = Work(folder, stop or own, Outlook(), shared, profile)
+      shared = None
+      # Nothing tells apart what two networks that are handed over have made.
+      if store is not None and network is None:
+        shared = pathlib.Path(store).expanduser()
+      work = Work(folder, heard, Outlook(), shared, profile)
       made = Made({}, {}, {})
       pipeline = _pipelines.pipeline(parts, work, made)
       yield Opened(parts, work, made, pipeline)
@@ -150,7 +153,7 @@ def run(
     dataset: in place of the one that the config names.
     network: in place of the one that the config names.
     store: folder where runs find one another's observers, pools, generators
-      and statistics; None keeps them in `workdir`.
+      and statistics; None, or a `network`, keeps them in `workdir`.
     command: how the program was started, for the report.
     devices_per_class: devices that share the images of a class; 0 decides.
     profile: whether to trace the second iteration of every loop.
@@ -171,6 +174,11 @@ def run(
   chosen = settings.resolve(config_of(config))
   work = settings.module(chosen.config.recipe)
   if hasattr(work, 'run'):  # applications and tables
+    if network is not None:
+      raise ValueError(
+        f'network {network.name!r}: config {chosen.config.recipe!r} builds its '
+        'own; set its field `network`'
+      )
     return work.run(
       chosen, workdir, store=store, command=command, dataset=dataset
     )

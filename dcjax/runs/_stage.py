@@ -210,15 +210,24 @@ def _make(stage, key, work, made):
     path = _path(stage, key, work)
     path.parent.mkdir(parents=True, exist_ok=True)
     stage.kind.write(path, value, note)
-  stages = work.folder.read(STAGES) or {}
-  if stage.kind.file and '{}' not in stage.kind.file:  # it holds one output
-    stages = {n: e for n, e in stages.items() if n.split()[0] != stage.name}
+  stages = _kept(stage, work.folder.read(STAGES) or {})
   work.folder.write(STAGES, {**stages, _entry_name(stage, key): entry})
   if seconds >= 1 and stage.kind.file:
     say(f'{stage.name}: done in {duration(seconds)}')
   work.outlook.finish(stage.name)
   work.stop.check(f'after {stage.name}')
   return entry
+
+
+def _kept(stage, stages):
+  """Without those whose file was just replaced."""
+  if not stage.kind.file or '{}' in stage.kind.file or stage.shared:
+    return stages
+  return {
+    name: entry
+    for name, entry in stages.items()
+    if name.rpartition(' ')[0] != stage.name
+  }
 
 
 def _entry_name(stage, key):

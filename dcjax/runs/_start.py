@@ -1,6 +1,5 @@
 """Where the stored numbers start: real images, noise, a generator."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -239,10 +238,3 @@ def _one_pass(parts):
   for number in range(stream.windows_per_pass):
     new = number * held[labels] + places < stream.counts[labels]
     yield number, new.astype(np.float32)
-
-
-def soft_labels(parts: Parts, found: Mapping[str, Any] | None) -> Any:
-  """Labels of the generative method's classification loss; None: one-hot."""
-  if not parts.config.method.get('soft_labels') or found is None:
-    return None
-  return jnp.asarray(found['soft_labels'])

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from dcjax import augment, evaluation, formations, networks, specs
+from dcjax import augment, evaluation, formations, networks, protocols, specs
 from dcjax.evaluation import Protocol
 from dcjax.runs import _build
 from dcjax.runs._build import Parts
@@ -23,6 +23,8 @@ class Wanted(NamedTuple):
     word: the test network; '' is the run's own.
     hard: whether its images have hard labels, whatever the condensed ones have.
     plain: whether nothing is augmented.
+    updates: whether its networks get as many updates as those of the condensed
+      set, not as many epochs.
   """
 
   name: str
@@ -30,6 +32,7 @@ class Wanted(NamedTuple):
   word: str = ''
   hard: bool = False
   plain: bool = False
+  updates: bool = False
 
 
 def wanted(config: Any) -> list[Wanted]:
@@ -47,7 +50,8 @@ def wanted(config: Any) -> list[Wanted]:
       found[f'{name}, {word}'] = Wanted(f'{name}, {word}', name, word)
   if section.get('fair'):
     for name in FAIR:
-      found.setdefault(name, Wanted(name, *_set_of(name)))
+      if name != 'condensed_hard' or _may_be_soft(config):
+        found.setdefault(name, Wanted(name, *_set_of(name)))
   if section.get('fresh'):
     found['fresh'] = Wanted('fresh', 'fresh')
   return list(found.values())
@@ -58,12 +62,19 @@ FAIR = ('random', 'whole', 'condensed_hard', 'condensed_plain', 'random_plain')
 
 
 def _set_of(name):
-  """Set, network, hard labels, no augmentation."""
+  """Set, network, hard labels, no augmentation, equal updates."""
   images, _, how = name.partition('_')
-  known = how in ('hard', 'plain')
+  known = how in ('hard', 'plain', 'updates')
   images = images if known else name
   hard = how == 'hard' or images == 'whole'
-  return images, '', hard, how == 'plain'
+  return images, '', hard, how == 'plain', how == 'updates'
+
+
+def _may_be_soft(config):
+  """Whether the condensed set may have other labels than its classes."""
+  method = config.get('method', {}).get('name', 'given')
+  learned = method in ('given', 'label_distillation')
+  return learned or config.labels.regime != 'hard'
 
 
 def _start_is_pointless(config):
@@ -106,6 +117,9 @@ def protocol(parts: Parts, asked: Wanted) -> Protocol:
     )
     made = evaluation.PROTOCOLS[config.evaluation.protocol](epochs)
     own = own._replace(epochs=made.epochs, drops=made.drops)
+  if asked.updates:
+    count = expected_images(parts, asked)
+    own = protocols.with_equal_updates(own, count, longest(parts))
   return own
 
 

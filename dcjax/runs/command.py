@@ -384,7 +384,7 @@ def _is_one_of_several():
 def _list(what):
   """Prints methods, data sets, networks and tables, or one config's page."""
   from dcjax import data, networks
-  from dcjax.runs import settings
+  from dcjax.runs import settings, tables
 
   if what and what[0] in names():
     print(settings.module(what[0]).__doc__.strip())
@@ -404,6 +404,9 @@ def _list(what):
   for name in networks.names():
     known = networks.options('network', {'name': name})
     print(f'  {name:20} {", ".join(known)}')
+  print('tables (as table:NAME):')
+  for name, title in tables.titles().items():
+    print(f'  {name:20} {title}')
   return 0
 
 

@@ -60,7 +60,8 @@ RENAMED = {
   'inner.learning_rate': 'method.network_learning_rate',
   'inner.pool': 'method.pool_networks',
   'inner.weight_decay': 'method.network_weight_decay',
-  'labels.start': 'method.start',
+  'labels.start': 'stored_labels',
+  'method.start': 'stored_labels',
   'matching.batch_real': 'method.batch_real',
   'matching.classes': 'execution.classes',
   'matching.distance': 'method.distance',
@@ -266,7 +267,7 @@ def _read_tuple(text):
 
 
 # Fields that hold words: options that are left out keep their published values.
-_WORDS = ('formation', 'optimizer', 'start')
+_WORDS = ('formation', 'optimizer', 'start', 'step_size', 'stored_labels')
 
 
 def _over(field, word, published):
@@ -379,9 +380,8 @@ def _chosen(recipe, own):
   if own.get('like'):
     check_choice('like', like, file.LIKE)
   smoke = bool(own.get('smoke', False))
-  schedule = own.get('schedule') or (
-    'short' if source['name'] == 'digits' else 'reference'
-  )
+  usual = 'short' if source['name'] == 'digits' else 'reference'
+  schedule = own.get('schedule') or getattr(file, 'SCHEDULE', usual)
   check_choice('schedule', schedule, SCHEDULES)
   chosen = Chosen(
     recipe, source['name'], like, schedule, smoke, own.get('ipc', 0), said=own

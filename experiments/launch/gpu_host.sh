@@ -8,11 +8,11 @@
 # find each other.
 #
 # WORKDIR  the run's folder, on a file system that all tasks see.
-# CONFIG   such as idc.py:imagenet10,ipc=10
+# CONFIG   such as idc:imagenet10,ipc=10
 set -euo pipefail
 
 if [ $# -lt 2 ]; then
-  sed -n '2,12p' "$0" >&2
+  sed -n '2,11p' "$0" >&2
   exit 2
 fi
 workdir=$1 config=$2
@@ -26,4 +26,4 @@ fi
 # Half of the memory by default would waste the rest.
 export XLA_PYTHON_CLIENT_MEM_FRACTION=${XLA_PYTHON_CLIENT_MEM_FRACTION:-0.9}
 exec "$python" experiments/run.py "${processes[@]}" \
-  --config="experiments/configs/$config" --workdir="$workdir" "$@"
+  --config="$config" --workdir="$workdir" "$@"

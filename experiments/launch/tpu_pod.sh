@@ -7,13 +7,13 @@
 # ZONE    where it is, such as us-central2-b.
 # BUCKET  a folder that all hosts see under one path: a bucket mounted with
 #         gcsfuse, or NFS. Holds the data (BUCKET/data) and the run.
-# CONFIG  such as idc.py:imagenet100,ipc=10
+# CONFIG  such as idc:imagenet100,ipc=10
 #
 # The slice may be preempted: create it again, start the same line again.
 set -euo pipefail
 
 if [ $# -lt 4 ]; then
-  sed -n '2,13p' "$0" >&2
+  sed -n '2,12p' "$0" >&2
   exit 2
 fi
 name=$1 zone=$2 bucket=$3 config=$4
@@ -38,6 +38,6 @@ mkdir -p dcjax && tar -xzf dcjax.tar.gz -C dcjax && cd dcjax
 test -d .venv || python3 -m venv .venv
 .venv/bin/pip install --quiet -r requirements-tpu.txt
 .venv/bin/python experiments/run.py --distributed \
---config=experiments/configs/$config --workdir=$bucket/runs/$run \
---config.data.dir=$bucket/data$flags"
+--config=$(printf %q "$config") --workdir=$bucket/runs/$run \
+--config.data_dir=$bucket/data$flags"
 echo "results: $bucket/runs/$run (report.html, condensed.npz)"

@@ -8,6 +8,7 @@ A set must stand alone: those that observers make (`edc`, `rded`, ...) carry one
 soft label per image, where the papers keep the observers as teachers.
 """
 
+import dataclasses
 import pathlib
 import re
 from collections.abc import Sequence
@@ -96,11 +97,11 @@ def make(
     stages.append(_sets.selection_stage(parts, name))
 
     def selected(found):
-      return artefact_of(
-        parts,
-        {'images': _sets.chosen_images(parts, found)},
-        HARD,
-      )
+      images = _sets.chosen_images(parts, found)
+      made = artefact_of(parts, {'images': images}, HARD)
+      # The config is only that of the network that coresets look through.
+      provenance = {**made.provenance, 'method': name}
+      return dataclasses.replace(made, provenance=provenance)
 
     inputs = (f'select/{name}',)
     stages.append(Stage('artefact', selected, inputs, {}, ARTEFACT))
@@ -134,13 +135,11 @@ def _config(name, making):
     words.insert(1, 'smoke')
   made = file.get_config(','.join(filter(None, words)))
   settings.set_fields(made, {'ipc': config.ipc, 'seed': config.seed})
+  own_fields = settings.said(made)
   changes: dict[str, Any] = {'evaluation.at': ()}  # only the end is used
-  observed = 'iterations' in settings.said(made) or recipe in _OBSERVED
-  if section.share_network and made.network is None:
+  if section.share_network:
     changes['network'] = config.network
-  if observed:
-    changes['labels.regime'] = 'image'
-  else:
+  if recipe not in _OBSERVED:
     changes['evaluation.herding_steps'] = section.herding_steps
     if section.family != 'auto':
       changes['augment.family'] = section.family
@@ -149,6 +148,9 @@ def _config(name, making):
   if recipe == 'generative':
     # A generator of all classes fits none of their parts: weights are random.
     changes['start'] = 'weights'
+  changes = {f: v for f, v in changes.items() if f not in own_fields}
+  if recipe in _OBSERVED:
+    changes['labels.regime'] = 'image'
   settings.set_fields(made, changes)
   return made
 

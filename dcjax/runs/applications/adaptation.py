@@ -26,10 +26,12 @@ def run(
     Method, or `'no adaptation'`, -> `[S]` accuracies on the target's test set.
 
   Raises:
-    ValueError: if a setting is unusable, or the domains differ in classes.
+    ValueError: if a setting or `dataset` is unusable, or the domains differ in
+      classes.
     Interrupted: after Ctrl-C or SIGTERM.
   """
-  del dataset
+  if dataset is not None:
+    raise ValueError(f'dataset {dataset.name!r}: `data` names several sets')
   config = chosen.config
   if len(config.data.split('+')) != 2:
     raise ValueError(

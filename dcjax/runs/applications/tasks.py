@@ -24,10 +24,12 @@ def run(
     `[S, T, T]`, as nested lists.
 
   Raises:
-    ValueError: if a setting is unusable, or tasks differ in classes or shape.
+    ValueError: if a setting or `dataset` is unusable, or tasks differ in their
+      classes or shape.
     Interrupted: after Ctrl-C or SIGTERM.
   """
-  del dataset
+  if dataset is not None:
+    raise ValueError(f'dataset {dataset.name!r}: `data` names several sets')
   config = chosen.config
   datasets = shared.domains(config)
   for one in datasets:

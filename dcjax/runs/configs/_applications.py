@@ -4,6 +4,9 @@ from typing import Any
 
 from dcjax.runs.configs import _shared as shared
 
+# Minutes on two CPU cores, unless `schedule=reference` is said.
+SCHEDULE = 'short'
+
 
 def choices(chosen: Any) -> dict[str, Any]:
   """ipc and network that are taken unless said."""
@@ -23,7 +26,7 @@ def choices(chosen: Any) -> dict[str, Any]:
 
 def is_short(chosen: Any) -> bool:
   """Whether minutes on two CPU cores are asked for; the default here."""
-  return chosen.said.get('schedule', 'short') == 'short'
+  return chosen.schedule == 'short'
 
 
 def base(

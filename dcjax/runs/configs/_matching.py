@@ -18,8 +18,16 @@ def choices(chosen: Any) -> dict[str, Any]:
   )
 
 
-def base(chosen: Any, **sections: Any) -> dict[str, Any]:
-  """The published values that these methods share, and the sections given."""
+def base(
+  chosen: Any, without: tuple[str, ...] = (), **sections: Any
+) -> dict[str, Any]:
+  """The published values that these methods share, and the sections given.
+
+  Args:
+    chosen: see `settings.Chosen`.
+    without: fields of the section `method` that this one has not.
+    **sections: of the method.
+  """
   made = shared.merged(
     shared.base(
       chosen,
@@ -32,6 +40,8 @@ def base(chosen: Any, **sections: Any) -> dict[str, Any]:
       inner='',
       source='',
       optimizer='',
+      stored_labels='',
+      step_size='',
       method=dict(
         batch_real=256,
         most_synthetic=10**6,
@@ -50,6 +60,8 @@ def base(chosen: Any, **sections: Any) -> dict[str, Any]:
     ),
     sections,
   )
+  for field in without:
+    del made['method'][field]
   if chosen.formation == 'codebook':
     made = shared.merged(made, codebook(chosen))
   return made
@@ -105,7 +117,14 @@ def smoke(chosen: Any) -> dict[str, Any]:
       network_batch_size=8,
       early_epochs=0,
       pool_networks=0,
+      steps=2,
+      unrolled_steps=4,
+      window=2,
+      passes=2,
+      pool_size=2,
+      network_images=16,
     ),
+    experts=dict(count=2, at_once=1, batch_size=64),
     observers=dict(
       epochs=1, labelling_epochs=1, images_per_class=20, batch_size=16
     ),

@@ -13,6 +13,7 @@ from dcjax.runs import settings
 from dcjax.runs.configs import _applications as apps, _shared as shared
 
 DATA, LIKE = 'mnist+usps', shared.LIKE
+SCHEDULE = apps.SCHEDULE
 choices = apps.choices
 
 

@@ -36,9 +36,9 @@ def values(chosen):
     outer=100,
     # Images are real ones, which keep to the range of their data set.
     clip=True,
+    stored_labels='uniform',
     method=dict(
       name='label_distillation',
-      start='uniform',
       form='second_order',
       unrolled_learning_rate=0.01,
       regularisation=1.0,

@@ -20,6 +20,7 @@ from dcjax.runs import settings
 from dcjax.runs.configs import _applications as apps, _shared as shared
 
 DATA, LIKE = 'digits', shared.LIKE
+SCHEDULE = apps.SCHEDULE
 
 
 def get_config(arg: str | None = None):

@@ -15,9 +15,14 @@ SETS = {
   'fresh': 'fresh samples of the generator: NOT a fixed set',
   'initial': 'start of the condensation',
   'condensed_hard': 'condensed set, hard labels',
+  'condensed_plain': 'condensed set, no augmentation',
   'random': 'random real images',
   'random_hard': 'random real images, hard labels',
+  'random_updates': 'random real images, as many updates',
+  'herding_updates': 'herding, as many updates',
+  'random_plain': 'random real images, no augmentation',
   'herding': 'herding (chosen real images)',
+  'whole': 'all real images',
 }
 _MARK = '#010203'  # Stands for the page's text colour inside a plot.
 _MAX_POINTS = 400

@@ -106,4 +106,9 @@ def duration(seconds: float | None) -> str:
 def markdown(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
   """Returns a table in Markdown."""
   lines = [header, ['---'] * len(header), *rows]
-  return '\n'.join('| ' + ' | '.join(map(str, line)) + ' |' for line in lines)
+  return '\n'.join('| ' + ' | '.join(map(_cell, line)) + ' |' for line in lines)
+
+
+def _cell(value: Any) -> str:
+  """A bar ends a cell, also in code."""
+  return str(value).replace('|', '\\|')

@@ -36,6 +36,12 @@ _CAPTIONS = {
   'condensed': 'Condensed images, as stored',
 }
 _ARTEFACT = 'condensed.npz'
+_SCORES = {
+  'HLR': 'lost against the whole set under hard labels (smaller is better)',
+  'IOR': 'won over random real images',
+  'LRS': 'both in one score from 0 to 1',
+  'ARS': 'won over random real images with and without augmentation, 0 to 1',
+}
 _LABEL_BYTES = {
   'label_bytes': 'bytes of labels',
   'teacher_bytes': 'bytes of teachers (needed to train)',
@@ -92,6 +98,7 @@ def write_report(
     section('Pictures', _figures(pictures or {}, layouts or {})),
     section('Curves', curves(results, metrics)),
     section('Accuracy', _accuracies(results)),
+    section('Fair scores', _scores(results.get('fair') or {})),
     *_observers(results),
     section('Storage', _storage(results.get('storage') or {})),
     *bytes_section(results),
@@ -239,6 +246,15 @@ def _accuracies(results: Mapping[str, Any]) -> str:
   return table(header, rows, mark_first=True) + note if rows else ''
 
 
+def _scores(scores: Mapping[str, Mapping[str, float]]) -> str:
+  """The scores of `dcjax.fairness`."""
+  rows = [
+    [name, f'{score["mean"]:.3f} ± {score["std"]:.3f}', _SCORES.get(name)]
+    for name, score in scores.items()
+  ]
+  return table(['score', 'mean ± std', 'what it says'], rows) if rows else ''
+
+
 def _observers(results: Mapping[str, Any]) -> Iterator[str]:
   """The section of methods that look through trained networks."""
   found = results.get('observers')
@@ -303,17 +319,21 @@ def _next_commands(
   lines = ['# the same again: resumes if unfinished', command('')]
   lines += [
     '# other test networks, on the same images',
-    command('', '--config.evaluation.networks=mlp+lenet'),
-    '# scores that no label or augmentation flatters',
-    command('', '--config.evaluation.fair=true'),
+    # These fit images of any size.
+    command('', '--config.evaluation.networks=mlp+resnet:depth=10:norm=batch'),
   ]
+  if not config.get('evaluation', {}).get('fair'):
+    lines += [
+      '# scores that no label or augmentation flatters',
+      command('', '--config.evaluation.fair=true'),
+    ]
   if is_number(config.get('seed')):
     seed = config['seed'] + 1
     lines += [
       '# another seed',
       command(f'-seed{seed}', f'--config.seed={seed}'),
     ]
-  if is_number(config.get('ipc')):
+  if is_number(config.get('ipc')) and 'file' not in config:
     ipc = 5 * config['ipc']
     lines += ['# more images', command(f'-ipc{ipc}', f'--config.ipc={ipc}')]
   return code('\n'.join(lines))

@@ -58,21 +58,18 @@ def make(
   """Makes a table; see `dcjax.runs.configs.table`.
 
   Raises:
-    ValueError: if the table, the size or a field is unknown.
+    ValueError: if the table, the size or a field is unknown, or data are
+      handed over.
     FileNotFoundError: if no run of the table finds its data.
     Interrupted: after Ctrl-C or SIGTERM; the same call goes on.
   """
   from dcjax.runs.tables import _making
 
-  del dataset
+  if dataset is not None:
+    raise ValueError(f'dataset {dataset.name!r}: a table names its data sets')
   config = chosen.config
   table = load(config.table, config.size, config.dataset)
-  overrides = {}
-  for item in filter(None, config.changes.split(';')):
-    field, equals, text = item.partition('=')
-    if not equals:
-      raise ValueError(f'changes {item!r}: must be FIELD=VALUE;FIELD=VALUE...')
-    overrides[field.strip()] = text
+  overrides = _changes(config.changes)
   if config.data_dir:
     overrides['data_dir'] = config.data_dir
   return _making.make(
@@ -81,9 +78,29 @@ def make(
     workdir,
     overrides=overrides,
     only=config.only,
-    command=[*command, f'--workdir={workdir}'],
+    command=command or _command(chosen, workdir),
     store=store,
   )
+
+
+def _changes(text: str) -> dict[str, str]:
+  """Reads `FIELD=VALUE;FIELD=VALUE`."""
+  items = [item.strip() for item in text.split(';') if item.strip()]
+  for item in items:
+    if '=' not in item:
+      raise ValueError(f'changes {item!r}: must be FIELD=VALUE')
+  return dict(item.split('=', 1) for item in items)
+
+
+def _command(chosen: settings.Settings, workdir: Any) -> list[str]:
+  """The command that goes on with a table that a program began."""
+  said = {
+    field: chosen.config[field]
+    for field in ('size', 'dataset', 'only', 'changes', 'data_dir')
+    if chosen.config[field]
+  }
+  words = [chosen.config.table, *(f'{n}={v}' for n, v in said.items())]
+  return ['dcjax', f'--config=table:{",".join(words)}', f'--workdir={workdir}']
 
 
 def load(name: str, size: str = 'short', dataset: str = '') -> Table:

@@ -1,0 +1,90 @@
+"""Experts: networks trained on real images whose whole way is kept."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from dcjax import trajectories
+from dcjax.runs import _augment, _costs
+from dcjax.runs._build import Parts
+from dcjax.runs._stage import Stage, tree
+from dcjax.trajectories import Experts
+
+_EXPERTS_FOLD = 80
+
+
+def epochs(config: Any) -> int:
+  """Passes that segments of an expert's way need."""
+  return config.method.last_start + config.method.length - 1
+
+
+def stages(parts: Parts) -> list[Stage]:
+  """One for every few experts: an interrupted run keeps the others.
+
+  Raises:
+    ValueError: if not all real images are in memory.
+  """
+  section = parts.config.get('experts')
+  if not section:
+    return []
+  if parts.dataset.stream is not None:
+    raise ValueError(
+      f'data {parts.dataset.name}: experts train on all images, and only a '
+      'window of them is in memory; leave the window out'
+    )
+  first = range(0, section.count, section.at_once)
+  return [
+    _stage(parts, n, min(section.at_once, section.count - n)) for n in first
+  ]
+
+
+def _stage(parts, first, number):
+  config, section = parts.config, parts.config.experts
+  treat = _augment.treatment(
+    parts.dataset, parts.strategies, 'train', parts.placement
+  )
+  flatness = None
+  if section.rho:
+    flatness = trajectories.Flatness(section.rho, section.alpha)
+
+  @jax.jit
+  def train(key, real):
+    return trajectories.train_experts(
+      parts.network,
+      real,
+      key,
+      experts=number,
+      epochs=epochs(config),
+      first=first,
+      batch_size=section.batch_size,
+      optimizer=optax.sgd(section.learning_rate),
+      flatness=flatness,
+      augment=treat,
+    )
+
+  def make(_):
+    root = jax.random.key(section.seed)
+    key = jax.random.fold_in(root, _EXPERTS_FOLD)
+    return jax.device_get(train(key, parts.real.local))._asdict()
+
+  settings = {
+    'network': config.network,
+    'epochs': epochs(config),
+    'number': number,
+    'augment': [parts.strategies['train'], parts.strategies['single']],
+    **{n: v for n, v in section.items() if n not in ('count', 'at_once')},
+  }
+  work = number * _costs.training(parts, parts.network, epochs(config))
+  name = f'experts/{first}-{first + number - 1}'
+  return Stage(name, make, ('data',), settings, tree(), work, shared=True)
+
+
+def gathered(found: Sequence[dict[str, Any]]) -> Experts:
+  """The experts of all their stages, on the device."""
+  return jax.tree.map(
+    lambda *parts: jnp.concatenate(list(map(jnp.asarray, parts))),
+    *(Experts(**made) for made in found),
+  )
