@@ -237,8 +237,8 @@ def _run(words, overrides, program):
 def _work(config, words, program):
   from dcjax import runs
 
+  _join_processes()  # before anything asks for a device
   _check_platform()
-  _join_processes()
   runs.run(
     config,
     flags.FLAGS.workdir,
