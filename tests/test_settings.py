@@ -120,22 +120,30 @@ def test_a_wrong_value_of_every_field_is_named_with_its_path():
 
 
 # Words that need the data or other settings, and who refuses them.
-_BUILT = {
-  'augment.evaluate',
-  'augment.match',
-  'augment.mix',
-  'augment.train',
-  'augment.train_mix',
-  'evaluation.networks',
-  'execution.classes',
-  'formation',
-  'inner',
-  'objective',
-  'observers.labelling',
-  'observers.matching',
-  'optimizer',
-  'source',
-  'start',
+_BUILT = dict.fromkeys(
+  (
+    'augment.evaluate',
+    'augment.match',
+    'augment.mix',
+    'augment.train',
+    'augment.train_mix',
+    'evaluation.networks',
+    'execution.classes',
+    'formation',
+    'inner',
+    'objective',
+    'observers.matching',
+    'optimizer',
+    'source',
+    'start',
+    'step_size',
+    'stored_labels',
+  ),
+  'idc',
+) | {
+  'method.kernel': 'kip',
+  'method.network': 'frepo',
+  'observers.labelling': 'edc',
 }
 _OPENED = {'changes', 'dataset', 'only', 'sets.names', 'size', 'table'}
 
@@ -154,15 +162,14 @@ def test_a_wrong_word_is_refused_at_once_or_once_the_data_are_there():
     numbers = isinstance(word, tuple) and _ranges.range_of(field) is not None
     if not numbers and refused(recipe, field, word) is None:
       later.add(field)
-  assert later <= _BUILT | _OPENED
+  assert later <= _BUILT.keys() | _OPENED
   assert later >= _OPENED
 
 
 @pytest.mark.parametrize(
   ('recipe', 'field'),
-  [('idc', field) for field in sorted(_BUILT - {'observers.labelling'})]
-  + [('edc', f'augment.{name}') for name in ('evaluate', 'mix')]
-  + [('edc', 'start'), ('edc', 'observers.labelling')],
+  [(recipe, field) for field, recipe in _BUILT.items()]
+  + [('edc', field) for field in ('augment.evaluate', 'augment.mix', 'start')],
 )
 def test_a_wrong_word_is_refused_before_anything_is_made(
   tmp_path, recipe, field
