@@ -3,7 +3,6 @@
 import errno
 import json
 import os
-import pathlib
 import signal
 
 import numpy as np
@@ -314,7 +313,15 @@ def test_a_run_is_of_the_content_of_its_data_wherever_they_lie(tmp_path):
     condensed('other')
   assert '\n' not in str(no.value)
   assert contents(tmp_path / 'run') == before
+  # Not even a finished run takes other content under the same name for its own.
+  config = runner.config(
+    'npz,smoke', 'rded', data_dir=str(tmp_path / 'first.npz')
+  )
+  plain = runs.resolve(config).plain()
+  Folder(tmp_path / 'run', plain).finish({'evaluations': {}})
+  runner.write_npz(tmp_path / 'first.npz', images=images)
+  with pytest.raises(ValueError, match="'data' was made from other data"):
+    runs.run(config, tmp_path / 'run')
   kept = json.dumps(dict(first.provenance))
   assert first.provenance['config']['data'] == 'npz'
   assert str(tmp_path) not in kept
-  assert pathlib.Path(tmp_path / 'run' / 'condensed.npz').is_file()
