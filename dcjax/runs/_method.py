@@ -44,8 +44,8 @@ RUN_FIELDS = (
 _SAME = {'dsa': 'dc'}
 # Supplied to methods that hand these options on to another one.
 _PASSED_ON = {
-  'cda': ('flip', 'spread'),
-  'gvbsm': ('flip', 'patch_size', 'spread'),
+  'cda': ('flip', 'formation', 'spread'),
+  'gvbsm': ('flip', 'formation', 'patch_size', 'spread'),
 }
 # Numbers of a config that are None for the method where they are 0.
 _NONE_IF_ZERO = (
