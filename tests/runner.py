@@ -47,6 +47,11 @@ def run(workdir, arguments='digits,smoke', recipe='idc', given=(), **changes):
   return runs.run(config(arguments, recipe, **changes), workdir, **options)
 
 
+def results(workdir):
+  """Returns the contents of `results.json`."""
+  return json.loads((pathlib.Path(workdir) / 'results.json').read_text())
+
+
 def stages(workdir):
   """Returns the entries of finished stages by name, without their keys."""
   read = json.loads((pathlib.Path(workdir) / 'stages.json').read_text())

@@ -286,6 +286,18 @@ def test_the_own_data_example_runs(tmp_path, monkeypatch):
   assert made.numpy()[0].shape == (10, 8, 8, 1)
 
 
+def test_herding_asks_for_an_embedding_before_anything_is_trained(
+  tmp_path, monkeypatch
+):
+  monkeypatch.syspath_prepend(str(_ROOT / 'examples'))
+  example = importlib.import_module('own_data')
+  with pytest.raises(
+    ValueError, match=r'^evaluation.baselines: .*exposes none'
+  ):
+    example.main(tmp_path / 'own', ',evaluation.baselines=herding')
+  assert not (tmp_path / 'own' / 'config.json').exists()
+
+
 @pytest.mark.slow
 def test_the_guide_runs_as_it_stands(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)

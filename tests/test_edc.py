@@ -20,6 +20,7 @@ from dcjax import (
   statistics,
 )
 from dcjax.base import Batch
+from dcjax.methods import _synthesis
 from dcjax.objectives import RunningStatistics, StatisticsTarget
 
 _SHAPE = tiny_observer.SHAPE
@@ -352,11 +353,19 @@ def test_edc_takes_turns_and_lowers_the_loss():
   assert float(following.inner.running[0].visits['conv']) == 3
 
 
-def test_cda_moves_images_and_its_curriculum_narrows(observer):
+@pytest.mark.parametrize('formation', [None, formations.uniform(2)])
+def test_cda_moves_images_and_its_curriculum_narrows(observer, formation):
   network, variables = observer
   real = statistics.running_statistics(network, variables, _SHAPE)
   data = methods.ObserverData((variables,), (statistics.Targets(real),))
-  condenser = methods.cda(network, _MEAN, _STD, iterations=2, inner_steps=2)
+  condenser = methods.cda(
+    network,
+    _MEAN,
+    _STD,
+    iterations=2,
+    inner_steps=2,
+    formation=formation,
+  )
   start = tiny.stored(2, shape=_SHAPE)
   results = list(
     methods.synthesise(
@@ -378,6 +387,21 @@ def test_cda_moves_images_and_its_curriculum_narrows(observer):
   np.testing.assert_allclose(
     [low(p) for p in (0.0, 0.5, 1.0)], [1, 0.54, 0.08], rtol=1e-5
   )
+
+
+def test_cells_of_stored_images_keep_their_labels(observer):
+  formation = _synthesis._beside_labels(formations.uniform(2))
+  values = jnp.arange(6.0).reshape(2, 3) / 10
+  images = jnp.broadcast_to(values[..., None, None, None], (2, 3, 4, 4, 1))
+  labels = jnp.eye(6)[jnp.arange(6)].reshape(2, 3, 6)
+  decoded = formation.decode({'images': images, 'labels': labels})
+  found = jnp.round(10 * decoded.images.mean((2, 3, 4)))
+  np.testing.assert_array_equal(decoded.labels.argmax(-1), found)
+  assert decoded.images.shape[:2] == (2, 12)
+  with pytest.raises(
+    ValueError, match="'multiscale': must be one of"
+  ):
+    methods.edc([observer[0]], _MEAN, _STD, formation=formations.multiscale(2))
 
 
 def test_the_ladder_adds_one_thing_at_a_time():

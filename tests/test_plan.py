@@ -7,70 +7,86 @@ import jax
 import pytest
 import runner
 
-plan = runner.module('plan')
-progress = runner.module('progress')
+from dcjax.runs import _costs, _progress
+from dcjax.runs._run import opened
+
+
+def costs(tmp_path, **changes):
+  """Stage -> operations, and what is said of them; nothing is made."""
+  arguments = 'digits:size=8,smoke,evaluation.at=(),evaluation.baselines=()'
+  chosen = runner.resolved(arguments, **changes)
+  with opened(chosen, tmp_path / 'run') as at_work:
+    stages, parts = at_work.pipeline.stages, at_work.parts
+    left = _costs.outlook(stages)
+    text = _costs.describe(parts, stages, left)
+    return {s.name: s.work for s in stages if s.work}, text, parts
 
 
 @pytest.fixture(scope='module')
-def parts():
-  config = runner.config(
-    data__options__size=8,
-    evaluation__at=(),
-    evaluation__baselines=(),
-    evaluation__herding_steps=100,
+def plain(tmp_path_factory):
+  return costs(tmp_path_factory.mktemp('plain'))
+
+
+def one_image(parts):
+  return _costs.forward(parts.network, parts.dataset.image_shape)
+
+
+def test_condensation_counts_real_and_synthetic_images_and_networks(
+  plain, tmp_path
+):
+  found, _, parts = plain
+  one = one_image(parts)
+  # Two outer iterations of two steps: ten classes of eight real and four
+  # synthetic images, these three times; then a network's batch of eight.
+  images = 2 * 2 * (10 * (8 + 3 * 4) + 8)
+  assert found['condense'] == pytest.approx(3 * images * one)
+  changes = dict(method__early_batches=5, outer=4)
+  more = costs(tmp_path, **changes)[0]['condense']
+  assert more == pytest.approx(3 * (2 * images + 4 * 5 * 8) * one)
+
+
+def test_evaluations_and_selections_count_their_networks(plain, tmp_path):
+  found, _, parts = plain
+  one, real = one_image(parts), len(parts.dataset.labels)
+  tests = len(parts.protocol.test_points) * len(parts.dataset.test_labels)
+  assert found['evaluate/condensed'] == pytest.approx(
+    2 * (40 * 4 * 3 + tests) * one
   )
-  return runner.module('builder').build(config)
-
-
-def _changed(parts, **changes):
-  config = parts.config.copy_and_resolve_references()
-  config.update_from_flattened_dict(
-    {name.replace('__', '.'): value for name, value in changes.items()}
+  changes = dict(
+    evaluation__baselines=('random', 'herding'), evaluation__herding_steps=100
   )
-  return parts._replace(config=config)
+  more, text, _ = costs(tmp_path, **changes)
+  assert more['evaluate/random'] == pytest.approx(
+    2 * (10 * 4 * 3 + tests) * one
+  )
+  selected = [n for n in more if n not in found and 'evaluate/' not in n]
+  assert sum(more[n] for n in selected) == pytest.approx(
+    (3 * 100 * 64 + real) * one
+  )
+  assert 'for each of: condensed; random; herding' in text
 
 
-def _more(parts, **changes):
-  """Images that a change adds to the run."""
-  before = plan.images_processed(parts)
-  return plan.images_processed(_changed(parts, **changes)) - before
-
-
-def test_early_batches_count_once_in_each_outer_iteration(parts):
-  # Two outer iterations, batches of eight.
-  assert _more(parts, inner__early_batches=5) == 2 * 5 * 8
-
-
-def test_selections_count_their_network_and_embeddings(parts):
-  evaluated = _more(parts, evaluation__baselines=('random',))
-  assert evaluated == 10 * 4 * 2  # classes, epochs, networks
-  real = len(parts.dataset.labels)
-  for name, selected in (
-    ('herding', 100 * 64 + real / 3),
-    ('k_means', 100 * 64 + real / 3),
-    ('forgetting', 100 * 64),
-  ):
-    more = _more(parts, evaluation__baselines=(name,))
-    assert more == pytest.approx(evaluated + selected)
-  short = _changed(parts, evaluation__herding_steps=1)
-  more = _more(short, evaluation__baselines=('forgetting',))
-  assert more == evaluated + 2 * real
+def test_what_a_run_will_do_is_described(plain):
+  _, text, _ = plain
+  lines = text.splitlines()
+  assert lines[0] == ('idc on digits: 10 classes of 139 to 146 images 8x8x1')
+  assert 'stores 1 images per class (uniform factor 2), trains on 4' in text
+  assert '2 outer x 2 inner iterations = 4 steps, network convnet2w4' in text
+  assert 'then 2 networks x 4 epochs for each of: condensed' in text
+  assert lines[-1].startswith('  about ')
+  assert 'GiB of memory' in lines[-1]
 
 
 @pytest.mark.parametrize('counted', [None, {}, {'flops': -1.0}])
-def test_platforms_that_count_no_operations(parts, monkeypatch, counted):
+def test_platforms_that_count_no_operations_say_no_time(
+  tmp_path, monkeypatch, counted
+):
   monkeypatch.setattr(jax.stages.Lowered, 'cost_analysis', lambda self: counted)
-  seconds, memory = plan.estimate(parts)
-  assert seconds is None
-  assert memory > 0
-  text = plan.describe(parts, 'folder')
+  found, text, parts = costs(tmp_path, network='convnet:width=5')
+  assert one_image(parts) is None
+  assert found == {}
+  assert _costs.memory(parts) > 0
   assert 'unknown time on' in text
-
-
-def test_described_time_is_counted_here(parts):
-  seconds, _ = plan.estimate(parts)
-  assert seconds > 0
-  assert 'unknown' not in plan.describe(parts, 'folder')
 
 
 @pytest.mark.parametrize('terminal', [True, False])
@@ -78,12 +94,12 @@ def test_what_is_done_aside_does_not_slow_the_rate(
   monkeypatch, capsys, terminal
 ):
   monkeypatch.setattr(sys.stdout, 'isatty', lambda: terminal)
-  shown = progress.Progress('work', 10)
+  shown = _progress.Progress('work', 10)
   bar, clock = shown._bar, time.monotonic
   assert bar.disable is not terminal
   before = bar.start_t if terminal else shown._start
   with shown.aside():
-    monkeypatch.setattr(progress.time, 'monotonic', lambda: clock() + 100)
+    monkeypatch.setattr(_progress.time, 'monotonic', lambda: clock() + 100)
   after = bar.start_t if terminal else shown._start
   assert 100 <= after - before < 101
   if terminal:

@@ -94,8 +94,8 @@ def test_what_a_name_says_goes_before_what_all_sets_share():
 
 
 def test_unknown_sets_list_the_known_ones(digits):
-  with pytest.raises(ValueError, match=r"sets\.names 'mtt'") as error:
-    _sets.check(('mtt',), _making().config, digits)
+  with pytest.raises(ValueError, match=r"sets\.names 'mttt'") as error:
+    _sets.check(('mttt',), _making().config, digits)
   for name in ('idc', 'edc', 'generative', *_sets.CORESETS):
     assert repr(name) in str(error.value)
 

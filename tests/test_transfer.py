@@ -7,7 +7,8 @@ import pytest
 import runner
 
 from dcjax import networks
-from dcjax.runs import _evaluate, _pipelines, _sets, _wanted
+from dcjax.runs import _artefact, _evaluate, _pipelines, _sets, _wanted
+from dcjax.runs._labels import HARD
 
 _SMALL = 'digits:size=8,smoke'
 
@@ -160,6 +161,32 @@ def test_whole_set_gets_as_many_updates_but_not_too_few_passes():
 
 
 # Fair scores.
+
+
+def test_baselines_may_have_as_many_updates_as_the_condensed_set():
+  parts = runner.parts(
+    'digits:size=8,smoke,ipc=20,factor=2',
+    evaluation__baselines=('random', 'random_updates'),
+    evaluation__batch_size=64,
+  )
+  asked = {w.name: w for w in _wanted.wanted(parts.config)}
+
+  def updates(name):
+    count = _wanted.expected_images(parts, asked[name])
+    return _wanted.protocol(parts, asked[name]).epochs * -(-count // 64)
+
+  assert asked['random_updates'].images == 'random'
+  assert _wanted.expected_images(parts, asked['random_updates']) == 200
+  assert updates('condensed') > 3 * updates('random')
+  assert abs(updates('random_updates') - updates('condensed')) <= 2
+
+
+def test_what_condensation_leaves_is_kept_where_nothing_is_projected():
+  for project, largest in (('end', 1.0), ('never', 1.5)):
+    parts = runner.parts('digits:size=8,smoke', project=project)
+    params = {'images': np.full((10, 1, 8, 8, 1), 1.5, np.float32)}
+    made = _artefact.artefact_of(parts, params, HARD)
+    assert made.params['images'].max() == largest
 
 
 def test_fair_scores_need_five_sets_and_six_where_labels_are_soft():

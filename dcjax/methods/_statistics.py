@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from dcjax import objectives
-from dcjax.base import Array, Augment, Network
+from dcjax.base import Array, Augment, Formation, Network
 from dcjax.condensing import Condenser
 from dcjax.methods import _synthesis
 from dcjax.methods._views import Roll, view
@@ -26,6 +26,7 @@ def sre2l(
   flip: bool = True,
   inner_steps: int = 100,
   spread: Augment | None = None,
+  formation: Formation | None = None,
 ) -> Condenser:
   """SRe2L: the statistics of one network's BatchNorm, from noise.
 
@@ -47,6 +48,7 @@ def sre2l(
     flip: see `view`.
     inner_steps: in one compiled call.
     spread: see `view`.
+    formation: `identity()` if None; `uniform` and `time_axis` go too.
 
   Raises:
     ValueError: if an option is out of range.
@@ -67,6 +69,7 @@ def sre2l(
     iterations=iterations,
     learning_rate=learning_rate,
     inner_steps=inner_steps,
+    formation=formation,
   )
 
 
@@ -191,6 +194,7 @@ def edc(
   patch_size: int = 4,
   inner_steps: int = 25,
   spread: Augment | None = None,
+  formation: Formation | None = None,
   **terms: float | bool | str,
 ) -> Condenser:
   """EDC: statistics of all and of each class, flat minima, real starts.
@@ -223,6 +227,7 @@ def edc(
     patch_size: as for the statistics: 4, ImageNet 16.
     inner_steps: in one compiled call.
     spread: on several devices; see `view` and `dcjax.sharding`.
+    formation: see `sre2l`.
     **terms: see `objectives.statistics_matching`.
 
   Raises:
@@ -258,6 +263,7 @@ def edc(
     learning_rate=learning_rate,
     inner_steps=inner_steps,
     averaging=averaging,
+    formation=formation,
   )
 
 

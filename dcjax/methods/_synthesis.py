@@ -10,7 +10,7 @@ import optax
 from jax import lax
 
 from dcjax import formations, objectives
-from dcjax.base import Array, Key, Network, Params, Variables
+from dcjax.base import Array, Formation, Key, Network, Params, Variables
 from dcjax.condensing import Condenser, CondenseState
 from dcjax.methods._image_batches import cut_batch, put_batch
 from dcjax.methods._views import View
@@ -126,14 +126,15 @@ def synthesis(
   learning_rate: float,
   inner_steps: int,
   averaging: float = 0.99,
+  formation: Formation | None = None,
 ) -> Condenser:
   """Composes a statistics-matching method.
 
   One step: the observer whose turn it is looks at the image batch, Adam (betas
   0.5 and 0.9, cosine to 0 over the batch's iterations) steps it in normalised
-  units, it is clipped to [0, 1]. Observers take turns by a count that goes on
-  over all batches. They are different networks, not an axis: one program holds
-  a branch for each, and a step runs one branch.
+  units, it is clipped to the range of its formation. Observers take turns by a
+  count that goes on over all batches. They are different networks, not an axis:
+  one program holds a branch for each, and a step runs one branch.
 
   Args:
     observers: the networks; their numbers are in the `ObserverData`.
@@ -144,6 +145,8 @@ def synthesis(
     learning_rate: of the images, in normalised units.
     inner_steps: steps in one compiled call.
     averaging: rate of the average of the images over the steps (flatness).
+    formation: how stored images become those that observers see; of those that
+      treat every stored image alike. None: `identity()`.
 
   Returns:
     A condenser: `init` and `period` take an `ObserverData` as data, and stored
@@ -163,7 +166,7 @@ def synthesis(
     )
   if not 0 <= averaging < 1:
     raise ValueError(f'averaging {averaging!r}: must be in [0, 1)')
-  formation = formations.with_labels(formations.identity(), 'hard')
+  formation = _beside_labels(formation or formations.identity())
   optimizer = _images_only(
     in_normalised_units(
       optax.adam(
@@ -203,6 +206,29 @@ def synthesis(
   return Condenser(_init(len(observers), terms, optimizer), period)
 
 
+# Those that make of each stored image as many others, cell after cell.
+_ALIKE = ('identity', 'time_axis', 'uniform')
+
+
+def _beside_labels(formation: Formation) -> Formation:
+  """A formation of image batches, whose labels are stored with the images."""
+  name = formation.spec['name']
+  if name not in _ALIKE:
+    raise ValueError(
+      f'formation {name!r}: must be one of {", ".join(_ALIKE)} under observers'
+    )
+
+  def decode(params):
+    decoded = formation.decode({'images': params['images']})
+    labels = jnp.tile(params['labels'], (1, formation.cells, 1))
+    return decoded._replace(labels=labels)
+
+  def project(params):
+    return params | formation.project({'images': params['images']})
+
+  return formation._replace(decode=decode, project=project)
+
+
 def _init(count, terms, optimizer):
   def init(key, params, data):
     del key
@@ -227,7 +253,10 @@ def _taking_turns(observers, formation, terms):
   """The gradient under the observer whose turn it is."""
 
   def under(k, key, params, inner, data, seen):
-    target = StatisticsTarget(data.targets[k], inner.running[k], inner.averaged)
+    averaged = inner.averaged
+    if averaged is not None:
+      averaged = formation.decode({**params, 'images': averaged}).images
+    target = StatisticsTarget(data.targets[k], inner.running[k], averaged)
 
     def loss(params):
       return objectives.statistics_loss(

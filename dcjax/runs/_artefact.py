@@ -24,7 +24,10 @@ def stage(parts: Parts, teachers: Sequence[Observer]) -> Stage:
   def make(params, labels):
     return artefact_of(parts, _condense.unflattened(params), labels, teachers)
 
-  settings = {'protocol': _protocol(parts, Labels('hard'), teachers)}
+  settings = {
+    'protocol': _protocol(parts, Labels('hard'), teachers),
+    'project': parts.config.get('project', 'end'),
+  }
   return Stage(
     'artefact', make, ('condense', 'labels'), settings, ARTEFACT, sole=False
   )
@@ -40,12 +43,12 @@ def artefact_of(
 
   Args:
     parts: of the run.
-    params: the stored numbers; those out of their range are put into it.
+    params: the stored numbers; see `_build.finished`.
     labels: of the set; stored ones lie beside the artefact.
     teachers: the observers that label.
   """
   dataset, config = parts.dataset, parts.config
-  params = dict(parts.formation.project(params))
+  params = dict(_build.finished(parts, params))
   if parts.formation.spec['name'] == 'codebook':
     params = formations.as_stored(parts.formation, params)
   own = params.pop('labels', None)

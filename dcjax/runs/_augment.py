@@ -90,14 +90,18 @@ def treatment(
     normalise = augment.chain(normalise)
   if name == 'evaluate' and chosen[name] == 'imagenet':
     return augment.chain(_imagenet(dataset), normalise)
-  if name == 'evaluate' and chosen['evaluate_per_image']:
-    return augment.chain(normalise, augment.dc_evaluation(chosen[name]))
-  sequence = augment.sequence(
-    chosen[name],
-    sharing='batch' if name == 'match' else 'sample',
-    single=chosen['evaluate_single' if name == 'evaluate' else 'single'],
-  )
-  return augment.chain(normalise, sequence)
+  try:
+    if name == 'evaluate' and chosen['evaluate_per_image']:
+      made = augment.dc_evaluation(chosen[name])
+    else:
+      made = augment.sequence(
+        chosen[name],
+        sharing='batch' if name == 'match' else 'sample',
+        single=chosen['evaluate_single' if name == 'evaluate' else 'single'],
+      )
+  except ValueError as error:
+    raise ValueError(f'augment.{name} {chosen[name]!r}: {error}') from error
+  return augment.chain(normalise, made)
 
 
 def _imagenet(dataset):

@@ -315,14 +315,25 @@ def evaluation_formation(parts: Parts) -> Formation:
   return formations.build({**spec, 'name': 'uniform'})
 
 
+def finished(parts: Parts, params: Any) -> Any:
+  """The stored numbers as they are kept and tested: in their range.
+
+  `project=never` leaves them as condensation does, which is what the reference
+  code of IDC tests.
+  """
+  if parts.config.get('project', 'end') == 'never':
+    return params
+  return parts.formation.project(params)
+
+
 def protocol_of(config: Any) -> Protocol:
   """The protocol of evaluation with the config's changes."""
   section = config.evaluation
   made = evaluation.PROTOCOLS[section.protocol](section.epochs)
+  # The section's `loss` is that of students under teachers.
   own = {
     name: section[name]
     for name in Protocol._fields
-    # `evaluation.loss` is that of students; the protocol keeps its own.
     if name in section and name not in ('epochs', 'loss')
   }
   own['average_rate'] = own.get('average_rate') or None

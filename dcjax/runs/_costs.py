@@ -226,10 +226,12 @@ def _lines(parts, stages, left) -> Iterator[str]:
       f'  then {config.evaluation.seeds} networks x {parts.protocol.epochs} '
       f'epochs for each of: {"; ".join(evaluated)}'
     )
+  kind = jax.devices()[0].device_kind
+  time = left.describe() if _own(parts) else f'unknown time on {kind}'
   yield (
-    f'  {left.describe()}, about {memory(parts) / 2**30:.1f} GiB of memory'
+    f'  {time}, about {memory(parts) / 2**30:.1f} GiB of memory'
     if 'method' in config
-    else f'  {left.describe()}'
+    else f'  {time}'
   )
   mesh = parts.placement.mesh
   if mesh is not None:

@@ -21,6 +21,8 @@ METRICS, CHECKPOINTS, LOCK = 'metrics.jsonl', 'checkpoints', '.lock'
 # What a run writes. Where one of these lies without `config.json`, it is
 # somebody's, and nobody can tell whose.
 _OURS = (STAGES, RESULTS, METRICS, CHECKPOINTS, 'condensed.npz', 'report.html')
+# Stages that a run which fails may lose, if they took less than these seconds.
+_EARLY, _LITTLE = ('data', 'start'), 10
 
 
 class Interrupted(Exception):
@@ -130,7 +132,8 @@ class Folder:
     try:
       if sharding.is_main():
         files.sweep(self.path)
-        records.write(self.path / CONFIG, self.config)
+        if not (self.path / CONFIG).exists():
+          records.write(self.path / CONFIG, self.config)
       sharding.barrier('claimed')
       heard = graceful_stop() if stop is None else contextlib.nullcontext(stop)
       with heard as own:
@@ -163,20 +166,28 @@ class Folder:
       self._lock = None
 
   def release(self) -> None:
-    """Gives the folder back if nothing was finished or saved.
+    """Gives the folder back if nothing is in it that took long.
 
     Other settings may follow then. Records of iterations without a checkpoint
     go, as on resuming.
     """
-    if not sharding.is_main() or (self.path / STAGES).exists():
-      return
     kept = self.path / CHECKPOINTS
-    if any(kept.rglob('_CHECKPOINT_METADATA')):
+    saved = any(kept.rglob('_CHECKPOINT_METADATA'))
+    if not sharding.is_main() or saved or not self._has_little():
       return
     with contextlib.suppress(OSError):
       shutil.rmtree(kept, ignore_errors=True)
-      for name in (METRICS, CONFIG):
+      shutil.rmtree(self.path / 'stages', ignore_errors=True)
+      for name in (METRICS, STAGES, CONFIG):
         (self.path / name).unlink(missing_ok=True)
+
+  def _has_little(self):
+    try:
+      stages = self.read(STAGES) or {}
+      seconds = sum(entry['seconds'] for entry in stages.values())
+    except (KeyError, OSError, TypeError, ValueError):
+      return False  # damaged, and somebody's
+    return seconds < _LITTLE and stages.keys() <= {*_EARLY}
 
   def read(self, name: str) -> dict[str, Any] | None:
     """Reads a JSON record of the folder; None if it is not there.
@@ -197,6 +208,20 @@ class Folder:
     if sharding.is_main():
       records.write(self.path / name, value)
     sharding.barrier(name)
+
+  def finish(self, results: Mapping[str, Any]) -> None:
+    """Writes the results, and that they are those of these settings.
+
+    Until then `config.json` is that of the run that was finished before, where
+    only evaluations or the place of the data differ.
+    """
+    self.write(RESULTS, results)
+    self.write(CONFIG, self.config)
+
+  def results(self) -> dict[str, Any] | None:
+    """The results, if they are those of these settings."""
+    found = self.read(RESULTS)
+    return found if self.read(CONFIG) == self.config else None
 
   def metrics(self) -> list[dict[str, Any]]:
     """The lines of `metrics.jsonl` so far."""

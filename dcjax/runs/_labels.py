@@ -57,6 +57,7 @@ def stage(
     return make(parts, teachers, made, _decoded(parts, found).images)
 
   settings = dict(parts.config.labels)
+  settings['project'] = parts.config.get('project', 'end')
   if regime in ('hard', 'online'):
     return Stage('labels', lambda *_: Labels(regime), (), {'r': regime}, MEMORY)
   if regime == 'image':
@@ -84,7 +85,7 @@ def stage(
 def _decoded(parts, found):
   params = jax.tree.map(jnp.asarray, _condense.unflattened(found))
   formation = _build.evaluation_formation(parts)
-  return formation.decode(parts.formation.project(params))
+  return formation.decode(_build.finished(parts, params))
 
 
 def make(

@@ -4,6 +4,8 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import optax
 
 from dcjax import (
@@ -38,31 +40,12 @@ RUN_FIELDS = (
   'unrolled_per_class',
   'unrolled_steps',
 )
-METHODS = (
-  'cafe',
-  'cda',
-  'dc',
-  'dd',
-  'dm',
-  'dsa',
-  'edc',
-  'frepo',
-  'generative',
-  'gvbsm',
-  'idc',
-  'kip',
-  'label_distillation',
-  'mtt',
-  'rat_bptt',
-  'rded',
-  'sre2l',
-)
 # Names of methods that are another one's function.
 _SAME = {'dsa': 'dc'}
 # Supplied to methods that hand these options on to another one.
 _PASSED_ON = {
-  'cda': ('flip', 'spread'),
-  'gvbsm': ('flip', 'patch_size', 'spread'),
+  'cda': ('flip', 'formation', 'spread'),
+  'gvbsm': ('flip', 'formation', 'patch_size', 'spread'),
 }
 # Numbers of a config that are None for the method where they are 0.
 _NONE_IF_ZERO = (
@@ -106,10 +89,29 @@ def condenser(given: Given) -> Condenser:
     shown = given.parts._replace(formation=formations.in_training(formation))
     given = given._replace(parts=shown)
   try:
+    _check_layer_weights(given.parts)
     made = factory(**_arguments(factory, given, said))
     return methods.calibrated(made, formation) if codebook else made
   except ValueError as error:
     raise ValueError(_with_path(str(error), said)) from error
+
+
+def _check_layer_weights(parts):
+  """Published weights serve all depths; one's own are one for each layer."""
+  if parts.settings.origins.get('method.layer_weights') != 'said':
+    return
+  weights = tuple(parts.config.method.layer_weights)
+  blank = jax.ShapeDtypeStruct((1, *parts.dataset.image_shape), jnp.float32)
+
+  def outputs(key, images):
+    return parts.network.apply(parts.network.init(key), images, False)[0]
+
+  blocks = len(jax.eval_shape(outputs, jax.random.key(0), blank).taps)
+  if len(weights) > blocks + 1:
+    raise ValueError(
+      f'layer_weights {weights}: must be at most {blocks + 1}, as '
+      f'{parts.network.name} has {blocks} blocks and an embedding'
+    )
 
 
 def _with_path(text, said):

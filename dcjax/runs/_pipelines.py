@@ -135,14 +135,18 @@ def _before_start(parts, work) -> list[Stage]:
 
 def _along_the_way(shared: Evaluations, made: Made) -> _condense.After:
   """Evaluates the set as it is after an outer iteration, once."""
-  parts = shared.parts
+  parts, config = shared.parts, shared.parts.config
 
   def evaluate(outer, params, seconds):
     name = f'outer_{outer}'
     formation = _build.evaluation_formation(parts)
     params = jax.tree.map(jnp.asarray, params)
-    batch = formation.decode(parts.formation.project(params))
-    settings = {'outer': outer, 'of': _condense.settings(parts)}
+    batch = formation.decode(_build.finished(parts, params))
+    settings = {
+      'outer': outer,
+      'of': _condense.settings(parts),
+      'project': config.get('project', 'end'),
+    }
     evaluated = _evaluate.stage(shared, Wanted(name, name))
 
     def make(*found):

@@ -24,7 +24,9 @@ def say(text: str) -> None:
   """Prints one line without disturbing a bar; only one process speaks."""
   if not sharding.is_main():
     return
-  tqdm.write(text, file=sys.stdout)
+  # Some consoles and logs know no '±': `?` there, not an error.
+  encoding = getattr(sys.stdout, 'encoding', None) or 'utf-8'
+  tqdm.write(text.encode(encoding, 'replace').decode(encoding), file=sys.stdout)
   sys.stdout.flush()
 
 

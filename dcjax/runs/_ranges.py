@@ -5,12 +5,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from dcjax import (
+  applications,
   augment,
   evaluation,
   labelling,
   methods,
   networks,
   objectives,
+  specs,
   whitening,
 )
 from dcjax.utils import check_choice
@@ -124,7 +126,7 @@ RANGES: dict[str, Range] = {
   'pool_epochs': _COUNT,
   'pool_networks': _NONE_OR_MORE,
   'regularisation': _POSITIVE,
-  'roll': _NONE_OR_MORE,
+  'roll': Range(-(10**4), 10**4),
   'seed': Range(0, 2**32 - 1),
   'seeds': _COUNT,
   'smallest_crop': _SHARE,
@@ -150,6 +152,29 @@ RANGES: dict[str, Range] = {
     ('adversarial', 'classification', 'feature', 'intra', 'inter'), _WEIGHT
   ),
 }
+# Fields that hold words -> ranges of their options, beside those above.
+_WORDS = (
+  'augment.mix',
+  'augment.train_mix',
+  'formation',
+  'inner',
+  'optimizer',
+  'source',
+  'start',
+)
+_OPTIONS: dict[str, Range] = {
+  'alpha': _POSITIVE,
+  'b1': _MOMENTUM,
+  'b2': _MOMENTUM,
+  'batches': _NONE_OR_MORE,
+  'beta': _POSITIVE,
+  'candidates': _COUNT,
+  'cap': _COUNT,
+  'crops': _COUNT,
+  'embedding_steps': _NONE_OR_MORE,
+  'probability': _FRACTION,
+  'ratio': Range(0, 100, above=True),
+}
 BASELINES = (
   'random',
   'herding',
@@ -158,13 +183,35 @@ BASELINES = (
   'forgetting',
   'initial',
   'random_hard',
+  'random_updates',
+  'herding_updates',
   'condensed_hard',
   'whole',
+)
+METHODS = (
+  'cafe',
+  'cda',
+  'dc',
+  'dd',
+  'dm',
+  'dsa',
+  'edc',
+  'frepo',
+  'generative',
+  'gvbsm',
+  'idc',
+  'kip',
+  'label_distillation',
+  'mtt',
+  'rat_bptt',
+  'rded',
+  'sre2l',
 )
 REGIMES = ('hard', 'image', 'online', 'stored')
 # Dotted field, or its name in whatever section -> what it may be.
 CHOICES: dict[str, Iterable[Any]] = {
-  'augment.family': augment.STRATEGIES,
+  'augment.flip': ('auto', 'yes', 'no'),
+  'batches.order': ('class', 'round'),
   'evaluation.baselines': BASELINES,
   'evaluation.family': ('auto', *augment.STRATEGIES),
   'evaluation.loss': labelling.LOSSES,
@@ -172,19 +219,33 @@ CHOICES: dict[str, Iterable[Any]] = {
   'evaluation.protocol': evaluation.PROTOCOLS,
   'evaluation.schedule': ('drops', 'smoothing', 'ssrs'),
   'execution.precision': networks.PRECISIONS,
+  'family': augment.STRATEGIES,
+  **{
+    f'grid.{axis}': applications.CONVNET_GRID[axis]
+    for axis in ('activation', 'norm', 'pooling')
+  },
   'labels.regime': REGIMES,
   'method.codes': methods.CODES,
+  'method.compared': ('image', 'class'),
   'method.condition': methods.CONDITIONS,
   'method.decay': ('none', 'cosine', 'halved'),
   'method.distance': objectives.DISTANCES,
   'method.layers': ('before_pooling', 'after_pooling'),
   'method.form': ('second_order', 'ridge'),
   'method.optimizer': methods.OPTIMIZERS,
-  'method.order': ('class', 'round'),
   'method.initialisation': methods.INITIALISATIONS,
+  'method.name': METHODS,
   'method.position': objectives.POSITIONS,
+  'method.reduction': objectives.REDUCTIONS,
   'method.tensors': objectives.TENSORS,
+  'modes': ('scratch', 'continued'),
+  'project': ('end', 'never'),
+  'pipeline': ('condense', 'given'),
+  'sets.family': ('auto', *augment.STRATEGIES),
   'statistics.class_variance': ('total', 'within'),
+  'tuning.loss': labelling.LOSSES,
+  'tuning.optimizer': ('adam', 'adamw', 'sgd'),
+  'tuning.schedule': ('drops', 'smoothing', 'ssrs'),
   'zca': ('none', *whitening.FORMS),
 }
 
@@ -204,6 +265,8 @@ def check(values: Mapping[str, Any]) -> None:
     ValueError: naming the field, its value and what is allowed.
   """
   for field, value in values.items():
+    if field in _WORDS and value:
+      _check_options(field, value)
     if not isinstance(value, tuple | list):
       _check_one(field, value)
       continue
@@ -218,9 +281,21 @@ def check(values: Mapping[str, Any]) -> None:
       _check_one(field, element)
 
 
+def _check_options(field, word):
+  for option, value in specs.parse(field, word).items():
+    allowed = _OPTIONS.get(option, RANGES.get(option))
+    for number in value if isinstance(value, tuple | list) else (value,):
+      plain = isinstance(number, int | float) and not isinstance(number, bool)
+      if plain and allowed is not None and not allowed.holds(number):
+        raise ValueError(
+          f'{field} {word!r}: {option} {value!r} must be {allowed}'
+        )
+
+
 def _check_one(field, value):
-  if field in CHOICES:
-    check_choice(field, value, CHOICES[field])
+  known = CHOICES.get(field, CHOICES.get(field.rpartition('.')[2]))
+  if known is not None:
+    check_choice(field, value, known)
   if isinstance(value, bool) or not isinstance(value, int | float):
     return
   allowed = range_of(field)

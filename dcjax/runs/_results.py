@@ -11,7 +11,7 @@ from dcjax import artefact, coresets, data, sharding, whitening
 from dcjax.artefact import Artefact
 from dcjax.runs import _artefact, _condense, report
 from dcjax.runs._build import Parts
-from dcjax.runs._folder import RESULTS, STAGES
+from dcjax.runs._folder import STAGES
 from dcjax.runs._pipelines import Pipeline
 from dcjax.runs._progress import say
 from dcjax.runs._stage import Made, Work
@@ -47,6 +47,7 @@ def summarise(
     'config_file': _config_file(work.folder.command),
     'command': _repeatable(work.folder.command),
     'label_regime': condensed.label_regime,
+    'project': config.get('project', 'end'),
     **({'fair': made('fair')} if 'fair' in made.keys else {}),
     **_own(made),
     **report.bytes_of(condensed, config.ipc),
@@ -222,7 +223,7 @@ def finish(parts: Parts, work: Work, made: Made, pipeline: Pipeline) -> Any:
   """Writes results and pages, and says where they are; returns the results."""
   results = summarise(parts, work, made, pipeline)
   show(parts, work, made, results)
-  work.folder.write(RESULTS, results)
+  work.folder.finish(results)
   for name, entry in results['evaluations'].items():
     say(
       f'  {name:>10}: {100 * entry["last_mean"]:5.1f} ± '

@@ -9,19 +9,22 @@ from typing import Any, NamedTuple
 import jax
 from ml_collections import ConfigDict
 
-from dcjax import networks, sharding
+from dcjax import networks, sharding, specs
 from dcjax.artefact import Artefact
 from dcjax.base import Network
 from dcjax.data import Dataset
 from dcjax.runs import _build, _costs, _pipelines, _results, _stage, settings
 from dcjax.runs._artefact import versions
 from dcjax.runs._build import Parts
-from dcjax.runs._folder import CONFIG, RESULTS, Folder, Stop
+from dcjax.runs._folder import Folder, Stop
 from dcjax.runs._outlook import Outlook
 from dcjax.runs._pipelines import Pipeline
 from dcjax.runs._progress import say
 from dcjax.runs._stage import Made, Work
 from dcjax.runs.settings import Settings
+
+# Data sets that are one's own files.
+_OWN = ('image_folder', 'npz', 'wav_folder')
 
 
 class Opened(NamedTuple):
@@ -197,7 +200,10 @@ def run(
 
 def _work(at_work: Opened) -> dict[str, Any]:
   parts, work, made, pipeline = at_work
-  left = _costs.outlook(_stage.missing(pipeline.stages, work))
+  missing = _stage.missing(pipeline.stages, work)
+  if not missing and work.folder.results() is not None:
+    return _said_to_be_finished(work.folder)
+  left = _costs.outlook(missing)
   # The stages hold this run's outlook: it is filled, not replaced.
   work.outlook.__dict__.update(left.__dict__)
   say(_costs.describe(parts, pipeline.stages, work.outlook))
@@ -240,13 +246,20 @@ def condensed(
 
 
 def _finished(chosen, workdir, command, given):
-  """The results of a run that has nothing left to do, or None."""
+  """The results of a run that has nothing left to do, or None.
+
+  One's own data may have changed where they lie: they are looked at first.
+  """
   folder = Folder(workdir, chosen.plain() | given, tuple(command))
-  results = folder.read(RESULTS)
-  if results is None or folder.read(CONFIG) != folder.config:
+  own = specs.parse('data', chosen.config.data)['name'] in _OWN
+  if own or 'dataset' in given.get('given', {}) or folder.results() is None:
     return None
+  return _said_to_be_finished(folder)
+
+
+def _said_to_be_finished(folder):
   say(f'finished already: see {folder.path / "report.html"}')
-  return results
+  return folder.results()
 
 
 def use_compilation_cache() -> None:

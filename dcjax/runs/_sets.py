@@ -46,7 +46,12 @@ def selection_stage(parts: Parts, name: str) -> Stage:
 
 
 def features_stage(parts: Parts) -> Stage:
-  """Embeddings of a network trained on the whole real set, class by class."""
+  """Embeddings of a network trained on the whole real set, class by class.
+
+  Raises:
+    ValueError: if the network exposes none; before anything is trained.
+  """
+  _check_embedding(parts)
 
   def make(_):
     return {'features': np.asarray(_features(parts, parts.keys['herding']))}
@@ -60,6 +65,19 @@ def features_stage(parts: Parts) -> Stage:
     _costs.selection(parts),
     shared=True,
   )
+
+
+def _check_embedding(parts):
+  network, shape = parts.network, (1, *parts.dataset.image_shape)
+
+  def outputs(key):
+    return network.apply(network.init(key), jnp.zeros(shape), False)[0]
+
+  if jax.eval_shape(outputs, jax.random.key(0)).embedding is None:
+    raise ValueError(
+      f'evaluation.baselines: {", ".join(_costs.BY_FEATURES)} choose by '
+      f'embeddings, and network {network.name!r} exposes none; leave them out'
+    )
 
 
 def _feature_settings(parts):

@@ -32,6 +32,12 @@ def parse(parts: Parts) -> dict[str, Any]:
       'takes '
       + ('fit, generator or weights' if codebook else 'images, not a generator')
     )
+  ratio = tuple(spec.get('ratio', (1, 1)))
+  if len(ratio) != 2 or ratio[0] > ratio[1]:
+    raise ValueError(
+      f'start {parts.config.start!r}: ratio {ratio} must be a lowest and a '
+      'highest ratio of width to height'
+    )
   return {**known, **spec}
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from dcjax import augment, evaluation, formations, networks, specs
+from dcjax import augment, evaluation, formations, networks, protocols, specs
 from dcjax.evaluation import Protocol
 from dcjax.runs import _build
 from dcjax.runs._build import Parts
@@ -23,6 +23,8 @@ class Wanted(NamedTuple):
     word: the test network; '' is the run's own.
     hard: whether its images have hard labels, whatever the condensed ones have.
     plain: whether nothing is augmented.
+    updates: whether its networks get as many updates as those of the condensed
+      set, not as many epochs.
   """
 
   name: str
@@ -30,6 +32,7 @@ class Wanted(NamedTuple):
   word: str = ''
   hard: bool = False
   plain: bool = False
+  updates: bool = False
 
 
 def wanted(config: Any) -> list[Wanted]:
@@ -59,12 +62,12 @@ FAIR = ('random', 'whole', 'condensed_hard', 'condensed_plain', 'random_plain')
 
 
 def _set_of(name):
-  """Set, network, hard labels, no augmentation."""
+  """Set, network, hard labels, no augmentation, equal updates."""
   images, _, how = name.partition('_')
-  known = how in ('hard', 'plain')
+  known = how in ('hard', 'plain', 'updates')
   images = images if known else name
   hard = how == 'hard' or images == 'whole'
-  return images, '', hard, how == 'plain'
+  return images, '', hard, how == 'plain', how == 'updates'
 
 
 def _may_be_soft(config):
@@ -114,6 +117,9 @@ def protocol(parts: Parts, asked: Wanted) -> Protocol:
     )
     made = evaluation.PROTOCOLS[config.evaluation.protocol](epochs)
     own = own._replace(epochs=made.epochs, drops=made.drops)
+  if asked.updates:
+    count = expected_images(parts, asked)
+    own = protocols.with_equal_updates(own, count, longest(parts))
   return own
 
 

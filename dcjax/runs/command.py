@@ -2,6 +2,7 @@
 
 import difflib
 import importlib.util
+import io
 import os
 import pathlib
 import signal
@@ -117,6 +118,9 @@ def main(argv: Sequence[str] | None = None, program: str = 'dcjax') -> NoReturn:
     program: how it is called, for messages.
   """
   words = list(sys.argv if argv is None else argv)
+  # What a console cannot show is no reason to fail.
+  if isinstance(sys.stdout, io.TextIOWrapper):
+    sys.stdout.reconfigure(errors='replace')
   # Before anything large is imported: Ctrl-C ends with one line from the start.
   signal.signal(signal.SIGINT, _stop_at_once)
   try:

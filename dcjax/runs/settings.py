@@ -151,6 +151,7 @@ def make(recipe: str, arg: str | None = None) -> ConfigDict:
   raw = _read_argument(arg, getattr(module(recipe), 'FIRST', 'data'))
   static = {f: type(v) for f, v in (_CHOICES | _PLAIN).items()}
   early = {f: read(f, t, static[f]) for f, t in raw.items() if f in static}
+  _ranges.check(early)
   kinds = _kinds(recipe, early)
   config = ConfigDict(
     nested({f: config_dict.placeholder(kind) for f, kind in kinds.items()})
@@ -328,6 +329,7 @@ def resolve(config: ConfigDict) -> Settings:
   """
   own = said(config)
   recipe = own.pop('recipe')
+  _ranges.check(own)  # Others depend on these.
   chosen = _chosen(recipe, own)
   values: dict[str, Any] = dict(_PLAIN)
   origins = dict.fromkeys(_PLAIN, 'published')

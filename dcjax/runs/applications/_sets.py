@@ -22,8 +22,8 @@ from dcjax.data import Dataset
 from dcjax.runs import _costs, _run, _sets, settings
 from dcjax.runs._artefact import artefact_of
 from dcjax.runs._labels import HARD
-from dcjax.runs._method import METHODS
 from dcjax.runs._pipelines import data_stage
+from dcjax.runs._ranges import METHODS
 from dcjax.runs._stage import ARTEFACT, Stage, run
 from dcjax.utils import check_choice
 

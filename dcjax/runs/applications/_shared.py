@@ -13,7 +13,7 @@ from dcjax.base import Network
 from dcjax.data import Dataset
 from dcjax.evaluation import Protocol
 from dcjax.runs import _augment, _build, _run, _stage, report
-from dcjax.runs._folder import RESULTS, Folder, write_text
+from dcjax.runs._folder import Folder, write_text
 from dcjax.runs._outlook import Outlook
 from dcjax.runs._progress import Progress, say
 from dcjax.runs._stage import RECORD, Kind, Made, Stage, Work
@@ -277,7 +277,7 @@ class Page(NamedTuple):
 
 def write(at_work: AtWork, page: Page, results: Mapping[str, Any]) -> None:
   """Writes `report.md`, `report.html` and `results.json`."""
-  at_work.work.folder.write(RESULTS, results)
+  at_work.work.folder.finish(results)
   picture = f'![{page.title}]({page.plot})\n\n' if page.plot else ''
   lines = [f'# {page.title}', *page.notes]
   for title, (header, rows) in page.tables.items():

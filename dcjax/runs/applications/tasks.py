@@ -24,8 +24,8 @@ def run(
     `[S, T, T]`, as nested lists.
 
   Raises:
-    ValueError: if a setting or `dataset` is unusable, or tasks differ in classes
-      or shape.
+    ValueError: if a setting or `dataset` is unusable, or tasks differ in their
+      classes or shape.
     Interrupted: after Ctrl-C or SIGTERM.
   """
   if dataset is not None:

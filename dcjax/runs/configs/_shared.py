@@ -124,6 +124,7 @@ def base(chosen: Any, **sections: Any) -> dict[str, Any]:
   """Fields that every condensing config has, and the sections given."""
   return merged(
     dict(
+      project='end',
       observers=observers(chosen.like),
       labels=dict(regime='hard', temperature=1.0),
       execution=dict(classes='auto', precision='auto'),

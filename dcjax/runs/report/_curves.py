@@ -18,6 +18,8 @@ SETS = {
   'condensed_plain': 'condensed set, no augmentation',
   'random': 'random real images',
   'random_hard': 'random real images, hard labels',
+  'random_updates': 'random real images, as many updates',
+  'herding_updates': 'herding, as many updates',
   'random_plain': 'random real images, no augmentation',
   'herding': 'herding (chosen real images)',
   'whole': 'all real images',

@@ -1,0 +1,244 @@
+"""The command line: what it says, in one sentence, and how it ends."""
+
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import runner
+from absl import flags
+from absl.testing import flagsaver
+
+from dcjax.runs import _progress, command
+
+_CONFIG = '--config=idc:digits,smoke'
+
+
+@pytest.fixture
+def called(capsys):
+  """Returns a function that runs a command line: code, stdout, stderr."""
+  command.define_flags()
+  heard = signal.getsignal(signal.SIGINT)
+
+  def call(*words):
+    with flagsaver.flagsaver(), pytest.raises(SystemExit) as caught:
+      flags.FLAGS.unparse_flags()
+      command.main(['run.py', *words], 'run.py')
+    return caught.value.code, *capsys.readouterr()
+
+  yield call
+  signal.signal(signal.SIGINT, heard)
+
+
+@pytest.fixture
+def refused(called, tmp_path):
+  """Returns a function that gives the one line about a wrong command."""
+
+  def call(*words):
+    code, out, err = called(*words, f'--workdir={tmp_path}/run')
+    assert (code, out) == (2, '')
+    assert not (tmp_path / 'run').exists()
+    (line,) = err.splitlines()
+    return line.removeprefix('error: ')
+
+  return call
+
+
+@pytest.mark.parametrize(
+  ('word', 'message'),
+  [
+    ('ipc=1.5', "config field 'ipc': is '1.5', must be a whole number"),
+    ('ipc=0', 'ipc 0: must be at least 1 and at most 1e+09'),
+    ('seed=one', "config field 'seed': is 'one', must be a whole number"),
+    (
+      'method.momentum=a: b',
+      "config field 'method.momentum': is 'a: b', must be a number",
+    ),
+    (
+      'method.sweep=3',
+      "config field 'method.sweep': is '3', must be true or false",
+    ),
+    (
+      'evaluation.at=a,b(',
+      "evaluation.at ('a', 'b('): 'a' must be a number",
+    ),
+    ('foo=1', "config field 'foo': 'foo' must be one of ["),
+  ],
+)
+def test_a_wrong_value_is_named(refused, word, message):
+  line = refused(_CONFIG, f'--config.{word}')
+  assert line == message or (message.endswith('[') and line.startswith(message))
+
+
+def test_a_flag_may_have_its_value_in_the_next_word(refused):
+  assert refused(_CONFIG, '--config.ipc', '0').startswith('ipc 0: must be')
+  assert refused('--config', 'idc:nope').startswith("data 'nope'")
+
+
+def test_a_config_that_is_not_there_names_what_is_near(refused, tmp_path):
+  for name, near in (
+    ('idd:digits', 'idc'),
+    ('gvbms', 'gvbsm'),
+    ('experiments/configs/edcc.py:digits', 'edc'),
+    ('labels_distillation', 'label_distillation'),
+  ):
+    line = refused(f'--config={name}')
+    assert re.search(f'did you mean .*{near}', line)
+    assert 'sre2l' in line
+    assert '_shared' not in line
+  assert 'did you mean' not in refused('--config=qqqq')
+  assert refused(f'--config={tmp_path}').startswith('config ')
+  (tmp_path / 'own.py').write_text('x = 1')
+  assert refused(f'--config={tmp_path}/own.py').endswith('holds no get_config')
+
+
+def test_a_config_may_be_a_file(called):
+  for word in (
+    f'{runner.CONFIG}:digits,ipc=3',
+    'idc:digits,ipc=3',
+    'idc.py:digits,ipc=3',
+  ):
+    code, out, _ = called(f'--config={word}', '--print_config')
+    assert code == 0
+    assert re.search(r'^ipc +3 +said$', out, re.MULTILINE)
+    assert re.search(r'^method\.distance +.l1. +short$', out, re.MULTILINE)
+
+
+def test_a_file_of_ones_own_makes_a_config(called, tmp_path):
+  (tmp_path / 'own.py').write_text(
+    'from dcjax.runs import settings\n'
+    'def get_config(arg):\n'
+    "  return settings.make('dm', f'{arg},seed=7')\n"
+  )
+  code, out, _ = called(f'--config={tmp_path}/own.py:mnist', '--print_config')
+  assert code == 0
+  assert re.search(r'^seed +7 +said$', out, re.MULTILINE)
+
+
+def test_what_is_missing_or_unknown_is_named(called, refused):
+  code, out, err = called()
+  assert (code, out) == (2, '')
+  assert err.splitlines()[-1].startswith('error: --config: must name a method')
+  assert '--config=idc:digits --workdir=runs/digits' in err
+  assert called(_CONFIG)[::2] == (
+    2,
+    'error: --workdir: must name the folder of the run\n',
+  )
+  assert refused().startswith('--config: must name a method')
+  assert 'confgi' in refused('--confgi=idc')
+  assert refused(_CONFIG, 'zap').startswith("argument 'zap': must be list, ")
+  assert called('compare')[::2] == (
+    2,
+    'error: compare: name at least one finished run folder\n',
+  )
+  code, _, err = called('list', 'idcc')
+  assert code == 2
+  assert 'did you mean idc' in err
+
+
+@pytest.mark.parametrize('word', ['--help', '-h', 'help'])
+def test_help_is_on_one_screen(called, word):
+  code, out, err = called(word)
+  assert (code, err) == (0, '')
+  assert len(out.splitlines()) < 40
+  for flag in ('--config', '--workdir', '--store', '--print_config', 'list'):
+    assert flag in out
+
+
+def test_list_names_everything_and_shows_one(called):
+  code, out, _ = called('list')
+  assert code == 0
+  for name in (*command.names(), 'digits', 'image_folder', 'convnet'):
+    assert re.search(rf'^  {name} ', out, re.MULTILINE), name
+  code, out, _ = called('list', 'dc')
+  assert code == 0
+  assert 'Published' in out
+
+
+def test_a_missing_library_and_too_little_memory_are_one_line(
+  refused, monkeypatch
+):
+  from dcjax import runs
+
+  for error, message in (
+    (ImportError("needs h5py: pip install 'dcjax[usps]'."), 'needs h5py: pip'),
+    (MemoryError(), 'out of memory: take a smaller ipc'),
+    (RuntimeError('RESOURCE_EXHAUSTED: 3 GiB\nmore'), 'out of memory on the'),
+  ):
+
+    def fail(*arguments, error=error, **options):
+      raise error
+
+    monkeypatch.setattr(runs, 'run', fail)
+    assert refused(_CONFIG).startswith(message)
+
+
+def test_an_interrupted_run_ends_with_130(called, monkeypatch):
+  from dcjax import runs
+
+  def stop(*arguments, **options):
+    raise runs.Interrupted('stopped there')
+
+  def press(*arguments, **options):
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(runs, 'run', stop)
+  assert called(_CONFIG, '--workdir=x') == (130, '', 'stopped there\n')
+  monkeypatch.setattr(runs, 'run', press)
+  code, _, err = called(_CONFIG, '--workdir=x')
+  assert code == 130
+  assert err == 'stopped at once; the same command resumes\n'
+
+
+def test_a_finished_sentence_is_said_where_signs_are_unknown(monkeypatch):
+  for encoding, shown in (('ascii', b'50 ? 1 %\n'), ('utf-8', b'50 \xc2\xb1')):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, 'stdout', stream)
+    _progress.say('50 ± 1 %')
+    assert stream.buffer.getvalue().startswith(shown)
+
+
+# In a process of its own.
+
+
+def _start(*words, cwd=None):
+  environment = {n: v for n, v in os.environ.items() if n != 'PYTHONPATH'}
+  return subprocess.Popen(
+    [sys.executable, '-W', 'ignore', runner.RUN, *words],
+    env=environment,
+    cwd=cwd,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+
+
+@pytest.mark.parametrize('library', ['numpy', 'jaxlib'])
+def test_ctrl_c_while_libraries_are_loaded_stops_with_one_line(
+  tmp_path, library
+):
+  process = _start('--config=idc:digits', f'--workdir={tmp_path}/run')
+  maps = f'/proc/{process.pid}/maps'
+  deadline = time.monotonic() + 60
+  while library not in open(maps).read():  # noqa: SIM115
+    assert time.monotonic() < deadline
+    time.sleep(0.01)
+  process.send_signal(signal.SIGINT)
+  _, err = process.communicate(timeout=60)
+  assert process.returncode == 130
+  assert err == 'stopped at once; the same command resumes\n'
+  assert not (tmp_path / 'run').exists()
+
+
+def test_a_clone_runs_its_own_code_wherever_it_is_called(tmp_path):
+  process = _start(
+    '--config=idc:digits', '--config.ipc=0', '--workdir=x', cwd=tmp_path
+  )
+  _, err = process.communicate(timeout=120)
+  assert process.returncode == 2
+  assert err == 'error: ipc 0: must be at least 1 and at most 1e+09\n'
+  assert not list(tmp_path.iterdir())
