@@ -47,7 +47,7 @@ def test_a_set_of_observers_stands_alone(digits, tmp_path):
   making = _making(tmp_path / 'store', ipc=2, sets__share_network=False)
   made = _made_once(digits, name, making, tmp_path / 'set')
   assert made.label_regime == 'one soft label per image'
-  images, labels, _ = made.batch()
+  images, labels = made.batch()[:2]
   assert images.shape == (3, 2, 8, 8, 1)
   assert labels.shape == (3, 2, 3)
   np.testing.assert_allclose(labels.sum(-1), 1, rtol=1e-5)
