@@ -398,9 +398,7 @@ def test_cells_of_stored_images_keep_their_labels(observer):
   found = jnp.round(10 * decoded.images.mean((2, 3, 4)))
   np.testing.assert_array_equal(decoded.labels.argmax(-1), found)
   assert decoded.images.shape[:2] == (2, 12)
-  with pytest.raises(
-    ValueError, match="'multiscale': must be one of"
-  ):
+  with pytest.raises(ValueError, match="'multiscale': must be one of"):
     methods.edc([observer[0]], _MEAN, _STD, formation=formations.multiscale(2))
 
 

@@ -263,9 +263,15 @@ def test_fsrcnn_is_as_small_as_documented():
 @pytest.mark.parametrize(
   'spec, message',
   [
-    ({'name': 'unifrom'}, "'unifrom'.*known.*bound, codebook, .*uniform"),
-    ({'factor': 2}, 'name is None'),
-    ({'name': 'uniform', 'facto': 2}, "'facto' is unknown.*factor"),
+    (
+      {'name': 'unifrom'},
+      "'unifrom': must be one of .*'bound', 'codebook', .*'uniform'",
+    ),
+    ({'factor': 2}, 'formation None: must be one of'),
+    (
+      {'name': 'uniform', 'facto': 2},
+      "has no option 'facto': it takes .*'factor'",
+    ),
     ({'name': 'uniform'}, "'factor' is missing"),
     ({'name': 'bound', 'factor': 2}, "'cap' is missing"),
     ({'name': 'uniform', 'factor': 0}, 'factor is 0.*integer >= 1'),

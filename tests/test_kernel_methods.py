@@ -269,7 +269,9 @@ def test_labels_and_what_lamb_sees_in_normalised_units():
     return gradient, state
 
   spy = optax.GradientTransformation(lambda params: (), update)
-  inside = optimizers.in_normalised_units(spy, (0.5, 0.25), (0.1, 0.2))
+  inside = optimizers.in_normalised_units(
+    spy, (0.5, 0.25), ('images',), (0.1, 0.2)
+  )
   params = {'images': jnp.ones((1, 1, 2, 2, 2)), 'labels': jnp.ones((1, 1, 3))}
   updates, _ = inside.update(params, (), params)
   np.testing.assert_allclose(
@@ -339,7 +341,7 @@ def test_centred_labels_start_around_zero_and_are_free():
     ),
     (
       lambda: formations.with_labels(formations.identity(), scale=2.0),
-      'scale 2.0: must be 1 for probabilities',
+      'scale 2.0: only centred labels have one',
     ),
     (
       lambda: formations.build({'name': 'identity', 'labels': 'x'}),
