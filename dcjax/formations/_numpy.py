@@ -16,7 +16,8 @@ def numpy_decode(spec: Mapping[str, Any], stored: np.ndarray) -> np.ndarray:
 
   Args:
     spec: the `spec` of any formation but `learnable` and `codebook`; padding
-      defaults to 0.5, or 0 for `time_axis`.
+      defaults to 0.5, or 0 for `time_axis`. Of a quantised one, its inner
+      formation decodes (see `numpy_unpacked` for the images).
     stored: `[C, N, H, W, D]` floats.
 
   Returns:
@@ -26,6 +27,7 @@ def numpy_decode(spec: Mapping[str, Any], stored: np.ndarray) -> np.ndarray:
     ValueError: if the spec names no such formation, the array is not of five
       axes and floating, or the factor is larger than the image.
   """
+  spec = _plan.of_inner(spec)
   rows, columns = _plan.grid(spec)
   if spec['name'] in _plan.WITH_NETWORK:
     known = [name for name in _plan.NAMES if name not in _plan.WITH_NETWORK]

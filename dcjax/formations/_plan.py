@@ -24,6 +24,7 @@ NAMES = (
   'identity',
   'learnable',
   'multiscale',
+  'quantised',
   'time_axis',
   'uniform',
 )
@@ -93,8 +94,18 @@ def check_grid(rows: int, columns: int, height: int, width: int) -> None:
       )
 
 
+def of_inner(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+  """Returns what decodes the images of a quantised set; other specs as is."""
+  if _name(spec) != 'quantised':
+    return spec
+  own = ('bits', 'image_shape', 'inner', 'scales')
+  rest = {name: value for name, value in spec.items() if name not in own}
+  return {**rest, 'name': spec.get('inner', 'identity')}
+
+
 def grid(spec: Mapping[str, Any]) -> tuple[int, int]:
   """Returns (rows, columns) of cells in one stored image: the finest cut."""
+  spec = of_inner(spec)
   name = _name(spec)
   if name in ('codebook', 'identity'):
     return 1, 1
@@ -104,6 +115,7 @@ def grid(spec: Mapping[str, Any]) -> tuple[int, int]:
 
 def groups(spec: Mapping[str, Any], count: int) -> list[Group]:
   """Returns the groups in decoded order, for `count` stored images a class."""
+  spec = of_inner(spec)
   rows, columns = grid(spec)
   if spec['name'] == 'multiscale':
     return [Group(f, f, 0, count) for f in range(1, rows + 1)]

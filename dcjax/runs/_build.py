@@ -252,6 +252,9 @@ def build_formation(
   """Makes the formation; labels that are learned are stored in it, too."""
   spec = specs.parse('formation', config.get('formation', 'identity'))
   name = spec['name']
+  # What a quantised set takes beside bits and scales, its inner one decides.
+  cut = spec.get('inner', 'identity') if name == 'quantised' else name
+  check_choice('formation inner', cut, formations.FORMATIONS)
   condition = spec.pop('condition', 'class')
   condition = config.get('method', {}).get('condition', condition)
   defaults: dict[str, Any] = {}
@@ -268,16 +271,20 @@ def build_formation(
       defaults['embedding_dim'] = features
   elif dataset.zca is not None:  # the middle of whitened images
     defaults['padding'] = 0.0
-  if 'factor' in specs.options_of(formations.FORMATIONS[name]):
+  if 'factor' in specs.options_of(formations.FORMATIONS[cut]):
     defaults['factor'] = config.factor
   elif config.factor != 1:
     raise ValueError(
-      f'factor {config.factor}: a {name} takes none; say factor=1'
+      f'factor {config.factor}: a {cut} takes none; say factor=1'
     )
-  if name == 'uniform' and config.factor == 1:
-    name = 'identity'
+  if cut == 'uniform' and {**defaults, **spec}['factor'] == 1:
+    cut = 'identity'
     defaults.pop('factor')
-  formation = formations.build({**defaults, **spec, 'name': name})
+    spec.pop('factor', None)
+  chosen = (
+    {'name': name, 'inner': cut} if name == 'quantised' else {'name': cut}
+  )
+  formation = formations.build({**defaults, **spec, **chosen})
   return _with_learned(config, formation)
 
 
@@ -309,10 +316,11 @@ def evaluation_formation(parts: Parts) -> Formation:
   through `uniform`, as in the reference.
   """
   spec = dict(parts.formation.spec)
-  if spec['name'] != 'bound':
+  if 'bound' not in (spec['name'], spec.get('inner')):
     return parts.formation
   del spec['cap']
-  return formations.build({**spec, 'name': 'uniform'})
+  field = 'inner' if spec['name'] == 'quantised' else 'name'
+  return formations.build({**spec, field: 'uniform'})
 
 
 def protocol_of(config: Any) -> Protocol:
