@@ -406,9 +406,9 @@ def _check_sizes(parts):
   )
   needed = config.ipc * formation.cells
   start = specs.parse('start', config.get('start', 'random'))['name']
-  if start == 'mix' and needed > holds:
+  if start in ('mix', 'representative') and needed > holds:
     raise ValueError(
-      f'start mix: packs {formation.cells} real images into each of ipc = '
+      f'start {start}: packs {formation.cells} real images into each of ipc = '
       f'{config.ipc} stored ones, {needed} for each class, but class '
       f'{dataset.class_names[smallest]!r} holds {holds}; use start=random or a '
       'smaller ipc or factor'

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import optax
 
 from dcjax import (
+  coresets,
   formations,
   inner,
   kernels,
@@ -225,10 +226,24 @@ def _source(given):
   if not word:
     return _ABSENT
   counts = given.parts.dataset.counts
+
+  def representative(
+    batch_size=config.method.batch_real, every=10, num_steps=20
+  ):
+    return coresets.representative_batches(
+      (given.observers or [judge(given)])[0],
+      counts,
+      batch_size,
+      given.parts.normalise,
+      every=every,
+      num_steps=num_steps,
+    )
+
   makers = {
     'real': lambda batch_size=config.method.batch_real: real_batches(
       counts, batch_size
-    )
+    ),
+    'representative': representative,
   }
   return specs.call('source', makers, specs.parse('source', word))
 
