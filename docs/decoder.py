@@ -48,6 +48,11 @@ def decode(file, meta):
   if spec['name'] == 'codebook':
     height, width, _ = spec['image_shape']
     return generate(file, height, width, *spec['value_range'])
+  if spec['name'] == 'basis':
+    bases, (H, W, _) = file['params/bases'], spec['image_shape']
+    up, across = weights(bases.shape[1], H), weights(bases.shape[2], W)
+    bases = np.einsum('Hh,Ww,khwd->kHWd', up, across, bases, optimize=True)
+    return np.tensordot(file['params/coefficients'], bases, 1).astype('f4')
   if steps is None:
     raise ValueError(f'the formation {spec["name"]!r} needs dcjax.')
   if spec['name'] == 'quantised':

@@ -34,6 +34,7 @@ def checked_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
     _check_images(params['images'], len(class_names), len(mean))
   spec = _spec(fields['spec'])
   _check_packed(spec, params, len(class_names), len(mean))
+  _check_mixture(spec, params, len(class_names))
   _check_step_size(spec, params)
   value_range = _value_range(fields['value_range'])
   if 'images' in params:
@@ -151,6 +152,22 @@ def _check_packed(
     raise ValueError(f'params lack {", ".join(missing)} of packed images.')
   images = formations.numpy_unpacked(spec, params)
   _check_images(images, num_classes, num_channels)
+
+
+def _check_mixture(
+  spec: Mapping[str, Any], params: Mapping[str, Any], num_classes: int
+):
+  if spec['name'] != 'basis':
+    return
+  missing = sorted({'bases', 'coefficients'} - set(params))
+  if missing:
+    raise ValueError(f'params lack {", ".join(missing)} of a basis.')
+  found = params['coefficients'].shape[0]
+  if found != num_classes:
+    raise ValueError(
+      f'params/coefficients hold {found} classes, class_names {num_classes};'
+      ' they must agree.'
+    )
 
 
 def _check_step_size(spec: Mapping[str, Any], params: Mapping[str, Any]):

@@ -48,6 +48,12 @@ _CODEBOOK = (
   ' the images [C, N, H, W, D] (float32, little-endian) are the same on every'
   ' machine: their SHA-256 is decoded_sha256 of this text.'
 )
+_BASIS = (
+  "'params/bases' [B, h, w, D] are images that all classes share, each enlarged"
+  ' to the H x W of spec.image_shape (bilinear, half-pixel centres); training'
+  " image m of class c is their sum with the coefficients 'params/coefficients'"
+  ' [c, m] of [C, M, B].'
+)
 _NETWORK = (
   "The formation named in 'spec' decodes the entries 'params/...' with a"
   ' network: dcjax.formations.build(spec).decode(params), where "/" in an'
@@ -104,8 +110,9 @@ def how_to_decode(artefact: Artefact) -> dict[str, Any]:
   text = _PLAIN if plain else _CUT if decoding else _NETWORK
   if packed and decoding:
     text = text.replace(_STORED, _PACKED)
-  if artefact.spec['name'] == 'codebook':
-    text = _CODEBOOK
+  text = {'basis': _BASIS, 'codebook': _CODEBOOK}.get(
+    artefact.spec['name'], text
+  )
   labels = _OWN if 'labels' in params else _HARD
   if artefact.labels is not None:
     labels = _SOFT.format(regime=artefact.label_regime)
@@ -148,7 +155,7 @@ def decoding_of(spec: Mapping[str, Any], ipc: int) -> dict[str, Any] | None:
   from dcjax.formations import _plan
 
   spec = _plan.of_inner(spec)
-  if spec['name'] not in set(_plan.NAMES) - set(_plan.WITH_NETWORK):
+  if spec['name'] not in set(_plan.NAMES) - set(_plan.BEYOND_IMAGES):
     return None
   padding = spec.get('padding', 0.0 if spec['name'] == 'time_axis' else 0.5)
   groups = [list(group) for group in _plan.groups(spec, ipc)]

@@ -19,6 +19,9 @@ _CODEBOOK = {
 }
 
 
+_BASIS = {'bases': 'bases', 'coefficients': 'coefficients'}
+
+
 def storage(artefact: Artefact) -> dict[str, dict[str, int]]:
   """Counts the numbers and bytes of an artefact.
 
@@ -33,7 +36,8 @@ def storage(artefact: Artefact) -> dict[str, dict[str, int]]:
     'total' the whole file with its description). A codebook has two entries
     more, 'codes' and 'embeddings', and no images; see `codebook_bytes` for what
     it replaces. Packed images have one more, 'scales' (and offsets); their
-    'numbers' are those that are packed.
+    'numbers' are those that are packed. A basis has 'bases' and 'coefficients'
+    instead of images.
   """
   groups = {'images': [], 'labels': [], 'decoder': []}
   places = {}
@@ -42,6 +46,9 @@ def storage(artefact: Artefact) -> dict[str, dict[str, int]]:
   if artefact.spec['name'] == 'codebook':
     places = _CODEBOOK
     groups |= {'codes': [], 'embeddings': []}
+  if artefact.spec['name'] == 'basis':
+    places = _BASIS
+    groups |= {'bases': [], 'coefficients': []}
   packed = artefact.spec['name'] == 'quantised' and 'codes' in artefact.params
   if packed:
     places = {'codes': 'images', 'scales': 'scales', 'offsets': 'scales'}

@@ -190,6 +190,8 @@ def _numpy_decoded(artefact: Artefact) -> np.ndarray | None:
 
   if artefact.spec['name'] == 'codebook':
     return artefact._generated
+  if artefact.spec['name'] == 'basis':
+    return formations.numpy_mixed(artefact.spec, artefact.params)
   if artefact.spec['name'] == 'quantised' and 'codes' in artefact.params:
     stored = formations.numpy_unpacked(artefact.spec, artefact.params)
   elif set(artefact.params) - {'step_size'} == {'images'}:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from dcjax import base, specs
+from dcjax.formations._basis import basis
 from dcjax.formations._codebook import (
   codebook,
   decode_exactly,
@@ -34,7 +35,7 @@ from dcjax.formations._labels import (
   with_labels,
 )
 from dcjax.formations._learnable import FSRCNN, learnable
-from dcjax.formations._numpy import numpy_decode
+from dcjax.formations._numpy import numpy_decode, numpy_mixed
 from dcjax.formations._patches import (
   bound,
   identity,
@@ -67,6 +68,7 @@ __all__ = [
   'Generator',
   'as_probabilities',
   'as_stored',
+  'basis',
   'bound',
   'build',
   'calibrate',
@@ -85,6 +87,7 @@ __all__ = [
   'learnable',
   'multiscale',
   'numpy_decode',
+  'numpy_mixed',
   'numpy_step_size',
   'numpy_unpacked',
   'quantised',
@@ -97,6 +100,7 @@ __all__ = [
 ]
 
 FORMATIONS: dict[str, Callable[..., base.Formation]] = {
+  'basis': basis,
   'bound': bound,
   'codebook': codebook,
   'identity': identity,

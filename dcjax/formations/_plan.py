@@ -19,6 +19,7 @@ ValueRange = tuple[float | None, float | None]
 UNIT_RANGE: ValueRange = (0.0, 1.0)
 
 NAMES = (
+  'basis',
   'bound',
   'codebook',
   'identity',
@@ -28,8 +29,8 @@ NAMES = (
   'time_axis',
   'uniform',
 )
-# Those that hold a network, which the plain NumPy decode does not run.
-WITH_NETWORK = ('codebook', 'learnable')
+# Those that need more than stored images, as the plain NumPy decode does not.
+BEYOND_IMAGES = ('basis', 'codebook', 'learnable')
 
 
 class Group(NamedTuple):
@@ -47,6 +48,13 @@ def check_count(name: str, value: Any) -> int:
   if not whole or value < 1:
     raise ValueError(f'{name} is {value!r}; it must be an integer >= 1.')
   return int(value)
+
+
+def check_image_shape(value: Sequence[int]) -> list[int]:
+  """Returns `[H, W, D]`, or raises ValueError unless these are counts."""
+  if not isinstance(value, tuple | list) or len(value) != 3:
+    raise ValueError(f'image_shape is {value!r}; it must be (H, W, D).')
+  return [check_count('image_shape', size) for size in value]
 
 
 def check_value_range(value: Sequence[float | None]) -> ValueRange:
@@ -109,6 +117,8 @@ def grid(spec: Mapping[str, Any]) -> tuple[int, int]:
   name = _name(spec)
   if name in ('codebook', 'identity'):
     return 1, 1
+  if name == 'basis':
+    return check_count('cells', spec.get('cells', 1)), 1
   factor = check_count('factor', _option(spec, 'factor'))
   return (1, factor) if name == 'time_axis' else (factor, factor)
 
@@ -156,8 +166,8 @@ def decoded_count(
   Returns:
     The number M of decoded images of a class: `ipc * factor**2` for `uniform`
     and `learnable`, `ipc * factor` for `time_axis`, `ipc * (1 + 4 + ... +
-    factor**2)` for `multiscale`, at most the cap for `bound`, ipc for
-    `codebook`.
+    factor**2)` for `multiscale`, at most the cap for `bound`, `ipc * cells`
+    for `basis`, ipc for `codebook`.
 
   Raises:
     ValueError: if ipc is not an integer >= 1, the spec names no formation of

@@ -73,7 +73,7 @@ def quantised(
   spec = {**inner.spec, 'inner': inner.spec['name'], 'name': 'quantised'}
   spec |= {'bits': bits, 'scales': scales}
   if image_shape is not None:
-    spec['image_shape'] = _shape(image_shape)
+    spec['image_shape'] = _plan.check_image_shape(image_shape)
 
   def decode(params: base.Params) -> base.Batch:
     if 'codes' in params:
@@ -87,12 +87,6 @@ def quantised(
     return params if 'codes' in params else inner.project(params)
 
   return inner._replace(spec=spec, decode=decode, project=project)
-
-
-def _shape(image_shape):
-  if len(image_shape) != 3:
-    raise ValueError(f'image_shape is {image_shape!r}; it must be (H, W, D).')
-  return [_plan.check_count('image_shape', size) for size in image_shape]
 
 
 def _straight_through(images, bits, scales):

@@ -384,7 +384,8 @@ def _spread(given):
 
 def _sweep(given):
   """Numbers that do not all belong to one class are not stepped one by one."""
-  shared = given.parts.formation.spec['name'] in ('codebook', 'learnable')
+  spec = given.parts.formation.spec
+  shared = spec.get('inner', spec['name']) in ('basis', 'codebook', 'learnable')
   return bool(given.parts.config.method.sweep and not shared)
 
 
