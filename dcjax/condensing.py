@@ -31,6 +31,8 @@ from dcjax.utils import check_choice
 # reaches, and two of a step's key that its split in two does not meet.
 _START_FOLD = 2**32 - 1
 _RESET_FOLD, _PREPARE_FOLD = 2, 3
+# Of an image step's key, that its split in three does not meet.
+_OBSERVE_FOLD = 3
 
 
 class CondenseState(NamedTuple):
@@ -57,10 +59,14 @@ class Source(NamedTuple):
   Attributes:
     init: `key -> state`.
     next: `(key, state, data) -> (state, target)`.
+    observe: `(key, state, data, variables) -> state`, before every draw, of a
+      source that asks the network of the moment what to draw; None: it does
+      not.
   """
 
   init: Callable[[Key], PyTree]
   next: Callable[[Key, PyTree, Any], tuple[PyTree, Any]]
+  observe: Callable[[Key, PyTree, Any, Any], PyTree] | None = None
 
 
 class Condenser(NamedTuple):
@@ -291,7 +297,15 @@ def _image_step(formation, source, optimizer, update, compare, most, project):
 
   def image_step(key, state, data):
     draw_key, pick_key, match_key = jax.random.split(key, 3)
-    target_state, target = source.next(draw_key, state.source, data)
+    target_state = state.source
+    if source.observe is not None:
+      target_state = source.observe(
+        jax.random.fold_in(key, _OBSERVE_FOLD),
+        target_state,
+        data,
+        state.inner.variables,
+      )
+    target_state, target = source.next(draw_key, target_state, data)
     params, opt_state = optimizer.prepare(state.params, state.opt_state)
     synthetic, decode_vjp = jax.vjp(formation.decode, params)
     chosen = subsample_indices(pick_key, synthetic.images.shape[:2], most)

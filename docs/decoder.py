@@ -48,9 +48,19 @@ def decode(file, meta):
   if spec['name'] == 'codebook':
     height, width, _ = spec['image_shape']
     return generate(file, height, width, *spec['value_range'])
+  if spec['name'] == 'basis':
+    bases, (H, W, _) = file['params/bases'], spec['image_shape']
+    up, across = weights(bases.shape[1], H), weights(bases.shape[2], W)
+    bases = np.einsum('Hh,Ww,khwd->kHWd', up, across, bases, optimize=True)
+    return np.tensordot(file['params/coefficients'], bases, 1).astype('f4')
   if steps is None:
     raise ValueError(f'the formation {spec["name"]!r} needs dcjax.')
-  stored = file['params/images'].astype(np.float32)
+  if spec['name'] == 'quantised':
+    stored = dequantise(file['params/codes'], file['params/scales'],
+                        file['params/offsets'], spec['bits'],
+                        spec['image_shape'])
+  else:
+    stored = file['params/images'].astype(np.float32)
   # A group of stored images start:stop is cut into rows x columns crops, each
   # enlarged to H x W.
   images = []
@@ -117,7 +127,48 @@ def _matrix(file, power):
   return (vectors * values ** power) @ vectors.T
 
 
-# What follows decodes codebooks, as dcjax does.
+# What follows unpacks quantised images and decodes codebooks, as dcjax does.
+"""Reads images of few bits with NumPy alone.
+
+Scales have 11 significant bits and codes at most 8, so that their product is
+exact: only the sum with the offset rounds, and it does so alike everywhere.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def dequantise(
+  codes: np.ndarray,
+  scales: np.ndarray,
+  offsets: np.ndarray,
+  bits: int,
+  image_shape: Sequence[int],
+) -> np.ndarray:
+  """Unpacks codes and returns `offset + scale * code`.
+
+  Args:
+    codes: uint8 `[C, N, bytes]`: the codes of an image `[H, W, D]` in this
+      order, `bits` bits each, highest bit first, end to end; the last byte is
+      filled up with zeros.
+    scales: float16 `[C, N, D]`, or `[C, N, 1]` for all channels.
+    offsets: float16, as scales.
+    bits: of a code.
+    image_shape: `(H, W, D)`.
+
+  Returns:
+    float32 `[C, N, H, W, D]`.
+  """
+  size = int(np.prod(image_shape))
+  single = np.unpackbits(codes, axis=-1)[..., : size * bits]
+  single = single.reshape(*codes.shape[:2], *image_shape, bits)
+  values = single @ (2 ** np.arange(bits - 1, -1, -1))
+  scales = scales.astype(np.float32)[:, :, None, None]
+  offsets = offsets.astype(np.float32)[:, :, None, None]
+  return values.astype(np.float32) * scales + offsets
+
+
 """Decodes a codebook with NumPy alone, to the same bytes on every machine.
 
 Sums of products are the one thing that processors, BLAS libraries and numbers

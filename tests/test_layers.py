@@ -49,6 +49,7 @@ MUTUAL = {('whitening', 'data'): 'both refuse the same images'}
 PRIVATE = {
   ('applications', 'dcjax.networks._registry'): 'grids name all factories',
   ('artefact', 'dcjax.formations._codebook_numpy'): 'files bring this code',
+  ('artefact', 'dcjax.formations._quantised_numpy'): 'and this code',
   ('artefact', 'dcjax.formations._plan'): 'recipes say how images are laid',
   ('coresets', 'dcjax.formations._plan'): 'sets share the look of a class',
   ('formations', 'dcjax.networks._layers'): 'generators have such layers',

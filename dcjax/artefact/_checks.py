@@ -33,6 +33,8 @@ def checked_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
   if 'images' in params:
     _check_images(params['images'], len(class_names), len(mean))
   spec = _spec(fields['spec'])
+  _check_packed(spec, params, len(class_names), len(mean))
+  _check_mixture(spec, params, len(class_names))
   _check_step_size(spec, params)
   value_range = _value_range(fields['value_range'])
   if 'images' in params:
@@ -132,6 +134,39 @@ def _check_images(images: Any, num_classes: int, num_channels: int):
     raise ValueError(
       f'mean has {num_channels} values, params/images {images.shape[-1]}'
       ' channels; they must agree.'
+    )
+
+
+def _check_packed(
+  spec: Mapping[str, Any],
+  params: Mapping[str, Any],
+  num_classes: int,
+  num_channels: int,
+):
+  if spec['name'] != 'quantised' or 'images' in params:
+    return
+  from dcjax import formations
+
+  missing = sorted({'codes', 'scales', 'offsets'} - set(params))
+  if missing:
+    raise ValueError(f'params lack {", ".join(missing)} of packed images.')
+  images = formations.numpy_unpacked(spec, params)
+  _check_images(images, num_classes, num_channels)
+
+
+def _check_mixture(
+  spec: Mapping[str, Any], params: Mapping[str, Any], num_classes: int
+):
+  if spec['name'] != 'basis':
+    return
+  missing = sorted({'bases', 'coefficients'} - set(params))
+  if missing:
+    raise ValueError(f'params lack {", ".join(missing)} of a basis.')
+  found = params['coefficients'].shape[0]
+  if found != num_classes:
+    raise ValueError(
+      f'params/coefficients hold {found} classes, class_names {num_classes};'
+      ' they must agree.'
     )
 
 

@@ -54,9 +54,19 @@ def decode(file, meta):
   if spec['name'] == 'codebook':
     height, width, _ = spec['image_shape']
     return generate(file, height, width, *spec['value_range'])
+  if spec['name'] == 'basis':
+    bases, (H, W, _) = file['params/bases'], spec['image_shape']
+    up, across = weights(bases.shape[1], H), weights(bases.shape[2], W)
+    bases = np.einsum('Hh,Ww,khwd->kHWd', up, across, bases, optimize=True)
+    return np.tensordot(file['params/coefficients'], bases, 1).astype('f4')
   if steps is None:
     raise ValueError(f'the formation {spec["name"]!r} needs dcjax.')
-  stored = file['params/images'].astype(np.float32)
+  if spec['name'] == 'quantised':
+    stored = dequantise(file['params/codes'], file['params/scales'],
+                        file['params/offsets'], spec['bits'],
+                        spec['image_shape'])
+  else:
+    stored = file['params/images'].astype(np.float32)
   # A group of stored images start:stop is cut into rows x columns crops, each
   # enlarged to H x W.
   images = []
@@ -123,19 +133,21 @@ def _matrix(file, power):
   return (vectors * values ** power) @ vectors.T
 
 
-# What follows decodes codebooks, as dcjax does.
+# What follows unpacks quantised images and decodes codebooks, as dcjax does.
 '''
 
 
 def decoder_source() -> str:
   """Returns the text of the decoder, the same for all artefacts.
 
-  It is published as `docs/decoder.py`; for codebooks it is the source that
-  decodes them in this package, so that a reader gets the same bytes.
+  It is published as `docs/decoder.py`; for quantised images and codebooks it is
+  the source that decodes them in this package, so that a reader gets the same
+  bytes.
   """
-  from dcjax.formations import _codebook_numpy
+  from dcjax.formations import _codebook_numpy, _quantised_numpy
 
-  return _HEAD + inspect.getsource(_codebook_numpy)
+  sources = map(inspect.getsource, (_quantised_numpy, _codebook_numpy))
+  return _HEAD + '\n\n'.join(sources)
 
 
 def decoder_sha256() -> str:

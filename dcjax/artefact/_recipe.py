@@ -27,6 +27,12 @@ _STORED = (
   "stored = file['params/images'] holds float images [C, N, H, W, D]"
   ' (channels last).'
 )
+_PACKED = (
+  "stored = decoder.dequantise(file['params/codes'], file['params/scales'],"
+  " file['params/offsets'], spec['bits'], spec['image_shape']) are float images"
+  ' [C, N, H, W, D] (channels last): offset + scale * code, codes of spec.bits'
+  ' bits packed end to end, highest bit first.'
+)
 _PLAIN = f'{_STORED} They are the training images as they are: M = N.'
 _CUT = (
   f'{_STORED} Each [rows, columns, start, stop] of decoding.groups cuts the'
@@ -41,6 +47,12 @@ _CODEBOOK = (
   ' makes image n of class c from code n and embedding c: M = N. The bytes of'
   ' the images [C, N, H, W, D] (float32, little-endian) are the same on every'
   ' machine: their SHA-256 is decoded_sha256 of this text.'
+)
+_BASIS = (
+  "'params/bases' [B, h, w, D] are images that all classes share, each enlarged"
+  ' to the H x W of spec.image_shape (bilinear, half-pixel centres); training'
+  " image m of class c is their sum with the coefficients 'params/coefficients'"
+  ' [c, m] of [C, M, B].'
 )
 _NETWORK = (
   "The formation named in 'spec' decodes the entries 'params/...' with a"
@@ -89,12 +101,18 @@ def how_to_decode(artefact: Artefact) -> dict[str, Any]:
   """
   params, decoding = artefact.params, None
   alone = set(params) - {'step_size'} == {'images'}
-  plain = artefact.spec['name'] == 'identity' and alone
-  if alone:
-    decoding = decoding_of(artefact.spec, params['images'].shape[1])
+  packed = set(params) - {'step_size'} == {'codes', 'scales', 'offsets'}
+  name = artefact.spec['inner' if packed else 'name']
+  plain = name == 'identity' and (alone or packed)
+  if alone or packed:
+    stored = params['codes' if packed else 'images']
+    decoding = decoding_of(artefact.spec, stored.shape[1])
   text = _PLAIN if plain else _CUT if decoding else _NETWORK
-  if artefact.spec['name'] == 'codebook':
-    text = _CODEBOOK
+  if packed and decoding:
+    text = text.replace(_STORED, _PACKED)
+  text = {'basis': _BASIS, 'codebook': _CODEBOOK}.get(
+    artefact.spec['name'], text
+  )
   labels = _OWN if 'labels' in params else _HARD
   if artefact.labels is not None:
     labels = _SOFT.format(regime=artefact.label_regime)
@@ -136,7 +154,8 @@ def decoding_of(spec: Mapping[str, Any], ipc: int) -> dict[str, Any] | None:
   """
   from dcjax.formations import _plan
 
-  if spec['name'] not in set(_plan.NAMES) - set(_plan.WITH_NETWORK):
+  spec = _plan.of_inner(spec)
+  if spec['name'] not in set(_plan.NAMES) - set(_plan.BEYOND_IMAGES):
     return None
   padding = spec.get('padding', 0.0 if spec['name'] == 'time_axis' else 0.5)
   groups = [list(group) for group in _plan.groups(spec, ipc)]

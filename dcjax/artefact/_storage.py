@@ -19,6 +19,9 @@ _CODEBOOK = {
 }
 
 
+_BASIS = {'bases': 'bases', 'coefficients': 'coefficients'}
+
+
 def storage(artefact: Artefact) -> dict[str, dict[str, int]]:
   """Counts the numbers and bytes of an artefact.
 
@@ -32,7 +35,9 @@ def storage(artefact: Artefact) -> dict[str, dict[str, int]]:
     the field's common measure) and 'disk_bytes' (in the dtype stored; for
     'total' the whole file with its description). A codebook has two entries
     more, 'codes' and 'embeddings', and no images; see `codebook_bytes` for what
-    it replaces.
+    it replaces. Packed images have one more, 'scales' (and offsets); their
+    'numbers' are those that are packed. A basis has 'bases' and 'coefficients'
+    instead of images.
   """
   groups = {'images': [], 'labels': [], 'decoder': []}
   places = {}
@@ -41,6 +46,13 @@ def storage(artefact: Artefact) -> dict[str, dict[str, int]]:
   if artefact.spec['name'] == 'codebook':
     places = _CODEBOOK
     groups |= {'codes': [], 'embeddings': []}
+  if artefact.spec['name'] == 'basis':
+    places = _BASIS
+    groups |= {'bases': [], 'coefficients': []}
+  packed = artefact.spec['name'] == 'quantised' and 'codes' in artefact.params
+  if packed:
+    places = {'codes': 'images', 'scales': 'scales', 'offsets': 'scales'}
+    groups |= {'scales': []}
   for name, value in artefact.params.items():
     group = places.get(name, name if name in groups else 'images')
     groups[group] += jax.tree.leaves(value)
@@ -48,6 +60,11 @@ def storage(artefact: Artefact) -> dict[str, dict[str, int]]:
     groups['labels'].append(artefact.labels)
   groups['preprocessing'] = jax.tree.leaves(artefact.zca)
   sizes = {name: _sizes(arrays) for name, arrays in groups.items()}
+  if packed:
+    numbers = math.prod(
+      (*artefact.params['codes'].shape[:2], *artefact.spec['image_shape'])
+    )
+    sizes['images'] |= {'numbers': numbers, 'float32_bytes': 4 * numbers}
   total = {
     unit: sum(size[unit] for size in sizes.values())
     for unit in ('numbers', 'float32_bytes')

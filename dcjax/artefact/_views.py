@@ -190,9 +190,14 @@ def _numpy_decoded(artefact: Artefact) -> np.ndarray | None:
 
   if artefact.spec['name'] == 'codebook':
     return artefact._generated
-  if set(artefact.params) - {'step_size'} != {'images'}:
+  if artefact.spec['name'] == 'basis':
+    return formations.numpy_mixed(artefact.spec, artefact.params)
+  if artefact.spec['name'] == 'quantised' and 'codes' in artefact.params:
+    stored = formations.numpy_unpacked(artefact.spec, artefact.params)
+  elif set(artefact.params) - {'step_size'} == {'images'}:
+    stored = artefact.params['images']
+  else:
     return None
-  stored = artefact.params['images']
   if stored.dtype.kind == 'f':
     stored = stored.astype(np.float32, copy=False)
   try:

@@ -13,8 +13,14 @@ from dcjax.coresets._forgetting import (
 from dcjax.coresets._greedy import herding, k_center, random
 from dcjax.coresets._k_means import k_means
 from dcjax.coresets._predict import embed
+from dcjax.coresets._representative import (
+  RepresentativeState,
+  representative,
+  representative_batches,
+)
 
 __all__ = [
+  'RepresentativeState',
   'count_forgetting',
   'embed',
   'forgetting',
@@ -23,5 +29,7 @@ __all__ = [
   'k_center',
   'k_means',
   'random',
+  'representative',
+  'representative_batches',
   'to_dataset_indices',
 ]

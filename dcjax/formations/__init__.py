@@ -1,16 +1,18 @@
 """Formations: how few stored numbers become many synthetic images."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from dcjax import base, specs
+from dcjax.formations._basis import basis
 from dcjax.formations._codebook import (
-  as_stored,
   codebook,
   decode_exactly,
   decode_pairs,
   decode_some,
   generator_size,
+  in_stored_type,
 )
 from dcjax.formations._codebook_start import (
   CODES,
@@ -33,7 +35,7 @@ from dcjax.formations._labels import (
   with_labels,
 )
 from dcjax.formations._learnable import FSRCNN, learnable
-from dcjax.formations._numpy import numpy_decode
+from dcjax.formations._numpy import numpy_decode, numpy_mixed
 from dcjax.formations._patches import (
   bound,
   identity,
@@ -42,6 +44,13 @@ from dcjax.formations._patches import (
   uniform,
 )
 from dcjax.formations._plan import decoded_count
+from dcjax.formations._quantised import (
+  SCALES,
+  numpy_unpacked,
+  packed,
+  quantised,
+  stored_spec,
+)
 from dcjax.formations._step_size import (
   STEP_SIZES,
   numpy_step_size,
@@ -54,10 +63,12 @@ __all__ = [
   'FSRCNN',
   'LABEL_FORMS',
   'LABEL_STARTS',
+  'SCALES',
   'STEP_SIZES',
   'Generator',
   'as_probabilities',
   'as_stored',
+  'basis',
   'bound',
   'build',
   'calibrate',
@@ -76,7 +87,11 @@ __all__ = [
   'learnable',
   'multiscale',
   'numpy_decode',
+  'numpy_mixed',
   'numpy_step_size',
+  'numpy_unpacked',
+  'quantised',
+  'stored_spec',
   'time_axis',
   'uniform',
   'with_embeddings',
@@ -85,11 +100,13 @@ __all__ = [
 ]
 
 FORMATIONS: dict[str, Callable[..., base.Formation]] = {
+  'basis': basis,
   'bound': bound,
   'codebook': codebook,
   'identity': identity,
   'learnable': learnable,
   'multiscale': multiscale,
+  'quantised': quantised,
   'time_axis': time_axis,
   'uniform': uniform,
 }
@@ -104,7 +121,8 @@ def build(spec: Mapping[str, Any]) -> base.Formation:
       `'labels'`, which says the form of labels stored elsewhere (see
       `with_labels`), goes with any name and changes no image.
       `'step_size': 'plain'` or `'softplus'` is one of any formation, see
-      `with_step_size`.
+      `with_step_size`. `'quantised'` takes the options of its `'inner'`, a
+      name, beside its own.
 
   Returns:
     The formation; `build(formation.spec).spec == formation.spec`.
@@ -122,7 +140,42 @@ def build(spec: Mapping[str, Any]) -> base.Formation:
   if step_size is not None:
     return with_step_size(build(spec), form=step_size)
   labels = spec.pop('labels', None)
-  formation = specs.call('formation', FORMATIONS, spec)
+  if spec.get('name') == 'quantised':
+    formation = _quantised(spec)
+  else:
+    formation = specs.call('formation', FORMATIONS, spec)
   if labels is None:
     return formation
   return formation._replace(spec=saying_labels(formation.spec, labels))
+
+
+def _quantised(spec: Mapping[str, Any]) -> base.Formation:
+  own = ('name', 'bits', 'scales', 'image_shape')
+  said = {n: v for n, v in spec.items() if n in own}
+  options = {n: v for n, v in spec.items() if n not in (*own, 'inner')}
+  inner = build({**options, 'name': spec.get('inner', 'identity')})
+  made = functools.partial(quantised, inner=inner)
+  return specs.call('formation', {'quantised': made}, said)
+
+
+def as_stored(formation: base.Formation, params: base.Params) -> base.Params:
+  """The numbers of a set in the type in which they are kept.
+
+  Args:
+    formation: any.
+    params: its numbers.
+
+  Returns:
+    Params that `build(stored_spec(formation, params))` decodes to the same
+    images: of a `codebook` projected, float16 leaves if its `stored` says so;
+    of a `quantised` formation with packed images; of others as they are.
+
+  Example:
+    >>> stored = as_stored(formation, params)
+    >>> build(stored_spec(formation, params)).decode(stored)
+  """
+  if formation.spec['name'] == 'codebook':
+    return in_stored_type(formation, params)
+  if formation.spec['name'] == 'quantised':
+    return packed(formation.spec, params)
+  return params

@@ -252,13 +252,10 @@ def _rounded(params):
   return jax.tree.map(leaf, params)
 
 
-def as_stored(formation: base.Formation, params: base.Params) -> base.Params:
-  """The numbers of a codebook in the type that its spec says.
-
-  Returns:
-    The projected params, float16 leaves if `stored` is `'float16'`; they decode
-    to the same images.
-  """
+def in_stored_type(
+  formation: base.Formation, params: base.Params
+) -> base.Params:
+  """The projected numbers of a codebook in the type that its spec says."""
   stored = jnp.dtype(formation.spec['stored'])
   projected = formation.project(params)
   return jax.tree.map(lambda leaf: leaf.astype(stored), projected)

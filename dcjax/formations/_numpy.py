@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from dcjax.formations import _plan
+from dcjax.formations._basis import check_params
 
 
 def numpy_decode(spec: Mapping[str, Any], stored: np.ndarray) -> np.ndarray:
@@ -15,8 +16,10 @@ def numpy_decode(spec: Mapping[str, Any], stored: np.ndarray) -> np.ndarray:
   [0, 1]).
 
   Args:
-    spec: the `spec` of any formation but `learnable` and `codebook`; padding
-      defaults to 0.5, or 0 for `time_axis`.
+    spec: the `spec` of any formation but `learnable`, `codebook` and `basis`
+      (see `numpy_mixed`); padding defaults to 0.5, or 0 for `time_axis`. Of a
+      quantised one, its inner formation decodes (see `numpy_unpacked` for the
+      images).
     stored: `[C, N, H, W, D]` floats.
 
   Returns:
@@ -26,11 +29,13 @@ def numpy_decode(spec: Mapping[str, Any], stored: np.ndarray) -> np.ndarray:
     ValueError: if the spec names no such formation, the array is not of five
       axes and floating, or the factor is larger than the image.
   """
+  spec = _plan.of_inner(spec)
   rows, columns = _plan.grid(spec)
-  if spec['name'] in _plan.WITH_NETWORK:
-    known = [name for name in _plan.NAMES if name not in _plan.WITH_NETWORK]
+  if spec['name'] in _plan.BEYOND_IMAGES:
+    known = [name for name in _plan.NAMES if name not in _plan.BEYOND_IMAGES]
+    needed = 'bases' if spec['name'] == 'basis' else 'a network'
     raise ValueError(
-      f'name is {spec["name"]!r}, which needs a network; NumPy decodes '
+      f'name is {spec["name"]!r}, which needs {needed}; NumPy decodes '
       + ', '.join(known)
       + '.'
     )
@@ -47,6 +52,27 @@ def numpy_decode(spec: Mapping[str, Any], stored: np.ndarray) -> np.ndarray:
   for r, c, start, stop in _plan.groups(spec, stored.shape[1]):
     images += _crops(stored[:, start:stop], r, c, padding)
   return np.concatenate(images, axis=1)
+
+
+def numpy_mixed(
+  spec: Mapping[str, Any], params: Mapping[str, Any]
+) -> np.ndarray:
+  """Decodes a `basis` with NumPy alone.
+
+  Args:
+    spec: of a `basis` formation.
+    params: with `'bases'` and `'coefficients'`.
+
+  Returns:
+    float32 `[C, M, H, W, D]`, as `decode` to float32 rounding.
+
+  Raises:
+    ValueError: if shapes do not fit.
+  """
+  arrays = {n: np.asarray(params[n]) for n in ('bases', 'coefficients')}
+  check_params(spec, arrays)
+  bases = bilinear(arrays['bases'], *spec['image_shape'][:2])
+  return np.tensordot(arrays['coefficients'], bases, 1).astype(np.float32)
 
 
 def _crops(

@@ -19,16 +19,18 @@ ValueRange = tuple[float | None, float | None]
 UNIT_RANGE: ValueRange = (0.0, 1.0)
 
 NAMES = (
+  'basis',
   'bound',
   'codebook',
   'identity',
   'learnable',
   'multiscale',
+  'quantised',
   'time_axis',
   'uniform',
 )
-# Those that hold a network, which the plain NumPy decode does not run.
-WITH_NETWORK = ('codebook', 'learnable')
+# Those that need more than stored images, as the plain NumPy decode does not.
+BEYOND_IMAGES = ('basis', 'codebook', 'learnable')
 
 
 class Group(NamedTuple):
@@ -46,6 +48,13 @@ def check_count(name: str, value: Any) -> int:
   if not whole or value < 1:
     raise ValueError(f'{name} is {value!r}; it must be an integer >= 1.')
   return int(value)
+
+
+def check_image_shape(value: Sequence[int]) -> list[int]:
+  """Returns `[H, W, D]`, or raises ValueError unless these are counts."""
+  if not isinstance(value, tuple | list) or len(value) != 3:
+    raise ValueError(f'image_shape is {value!r}; it must be (H, W, D).')
+  return [check_count('image_shape', size) for size in value]
 
 
 def check_value_range(value: Sequence[float | None]) -> ValueRange:
@@ -93,17 +102,30 @@ def check_grid(rows: int, columns: int, height: int, width: int) -> None:
       )
 
 
+def of_inner(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+  """Returns what decodes the images of a quantised set; other specs as is."""
+  if _name(spec) != 'quantised':
+    return spec
+  own = ('bits', 'image_shape', 'inner', 'scales')
+  rest = {name: value for name, value in spec.items() if name not in own}
+  return {**rest, 'name': spec.get('inner', 'identity')}
+
+
 def grid(spec: Mapping[str, Any]) -> tuple[int, int]:
   """Returns (rows, columns) of cells in one stored image: the finest cut."""
+  spec = of_inner(spec)
   name = _name(spec)
   if name in ('codebook', 'identity'):
     return 1, 1
+  if name == 'basis':
+    return check_count('cells', spec.get('cells', 1)), 1
   factor = check_count('factor', _option(spec, 'factor'))
   return (1, factor) if name == 'time_axis' else (factor, factor)
 
 
 def groups(spec: Mapping[str, Any], count: int) -> list[Group]:
   """Returns the groups in decoded order, for `count` stored images a class."""
+  spec = of_inner(spec)
   rows, columns = grid(spec)
   if spec['name'] == 'multiscale':
     return [Group(f, f, 0, count) for f in range(1, rows + 1)]
@@ -144,8 +166,8 @@ def decoded_count(
   Returns:
     The number M of decoded images of a class: `ipc * factor**2` for `uniform`
     and `learnable`, `ipc * factor` for `time_axis`, `ipc * (1 + 4 + ... +
-    factor**2)` for `multiscale`, at most the cap for `bound`, ipc for
-    `codebook`.
+    factor**2)` for `multiscale`, at most the cap for `bound`, `ipc * cells`
+    for `basis`, ipc for `codebook`.
 
   Raises:
     ValueError: if ipc is not an integer >= 1, the spec names no formation of

@@ -49,16 +49,18 @@ def artefact_of(
   """
   dataset, config = parts.dataset, parts.config
   params = dict(_build.finished(parts, params))
-  if parts.formation.spec['name'] == 'codebook':
-    params = formations.as_stored(parts.formation, params)
-  own = params.pop('labels', None)
-  if own is not None:  # what is stored may be logits
-    own = parts.formation.decode({**params, 'labels': own}).labels
+  own = None
+  if 'labels' in params:  # what is stored may be logits
+    own = parts.formation.decode(params).labels
+  formation = _build.evaluation_formation(parts)
+  spec = formations.stored_spec(formation, params)
+  params = dict(formations.as_stored(formation, params))
+  params.pop('labels', None)
   soft = own if labels.soft is None else labels.soft
   regime = REGIMES['image' if soft is not None else labels.regime]
   return Artefact(
     params=jax.tree.map(np.asarray, params),
-    spec=dict(_build.evaluation_formation(parts).spec),
+    spec=spec,
     mean=dataset.mean,
     std=dataset.std,
     class_names=dataset.class_names,

@@ -252,6 +252,9 @@ def build_formation(
   """Makes the formation; labels that are learned are stored in it, too."""
   spec = specs.parse('formation', config.get('formation', 'identity'))
   name = spec['name']
+  # What a quantised set takes beside bits and scales, its inner one decides.
+  cut = spec.get('inner', 'identity') if name == 'quantised' else name
+  check_choice('formation inner', cut, formations.FORMATIONS)
   condition = spec.pop('condition', 'class')
   condition = config.get('method', {}).get('condition', condition)
   defaults: dict[str, Any] = {}
@@ -266,18 +269,24 @@ def build_formation(
     if condition != 'one_hot':
       features = methods.feature_sizes(network, dataset.image_shape)[0]
       defaults['embedding_dim'] = features
+  elif name == 'basis':
+    defaults['image_shape'] = tuple(dataset.image_shape)
   elif dataset.zca is not None:  # the middle of whitened images
     defaults['padding'] = 0.0
-  if 'factor' in specs.options_of(formations.FORMATIONS[name]):
+  if 'factor' in specs.options_of(formations.FORMATIONS[cut]):
     defaults['factor'] = config.factor
   elif config.factor != 1:
     raise ValueError(
-      f'factor {config.factor}: a {name} takes none; say factor=1'
+      f'factor {config.factor}: a {cut} takes none; say factor=1'
     )
-  if name == 'uniform' and config.factor == 1:
-    name = 'identity'
+  if cut == 'uniform' and {**defaults, **spec}['factor'] == 1:
+    cut = 'identity'
     defaults.pop('factor')
-  formation = formations.build({**defaults, **spec, 'name': name})
+    spec.pop('factor', None)
+  chosen = (
+    {'name': name, 'inner': cut} if name == 'quantised' else {'name': cut}
+  )
+  formation = formations.build({**defaults, **spec, **chosen})
   return _with_learned(config, formation)
 
 
@@ -309,10 +318,11 @@ def evaluation_formation(parts: Parts) -> Formation:
   through `uniform`, as in the reference.
   """
   spec = dict(parts.formation.spec)
-  if spec['name'] != 'bound':
+  if 'bound' not in (spec['name'], spec.get('inner')):
     return parts.formation
   del spec['cap']
-  return formations.build({**spec, 'name': 'uniform'})
+  field = 'inner' if spec['name'] == 'quantised' else 'name'
+  return formations.build({**spec, field: 'uniform'})
 
 
 def finished(parts: Parts, params: Any) -> Any:
@@ -409,9 +419,9 @@ def _check_sizes(parts):
   )
   needed = config.ipc * formation.cells
   start = specs.parse('start', config.get('start', 'random'))['name']
-  if start == 'mix' and needed > holds:
+  if start in ('mix', 'representative') and needed > holds:
     raise ValueError(
-      f'start mix: packs {formation.cells} real images into each of ipc = '
+      f'start {start}: packs {formation.cells} real images into each of ipc = '
       f'{config.ipc} stored ones, {needed} for each class, but class '
       f'{dataset.class_names[smallest]!r} holds {holds}; use start=random or a '
       'smaller ipc or factor'

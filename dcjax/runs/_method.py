@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from dcjax import (
+  coresets,
   formations,
   inner,
   kernels,
@@ -227,10 +228,24 @@ def _source(given):
   if not word:
     return _ABSENT
   counts = given.parts.dataset.counts
+
+  def representative(
+    batch_size=config.method.batch_real, every=10, num_steps=20
+  ):
+    return coresets.representative_batches(
+      (given.observers or [judge(given)])[0],
+      counts,
+      batch_size,
+      given.parts.normalise,
+      every=every,
+      num_steps=num_steps,
+    )
+
   makers = {
     'real': lambda batch_size=config.method.batch_real: real_batches(
       counts, batch_size
-    )
+    ),
+    'representative': representative,
   }
   return specs.call('source', makers, specs.parse('source', word))
 
@@ -371,7 +386,8 @@ def _spread(given):
 
 def _sweep(given):
   """Numbers that do not all belong to one class are not stepped one by one."""
-  shared = given.parts.formation.spec['name'] in ('codebook', 'learnable')
+  spec = given.parts.formation.spec
+  shared = spec.get('inner', spec['name']) in ('basis', 'codebook', 'learnable')
   return bool(given.parts.config.method.sweep and not shared)
 
 

@@ -6,7 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dcjax import data, formations, initialisation, methods, specs, whitening
+from dcjax import (
+  coresets,
+  data,
+  formations,
+  initialisation,
+  methods,
+  specs,
+  whitening,
+)
 from dcjax.base import Formation, Params
 from dcjax.methods import ClassEmbeddings
 from dcjax.runs._build import Parts
@@ -50,6 +58,7 @@ _EMBEDDING = {'embedding_steps': 5000}
 _OPTIONS: dict[str, dict[str, Any]] = {
   'random': {'order': 'random'},
   'mix': {'order': 'random'},
+  'representative': {},
   'noise': {},
   'normal': {'clip': False},
   'rded': {
@@ -128,12 +137,30 @@ def _real_or_noise(parts, spec):
     noise = jax.random.normal(key, shape) * np.asarray(dataset.std)
     noise = noise + np.asarray(dataset.mean)
     return (jnp.clip(noise, 0.0, 1.0) if spec['clip'] else noise,)
-  cells = parts.formation.cells if spec['name'] == 'mix' else 1
-  chosen = initialisation.select(
-    key, dataset.counts, config.ipc * cells, order=spec['order']
-  )
+  packed = spec['name'] in ('mix', 'representative')
+  needed = config.ipc * (parts.formation.cells if packed else 1)
+  if spec['name'] == 'representative':
+    chosen = _representative(parts, needed)
+  else:
+    chosen = initialisation.select(
+      key, dataset.counts, needed, order=spec['order']
+    )
   images = jnp.asarray(data.images_at(dataset, chosen))
-  return parts.formation.pack(images) if spec['name'] == 'mix' else images
+  return parts.formation.pack(images) if packed else images
+
+
+def _representative(parts, needed):
+  """Nearest to the centres of clusters that a new network sees."""
+  network_key, key = jax.random.split(parts.keys['init'])
+  return coresets.representative(
+    key,
+    parts.network,
+    parts.network.init(network_key),
+    parts.real.local,
+    parts.dataset.counts,
+    needed,
+    parts.normalise,
+  )
 
 
 def _rded(parts, spec, observers, found):
