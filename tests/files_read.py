@@ -15,7 +15,7 @@ from PIL import Image
 
 from dcjax import artefact, data, labelling, networks, records, trees
 from dcjax.runs import _checkpoint, _stage
-from dcjax.runs._folder import Folder
+from dcjax.runs._folder import Folder, Stop
 from dcjax.runs._outlook import Outlook
 
 _SPEC = {'name': 'convnet', 'depth': 1, 'width': 4, 'norm': 'batch'}
@@ -61,6 +61,8 @@ def _dataset(name, root, **options):
 
 # Whether two files belong together is said in terms of the arrays.
 _SET = ('images', 'labels', 'class')
+# Options of a formation are refused when it decodes.
+_SPEC_WORDS = ('factor', 'formation')
 
 
 def kinds(root: pathlib.Path) -> list[Kind]:
@@ -95,19 +97,20 @@ def _own(root):
   root.mkdir(parents=True)
   path = root / 'condensed.npz'
   artefact.save(path, _artefact())
-  yield Kind('artefact', path, lambda: _decoded(artefact.load(path)), True)
+
+  def read():
+    return _decoded(artefact.load(path))
+
+  yield Kind('artefact', path, read, True, words=_SPEC_WORDS)
   soft = root / 'soft.npz'
   labels = np.full((2, 3, 2), 0.5, np.float32)
   artefact.save(soft, _artefact(labels=labels, spec={'name': 'identity'}))
-  yield Kind(
-    'artefact of another', soft, lambda: _decoded(_any(soft)), checked=True
-  )
+  yield Kind('artefact of another', soft, lambda: _decoded(_any(soft)), True)
   tree = root / 'tree.npz'
   arrays = {'params': {'w': np.arange(12.0).reshape(3, 4), 'n': np.arange(3)}}
   trees.save(tree, arrays, {'epochs': 3})
   yield Kind('tree', tree, lambda: trees.load(tree), True, True)
-  like = Kind('tree of a form', tree, lambda: _like(tree, arrays), True, True)
-  yield like
+  yield Kind('tree, given', tree, lambda: _like(tree, arrays), True, True)
   stored = root / 'labels.npz'
   labelling.save_labels(stored, _labels())
   yield Kind(
@@ -149,13 +152,6 @@ def _record(value):
   return {'text': records.encode(value, 'record')}
 
 
-class _Never:
-  """A stop that nobody asks for."""
-
-  def check(self, what):
-    del what
-
-
 def _run(root):
   """Files of a run's folder."""
   root.mkdir()
@@ -169,7 +165,7 @@ def _run(root):
   def read():
     folder = Folder(root, config)
     folder.results()
-    made = _stage.run(stages, _stage.Work(folder, _Never(), Outlook()))
+    made = _stage.run(stages, _stage.Work(folder, Stop(), Outlook()))
     return {**made('start'), **_decoded(made('condense'))}
 
   records.write(root / 'config.json', config)
@@ -183,7 +179,8 @@ def _run(root):
     'metrics', root / 'metrics.jsonl', lambda: _record(folder.metrics())
   )
   for path in (root / 'condensed.npz', *sorted(root.glob('stages/*'))):
-    yield Kind(path.name, path, read, True, path.parent != root)
+    sealed = path.parent != root
+    yield Kind(path.name, path, read, True, sealed, words=_SPEC_WORDS)
   yield from _checkpoint_files(root.with_name('checkpoints'))
 
 
