@@ -61,7 +61,7 @@ def draw(rng: np.random.Generator) -> Drawn:
   names = rng.choice(list(known), int(rng.integers(1, 4)), replace=False)
   changes = {str(n): _value(rng, known[str(n)]) for n in names}
   if rng.random() < 0.05:
-    changes[str(rng.choice(['x', 'method', 'method.x', '.', 'seed.x', '']))] = 1
+    changes[str(rng.choice(['x', 'method', 'method.x', '.', 'seed.x']))] = 1
   argument = _FIRST.get(recipe, 'digits,smoke')
   plain = all(
     isinstance(v, str | float) or (isinstance(v, int) and v < 10**99)

@@ -49,12 +49,12 @@ def alarm():
 
 
 def _judged(read, said, right):
-  """'refused' or 'right', else a sentence about what is wrong.
+  """'refused' or 'right', else what `right` says or what is wrong.
 
   Args:
     read: what is tried.
     said: error's text -> whether it names what is damaged.
-    right: what was read -> a sentence about what is wrong with it, or ''.
+    right: what was read -> a sentence about it, or '' if it is right.
   """
   began = time.monotonic()
   signal.setitimer(signal.ITIMER_REAL, _MOST_SECONDS)
@@ -83,7 +83,7 @@ def _equal(found, whole):
 
 
 def _misformed(found, whole):
-  """What cannot be, whatever the file says."""
+  """What cannot be, whatever the file says, else 'of the form'."""
   if found.keys() != whole.keys():
     return f'holds {sorted(found)}'
   for name, array in found.items():
@@ -92,7 +92,7 @@ def _misformed(found, whole):
       return f'{name} is {array.dtype} {array.shape}'
     if array.dtype.kind == 'f' and not np.isfinite(array).all():
       return f'{name} is not finite'
-  return ''
+  return 'of the form'
 
 
 def _fuzz_files(root, count, seed):
@@ -118,7 +118,7 @@ def _fuzz_files(root, count, seed):
       kind.read, lambda text, names=names: any(n in text for n in names), right
     )
     _restore(tree, kind.path)
-    if outcome not in ('refused', 'right'):
+    if outcome not in ('refused', 'right', 'of the form'):
       failures.append(f'case {number}, {kind.name}, {mutation.what}: {outcome}')
       outcome = 'failed'
     outcomes[outcome] += 1
@@ -147,7 +147,7 @@ def _fuzz_settings(count, seed):
   outcomes, failures = collections.Counter(), []
   for number in range(count):
     drawn = draw(np.random.default_rng((seed, number)))
-    names = [name for name in drawn.changes if name]
+    names = list(drawn.changes)
     if drawn.argument.count('=') or not names:
       names = [
         part.partition('=')[0] for part in drawn.argument.split(',') if part
