@@ -28,6 +28,24 @@ def test_a_foreign_set_with_a_wrong_checksum_is_named(tmp_path):
   _one_line(caught, 'own.npz')
 
 
+@pytest.mark.parametrize(
+  'changes',
+  [
+    {'images': np.full((4, 8, 8, 1), np.nan, np.float32)},
+    {'labels': np.arange(4) * 10**9},
+  ],
+  ids='ab',
+)
+def test_a_foreign_set_that_is_none_is_named(tmp_path, changes):
+  path = tmp_path / 'own.npz'
+  images = np.zeros((4, 8, 8, 1), np.float32)
+  arrays = {'images': images, 'labels': np.arange(4) % 2}
+  np.savez(path, **arrays | changes)
+  with pytest.raises(ValueError, match='must hold') as caught:
+    artefact.load_any(path, mean=(0,), std=(1,), class_names=('a', 'b'))
+  _one_line(caught, 'own.npz')
+
+
 def _saved(root):
   kept = _checkpoint.Checkpoints(root)
   kept.save(1, {'w': np.ones(3, np.float32)}, {'outer': 1})
