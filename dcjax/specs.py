@@ -41,7 +41,7 @@ def parse(field: str, word: str) -> Spec:
       options[option] = literal(text)
     else:
       raise ValueError(f'{field} {word!r}: {part!r} must be option=value')
-  if not name[0]:
+  if not name or not name[0]:
     raise ValueError(f'{field} {word!r}: must begin with a name')
   return {'name': ':'.join(name), **options}
 
@@ -57,7 +57,8 @@ def literal(text: str) -> Any:
     text = text.lower().capitalize()
   try:
     return ast.literal_eval(text)
-  except (SyntaxError, ValueError):
+  # The last two of what is nested too deeply.
+  except (SyntaxError, ValueError, RecursionError, MemoryError):
     return text
 
 

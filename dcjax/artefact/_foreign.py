@@ -1,11 +1,12 @@
 """Condensed sets from elsewhere: artefacts, `data.pt`, plain arrays."""
 
 import os
+import zipfile
 from collections.abc import Sequence
 
 import numpy as np
 
-from dcjax import files
+from dcjax import _user_npz, files
 from dcjax.artefact._file import load
 from dcjax.artefact._idc import by_class, import_idc
 from dcjax.artefact._types import Artefact
@@ -58,25 +59,25 @@ def load_any(
 
 
 def _is_own(name):
-  try:
-    with files.opened(name) as stream, np.load(stream) as file:
-      return 'meta' in file.files
-  except (ValueError, EOFError) as error:
-    raise ValueError(
-      f'{name}: is no condensed set ({files.one_line(error)})'
-    ) from error
+  with files.opened(name) as stream:
+    try:
+      with zipfile.ZipFile(stream) as archive:
+        return 'meta.npy' in archive.namelist()
+    # zipfile raises nearly anything on damaged files.
+    except Exception:
+      return False
 
 
 def _arrays(name):
   """Images `[M, D, H, W]` in [0, 1] and labels, as `by_class` takes them."""
-  with files.opened(name) as stream, np.load(stream) as file:
-    missing = [key for key in ('images', 'labels') if key not in file.files]
-    if missing:
-      raise ValueError(
-        f'{name}: must hold images and labels, or be a file of dcjax; '
-        f'{missing} is missing'
-      )
-    images, labels = file['images'], file['labels']
+  found = _user_npz.read(name)
+  missing = [key for key in ('images', 'labels') if key not in found]
+  if missing:
+    raise ValueError(
+      f'{name}: must hold images and labels, or be a file of dcjax; '
+      f'{missing} is missing'
+    )
+  images, labels = found['images'], found['labels']
   scale = 255.0 if images.dtype == np.uint8 else 1.0
   images = images.astype(np.float32) / scale
   if images.ndim == 3:

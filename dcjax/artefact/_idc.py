@@ -13,6 +13,7 @@ from dcjax.artefact._types import Artefact
 # Images are saved unclamped: a few values lie a little outside.
 _MARGIN = 0.05
 _MOST_OUTSIDE = 0.02
+_SHOWN = 10  # classes in a message
 
 
 def import_idc(
@@ -142,6 +143,10 @@ def by_class(path: str, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
       f'{path} must hold float images [C * N, D, H, W], got'
       f' {images.dtype} {images.shape}.'
     )
+  if not np.isfinite(images).all():
+    raise ValueError(
+      f'{path} must hold finite images; some are NaN or infinite.'
+    )
   if labels.shape != images.shape[:1] or labels.dtype.kind not in 'iu':
     raise ValueError(
       f'{path} must hold one integer label per image, got {labels.dtype}'
@@ -153,7 +158,8 @@ def by_class(path: str, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
   ):
     raise ValueError(
       f'{path} must hold equally many images of the classes 0, 1, ...; got'
-      f' classes {classes.tolist()} with {counts.tolist()} images.'
+      f' classes {classes[:_SHOWN].tolist()} ... with'
+      f' {counts[:_SHOWN].tolist()} ... images.'
     )
   order = np.argsort(labels, kind='stable')
   images = images[order].transpose(0, 2, 3, 1).astype(np.float32)

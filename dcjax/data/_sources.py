@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from dcjax import _user_npz
 from dcjax.data import (
   _channels,
   _checks,
@@ -21,7 +22,6 @@ from dcjax.data import (
   _speech,
   _splits,
   _tfds,
-  _user_npz,
 )
 
 Loader = Callable[..., _dataset.Dataset]

@@ -1,6 +1,7 @@
 """Full-state checkpoints, verified when they are read."""
 
 import hashlib
+import json
 import pathlib
 from typing import Any
 
@@ -18,14 +19,30 @@ class Checkpoints:
   """The checkpoints of one run, newest last; two are kept."""
 
   def __init__(self, folder: str | pathlib.Path):
-    """Opens (or creates) `folder`, an absolute path."""
+    """Opens (or creates) `folder`, an absolute path.
+
+    Raises:
+      OSError: if it cannot be made.
+      CheckpointError: if what is said about a checkpoint in it is damaged.
+    """
     self._folder = pathlib.Path(folder)
-    self._manager = ocp.CheckpointManager(
-      self._folder,
-      options=ocp.CheckpointManagerOptions(
-        max_to_keep=2, create=True, enable_async_checkpointing=False
-      ),
-    )
+    try:
+      self._manager = ocp.CheckpointManager(
+        self._folder,
+        options=ocp.CheckpointManagerOptions(
+          max_to_keep=2, create=True, enable_async_checkpointing=False
+        ),
+      )
+    except OSError:
+      raise
+    # Damaged metadata fail in many ways.
+    except Exception as error:
+      if sharding.is_peer_lost(error):
+        raise
+      raise CheckpointError(
+        f'checkpoints {self._folder}: cannot be read ({_first_line(error)}); '
+        'delete the newest folder in it to go on from the one before'
+      ) from error
 
   def latest(self) -> int | None:
     """Returns the newest step that was saved whole, or None."""
@@ -37,7 +54,7 @@ class Checkpoints:
     Raises:
       OSError: if it cannot be written; names the folder.
     """
-    note = {**progress, 'digest': digest(state)}
+    note = {**progress, 'digest': _digest_of(state, progress)}
     try:
       self._manager.save(
         step,
@@ -79,7 +96,7 @@ class Checkpoints:
       raise CheckpointError(
         self._advice(step, f'cannot be read ({_first_line(error)})')
       ) from error
-    if digest(state) != recorded:
+    if _digest_of(state, progress) != recorded:
       raise CheckpointError(
         self._advice(step, 'is damaged: its digest does not match')
       )
@@ -103,6 +120,12 @@ def digest(state: Any) -> str:
     total.update(f'{array.dtype}{array.shape}'.encode())
     total.update(array.tobytes())
   return total.hexdigest()
+
+
+def _digest_of(state, progress):
+  """Of all that a checkpoint holds."""
+  text = f'{digest(state)} {json.dumps(progress, sort_keys=True)}'
+  return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _first_line(error):

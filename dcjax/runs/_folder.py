@@ -301,7 +301,7 @@ def write_text(path: pathlib.Path, text: str) -> None:
 def _record(line):
   """Returns the record of a line of `metrics.jsonl`, or None if damaged."""
   try:
-    record = json.loads(line)
+    record = records.decode(line.encode(), METRICS)
   except ValueError:
     return None
   whole = isinstance(record, dict) and isinstance(record.get('outer'), int)

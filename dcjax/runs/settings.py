@@ -17,6 +17,7 @@ from ml_collections import ConfigDict, config_dict
 from dcjax import data, networks, specs
 from dcjax.evaluation import PROTOCOLS, Protocol
 from dcjax.runs import _ranges
+from dcjax.runs._values import read
 from dcjax.utils import check_choice
 
 SCHEDULES = ('reference', 'short')
@@ -231,41 +232,6 @@ def _find(config, field):
   return section, name
 
 
-def read(field: str, value: Any, kind: type) -> Any:
-  """Reads the value of a field; text is read as its kind.
-
-  Raises:
-    ValueError: naming the field, the value and what is allowed.
-  """
-  text = isinstance(value, str)
-  try:
-    if kind is tuple:
-      return _read_tuple(value) if text else tuple(value)
-    if kind is bool and text:
-      return {'true': True, 'false': False}[value.lower()]
-    if kind in (int, float) and text:
-      return kind(value)
-    if kind is float and type(value) is int:
-      return float(value)
-    if type(value) is kind:
-      return value
-  except (KeyError, OverflowError, SyntaxError, TypeError, ValueError):
-    pass
-  raise ValueError(
-    f'config field {field!r}: is {value!r}, must be {ALLOWED[kind]}'
-  )
-
-
-def _read_tuple(text):
-  """`'(0.5, 1)'`, or elements between commas or plus signs."""
-  text = text.strip()
-  if text[:1] in '([' and text[-1:] in ')]':
-    text = text[1:-1]
-  between = ',' if ',' in text else '+'
-  parts = [part.strip().strip('\'"') for part in text.split(between)]
-  return tuple(specs.literal(part) for part in parts if part)
-
-
 # Fields that hold words: options that are left out keep their published values.
 _WORDS = ('formation', 'optimizer', 'start', 'step_size', 'stored_labels')
 
@@ -278,16 +244,6 @@ def _over(field, word, published):
   return (
     specs.word({**usual, **said}) if said['name'] == usual['name'] else word
   )
-
-
-# What a field takes, by its type.
-ALLOWED = {
-  bool: 'true or false',
-  int: 'a whole number',
-  float: 'a number',
-  str: 'text',
-  tuple: "a tuple such as '(0.5, 1)'",
-}
 
 
 def said(config: ConfigDict) -> dict[str, Any]:

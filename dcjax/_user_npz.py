@@ -1,6 +1,6 @@
 """Archives of arrays that users bring: what they are, and nothing unpickled."""
 
-import pathlib
+import os
 import zipfile
 
 import numpy as np
@@ -20,7 +20,7 @@ _REMEDY = (
 )
 
 
-def read(path: pathlib.Path) -> dict[str, np.ndarray]:
+def read(path: files.AnyPath) -> dict[str, np.ndarray]:
   """Returns all arrays of an .npz file, perhaps compressed.
 
   Raises:
@@ -28,6 +28,7 @@ def read(path: pathlib.Path) -> dict[str, np.ndarray]:
     ValueError: it is another kind of file, damaged, or holds pickled objects;
       says which.
   """
+  path = os.fspath(path)
   with files.opened(path) as stream:
     start = stream.read(8)
     if not start.startswith(b'PK\x03\x04'):
