@@ -57,7 +57,6 @@ def test_two_processes_make_the_set_of_one_and_go_on(tmp_path):
   shared, alone = tmp_path / 'shared', tmp_path / 'alone'
   said = _start(shared)
   assert 'on 4 devices (4 class x 1 data) of 2 process(es)' in said[0]
-  assert '4 images of a batch on each device' in said[0]
   assert 'condensed set:' in said[0]
   assert 'condensed set:' not in said[1]
   flat = {name.replace('.', '__'): v for name, v in _CHANGES.items()}
