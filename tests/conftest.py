@@ -22,7 +22,7 @@ import pytest
 
 # Files that take minutes: begun first, they do not keep one worker busy alone
 # in the end.
-_LONG = ('test_tables', 'test_transfer', 'test_processes', 'test_benchmarks')
+_LONG = ('test_processes', 'test_smoke_runs', 'test_tables', 'test_benchmarks')
 
 
 def pytest_collection_modifyitems(items):
