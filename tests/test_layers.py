@@ -20,6 +20,7 @@ LAYERS = (
     'optimizers',
     'records',
     'trees',
+    '_user_npz',
     'whitening',
   },
   {'artefact', 'sharding', 'statistics', 'training'},
