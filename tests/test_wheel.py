@@ -128,8 +128,12 @@ def test_an_editable_install_works_beside_the_clone(tmp_path):
   (wheel,) = tmp_path.glob('dcjax-*editable*.whl')
   with zipfile.ZipFile(wheel) as file:
     file.extractall(site)
-  found = 'import site; site.addsitedir("site"); import dcjax; '
-  # Without the packages' own folder: another install would be found first.
+  # Behind the working folder, but before another install's path.
+  found = (
+    'import site, sys; old = list(sys.path); site.addsitedir("site"); '
+    'new = [path for path in sys.path if path not in old]; '
+    'sys.path[:] = [*old[:1], *new, *old[1:]]; import dcjax; '
+  )
   said = subprocess.run(
     [sys.executable, '-c', found + 'print(dcjax.__file__)'],
     cwd=tmp_path,
