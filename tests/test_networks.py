@@ -253,3 +253,13 @@ def test_adapters_for_own_modules(kind):
 
   gradient = jax.grad(loss)(variables.params)
   assert jax.tree.structure(gradient) == jax.tree.structure(variables.params)
+
+
+def test_images_and_weights_of_two_widths_are_refused_in_a_sentence():
+  network = networks.convnet((8, 8, 1), 3, width=4, depth=2)
+  variables = network.init(jax.random.key(0))
+  images = jnp.ones((1, 8, 8, 1), jnp.float32)
+  with jax.enable_x64(True):
+    variables = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), variables)
+    with pytest.raises(ValueError, match='images are float32, weights float64'):
+      network.apply(variables, images, True)

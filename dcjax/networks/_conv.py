@@ -111,8 +111,15 @@ def convolve(
     `[B, (H + 2 padding - kh) // stride + 1, ..., O]`.
 
   Raises:
-    ValueError: if the form is unknown.
+    ValueError: if the form is unknown, or only one of the two is float64.
   """
+  types = {images.dtype.name, kernel.dtype.name}
+  if 'float64' in types and len(types) > 1:
+    raise ValueError(
+      f'images are {images.dtype}, weights {kernel.dtype}: must be of one '
+      'type; with JAX_ENABLE_X64 networks start as float64: switch it off, or '
+      'give float64 images'
+    )
   form, precision = resolve_form(form), _PRECISION.get()
   square = kernel.shape[0] == kernel.shape[1]
   if form == 'hybrid' and stride == 1 and square:
