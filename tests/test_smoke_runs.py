@@ -264,6 +264,9 @@ def test_the_page_says_what_was_measured(smoke):
   assert smoke.results['dataset'] in page
   last = smoke.results['evaluations']['condensed']['last_mean']
   assert f'{100 * last:.1f} ±' in page
+  own = smoke.results.get('own', {})
+  assert bool(own) == (smoke.method in ('dd', 'kip', 'rat_bptt'))
+  assert all(entry['how'] in page for entry in own.values())
   assert (smoke.folder / 'images.png').stat().st_size > 0
 
 

@@ -148,8 +148,9 @@ def _run(shared, asked, protocol, batch, labels, made) -> dict[str, Any]:
   answers = np.asarray(answers).reshape(-1, classes)
   centred = asked.images in ('condensed', 'initial') and not asked.hard
   answers = _as_loss_wants(parts, protocol, answers, centred)
-  if np.ndim(getattr(batch, 'step_size', None)) == 0:
-    protocol = _at_own_rate(protocol, batch)
+  rate = batch.step_size
+  if rate is not None and not np.ndim(rate):  # not one for each step, as DD's
+    protocol = protocols.at_step_size(protocol, rate)
   kind = labels.regime if labels.regime in ('online', 'stored') else 'plain'
   # Sets of several sizes share a program.
   padded = None
@@ -198,13 +199,6 @@ def _as_loss_wants(parts, protocol, answers, stored):
   if form == 'centred':
     return np.asarray(formations.as_probabilities(answers + shift))
   return answers
-
-
-def _at_own_rate(protocol, batch):
-  """The protocol at the learning rate that a set was made for, if any."""
-  if batch.step_size is None:
-    return protocol
-  return protocols.at_step_size(protocol, batch.step_size)
 
 
 def _regime(labels: Labels, answers: np.ndarray) -> str:

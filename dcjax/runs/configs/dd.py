@@ -1,7 +1,8 @@
 """DD: dataset distillation, through a whole unrolled training.
 
 Wang, Zhu, Torralba & Efros, 2018, https://arxiv.org/abs/1811.10959; settings of
-the published code.
+the published code, but for CIFAR's network, which is ConvNet-3 unless
+`network=` names another.
 
   python experiments/run.py --config=experiments/configs/dd.py:mnist,ipc=10
     --config.data_dir=DATA --workdir=runs/dd

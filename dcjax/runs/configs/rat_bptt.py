@@ -1,7 +1,9 @@
 """RaT-BPTT: a window at a random place of a long unrolled training.
 
 Feng, Vedantam & Kempe, "Embarrassingly Simple Dataset Distillation", ICLR 2024,
-https://arxiv.org/abs/2311.07025; settings of the published code.
+https://arxiv.org/abs/2311.07025; settings of the published code, which
+gives none for CIFAR-10 at 1 and 50 images a class (those of 10 are taken). The
+noise that images start from is not brought to one length, as theirs is.
 
   python experiments/run.py --config=experiments/configs/rat_bptt.py:cifar10
     --config.data_dir=DATA --workdir=runs/rat

@@ -98,6 +98,7 @@ def write_report(
     section('Pictures', _figures(pictures or {}, layouts or {})),
     section('Curves', curves(results, metrics)),
     section('Accuracy', _accuracies(results)),
+    section('What it was made for', _own(results.get('own') or {})),
     section('Fair scores', _scores(results.get('fair') or {})),
     *_observers(results),
     section('Storage', _storage(results.get('storage') or {})),
@@ -244,6 +245,19 @@ def _accuracies(results: Mapping[str, Any]) -> str:
   ]
   note = '<p class="note">Test accuracy, mean ± standard deviation.</p>'
   return table(header, rows, mark_first=True) + note if rows else ''
+
+
+def _own(tests: Mapping[str, Mapping[str, Any]]) -> str:
+  """Tests of the method's own: a regression, or its unrolled training."""
+  rows = [
+    [
+      SETS.get(name, name),
+      f'{100 * entry["last_mean"]:.1f} ± {100 * entry["last_std"]:.1f} %',
+      entry['how'],
+    ]
+    for name, entry in tests.items()
+  ]
+  return table(['set', 'test accuracy', 'how'], rows) if rows else ''
 
 
 def _scores(scores: Mapping[str, Mapping[str, float]]) -> str:
