@@ -113,6 +113,8 @@ def convolve(
   Raises:
     ValueError: if the form is unknown, or only one of the two is float64.
   """
+  # As JAX reads them: NumPy's float64 is float32 unless x64 is switched on.
+  images, kernel = jnp.asarray(images), jnp.asarray(kernel)
   types = {images.dtype.name, kernel.dtype.name}
   if 'float64' in types and len(types) > 1:
     raise ValueError(
