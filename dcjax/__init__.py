@@ -5,6 +5,9 @@ that decodes it into training images. Methods are recipes over five axes:
 formation, augmentation, objective, inner loop, labels.
 """
 
+import importlib
+from typing import Any
+
 from dcjax import (
   applications,
   augment,
@@ -22,6 +25,7 @@ from dcjax import (
   networks,
   objectives,
   optimizers,
+  pictures,
   records,
   sharding,
   statistics,
@@ -58,6 +62,7 @@ __all__ = [
   'Variables',
   'applications',
   'augment',
+  'condense',
   'condenser',
   'coresets',
   'data',
@@ -77,7 +82,9 @@ __all__ = [
   'networks',
   'objectives',
   'optimizers',
+  'pictures',
   'records',
+  'runs',
   'save',
   'sharding',
   'statistics',
@@ -86,3 +93,14 @@ __all__ = [
   'trees',
   'whitening',
 ]
+
+
+def __getattr__(name: str) -> Any:
+  """`runs` and `condense`, imported when they are first asked for.
+
+  What runs need (checkpoints, configs, plots) is no price of `import dcjax`.
+  """
+  if name not in ('runs', 'condense'):
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+  runs = importlib.import_module('dcjax.runs')
+  return runs if name == 'runs' else runs.condense

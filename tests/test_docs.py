@@ -42,6 +42,7 @@ _MODULES = [
       'networks',
       'objectives',
       'optimizers',
+      'pictures',
       'protocols',
       'records',
       'runs',

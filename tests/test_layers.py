@@ -18,6 +18,7 @@ LAYERS = (
     'kernels',
     'networks',
     'optimizers',
+    'pictures',
     'records',
     'trees',
     '_user_npz',

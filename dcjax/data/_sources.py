@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from dcjax import _user_npz
+from dcjax import _user_npz, files
 from dcjax.data import (
   _channels,
   _checks,
   _dataset,
   _files,
+  _hub,
   _images,
   _listing,
   _raw,
@@ -26,7 +27,7 @@ from dcjax.data import (
 
 Loader = Callable[..., _dataset.Dataset]
 
-_TFDS_PREFIX = 'tfds:'
+_TFDS_PREFIX, _HUB_PREFIX = 'tfds:', 'hf:'
 IMAGENETS = {
   'imagenet10': _specs.IMAGENET_10,
   'imagenet100': _specs.IMAGENET_100,
@@ -48,7 +49,7 @@ def load(
   stats: str | None = None,
   **options: Any,
 ) -> _dataset.Dataset:
-  """Returns a data set by name. Nothing is ever downloaded.
+  """Returns a data set by name. Nothing is downloaded, but for `hf:`.
 
   Examples:
 
@@ -74,6 +75,9 @@ def load(
     `grayscale`, `image_key`, `label_key`, `train_split`, `test_split`,
     `test_fraction`, `seed`, `window`.
 
+  - hf:NAME: the cache of `datasets`, as `load_hub`; options as there. What is
+    not in the cache is downloaded.
+
   Sets with the option `window` need not fit into memory: only that many
   training images of each class are held, see `Dataset.stream`.
 
@@ -96,12 +100,15 @@ def load(
   """
   if name.startswith(_TFDS_PREFIX):
     loader = functools.partial(_tfds.load_tfds, name[len(_TFDS_PREFIX) :])
+  elif name.startswith(_HUB_PREFIX):
+    loader = functools.partial(_hub.load_hub, name[len(_HUB_PREFIX) :])
   elif name in _LOADERS:
     loader = _LOADERS[name]
   else:
     raise ValueError(
-      f'name is {name!r}; allowed are {", ".join(sorted(_LOADERS))} and '
-      'tfds:NAME for a set of TensorFlow Datasets.'
+      f'name is {name!r}; allowed are {", ".join(sorted(_LOADERS))}, '
+      'tfds:NAME for a set of TensorFlow Datasets and hf:NAME for one of the '
+      'Hugging Face Hub.'
     )
   if stats not in (None, 'data', *_specs.NORMALIZATIONS):
     raise ValueError(
@@ -109,6 +116,7 @@ def load(
       f'{", ".join(sorted(_specs.NORMALIZATIONS))}.'
     )
   _check_options(name, loader, options)
+  files.check_local('data_dir', data_dir)
   path = None if data_dir is None else pathlib.Path(data_dir).expanduser()
   return _with_statistics(loader(path, **options), stats)
 
@@ -121,6 +129,7 @@ def list_sources() -> dict[str, str]:
     **published,
     'image_folder': 'a folder of images per class, with or without train/test',
     **dict.fromkeys(IMAGENETS, _IMAGENET_FILES),
+    'hf:NAME': 'a set of the Hugging Face Hub; downloads what is not cached',
     'npz': 'an .npz file with images, labels and perhaps test_images, ...',
     'speech': 'mini_speech_commands, unpacked',
     'tfds:NAME': 'a TFDS set prepared as array_record',

@@ -168,6 +168,7 @@ def build(
     run_keys(config.seed),
   )
   _check_sizes(parts)
+  _check_storage(parts)
   # An unknown operation is heard of now, not after condensation.
   evaluation_augment(parts)
   evaluation_mix(parts)
@@ -311,6 +312,14 @@ def _with_learned(config, formation):
   return formation
 
 
+def _check_storage(parts):
+  if parts.config.storage == 'uint8':
+    try:
+      formations.quantised(8, parts.formation)
+    except ValueError as error:
+      raise ValueError(f"storage 'uint8': {error}") from error
+
+
 def evaluation_formation(parts: Parts) -> Formation:
   """The formation that makes training images in the end.
 
@@ -448,6 +457,8 @@ def plain(config: Any) -> dict[str, Any]:
   """The settings as they go into artefacts: without paths of this machine."""
   fields = settings.flat(config.to_dict())
   fields.pop('data_dir', None)
+  if fields.get('storage') == 'float32':  # what files say without a word
+    del fields['storage']
   made = {}
   for field, value in fields.items():
     if field.startswith('observers.') and isinstance(value, tuple | list):

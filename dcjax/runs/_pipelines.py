@@ -217,13 +217,14 @@ def given(parts: Parts, work: Work, made: Made) -> Pipeline:
   file = config.file
 
   def load(_):
-    return artefact.load_any(
+    found = artefact.load_any(
       file,
       mean=parts.dataset.mean,
       std=parts.dataset.std,
       class_names=parts.dataset.class_names,
       factor=config.factor,
     )
+    return _artefact.stored(parts, found)
 
   if not file:
     raise ValueError('file: must name the set, as file=condensed.npz')
@@ -231,7 +232,13 @@ def given(parts: Parts, work: Work, made: Made) -> Pipeline:
     content = hashlib.file_digest(stream, 'sha256').hexdigest()
   stages = [
     data_stage(parts),
-    Stage('artefact', load, ('data',), {'content': content}, ARTEFACT),
+    Stage(
+      'artefact',
+      load,
+      ('data',),
+      {'content': content, **_artefact.as_stored(parts)},
+      ARTEFACT,
+    ),
   ]
   shared = _evaluate.evaluations(parts, work)
   asked = [w for w in _wanted.wanted(config) if w.images != 'initial']

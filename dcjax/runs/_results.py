@@ -1,5 +1,6 @@
 """What is told of a finished run: results, pictures, the report."""
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dcjax import artefact, coresets, data, sharding, whitening
+from dcjax import artefact, coresets, data, files, sharding, whitening
 from dcjax.artefact import Artefact
 from dcjax.runs import _artefact, _condense, report
 from dcjax.runs._build import Parts
@@ -48,10 +49,16 @@ def summarise(
     'command': _repeatable(work.folder.command),
     'label_regime': condensed.label_regime,
     'project': config.get('project', 'end'),
+    'sha256': _digest_of(work.folder.path / 'condensed.npz'),
     **({'fair': made('fair')} if 'fair' in made.keys else {}),
     **_own(made),
     **report.bytes_of(condensed, config.ipc),
   }
+
+
+def _digest_of(path):
+  with files.opened(path) as stream:
+    return hashlib.file_digest(stream, 'sha256').hexdigest()
 
 
 def _bytes(stored, labels, entries):

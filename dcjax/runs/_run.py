@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 from ml_collections import ConfigDict
 
-from dcjax import networks, sharding, specs
+from dcjax import files, networks, sharding, specs
 from dcjax.artefact import Artefact
 from dcjax.base import Network
 from dcjax.data import Dataset
@@ -22,6 +22,7 @@ from dcjax.runs._pipelines import Pipeline
 from dcjax.runs._progress import say
 from dcjax.runs._stage import Made, Work
 from dcjax.runs.settings import Settings
+from dcjax.utils import check_choice
 
 # Data sets that are one's own files.
 _OWN = ('image_folder', 'npz', 'wav_folder')
@@ -48,10 +49,14 @@ def config_of(config: ConfigDict | str) -> ConfigDict:
 
   Args:
     config: `'idc:digits,smoke'` is the config `idc` with that argument.
+
+  Raises:
+    ValueError: if there is no such config, or a field or value is wrong.
   """
   if not isinstance(config, str):
     return config
   recipe, _, argument = config.partition(':')
+  check_choice('config', recipe, settings.names())
   return settings.module(recipe).get_config(argument)
 
 
@@ -87,6 +92,7 @@ def opened(
     FileNotFoundError: if the data are not there.
   """
   plain = chosen.plain() | _given(dataset, network)
+  files.check_local('store', store)
   _check_processes(plain)
   folder = Folder(workdir, plain, tuple(command))
   use_compilation_cache()

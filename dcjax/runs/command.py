@@ -25,6 +25,7 @@ set and any settings; a setting may be a flag as well:
   {program} list                      methods, data sets, networks, tables
   {program} --config=idc:digits --print_config     every setting, and its origin
   {program} compare runs/a runs/b     finished runs side by side
+  {program} export runs/a OUT --as=hub       or images, ddranking, idc, uint8
 
 Flags:
 """
@@ -144,9 +145,11 @@ def _stop_at_once(number, frame):
 def _main(words, program):
   plain = [word for word in words[1:] if not word.startswith('-')]
   if plain[:1] == ['list']:
-    return _list(plain[1:])
+    return _other('list', plain[1:])
   if plain[:1] == ['compare']:
     return _compare(words[2:])
+  if plain[:1] == ['export']:
+    return _other('export', words[2:])
   if plain[:1] == ['run']:  # a word that people expect
     words = [words[0], *words[2:]]
   define_flags()
@@ -197,8 +200,8 @@ def _parse(words) -> dict[str, str]:
     raise _Wrong(' '.join(str(error).split())) from error
   if len(left) > 1:
     raise _Wrong(
-      f'argument {left[1]!r}: must be list, compare, or flags; a run is '
-      '--config=METHOD:DATA --workdir=FOLDER'
+      f'argument {left[1]!r}: must be list, compare, export, or flags; a run '
+      'is --config=METHOD:DATA --workdir=FOLDER'
     )
   return overrides
 
@@ -287,9 +290,9 @@ def load_config(word: str, overrides: dict[str, str] | None = None) -> Any:
 
 def names() -> tuple[str, ...]:
   """The configs that are installed, sorted."""
-  folder = pathlib.Path(__file__).with_name('configs')
-  found = (path.stem for path in folder.glob('*.py'))
-  return tuple(sorted(name for name in found if not name.startswith('_')))
+  from dcjax.runs import settings
+
+  return settings.names()
 
 
 def _module_of(path):
@@ -381,32 +384,15 @@ def _is_one_of_several():
   return jax.distributed.is_initialized() and jax.process_count() > 1
 
 
-def _list(what):
-  """Prints methods, data sets, networks and tables, or one config's page."""
-  from dcjax import data, networks
-  from dcjax.runs import settings, tables
+def _other(name, words):
+  """Prints what `list` or `export` says."""
+  from dcjax.runs import _words
 
-  if what and what[0] in names():
-    print(settings.module(what[0]).__doc__.strip())
-    return 0
-  if what:
-    near = difflib.get_close_matches(what[0], names(), 3, 0.4)
-    meant = f'; did you mean {" or ".join(near)}?' if near else ''
-    return _say_error(f'list {what[0]!r}: no such config{meant}')
-  print('configs (list NAME shows one):')
-  for name in names():
-    title = (settings.module(name).__doc__ or '').strip().splitlines()[0]
-    print(f'  {name:20} {title}')
-  print('data sets:')
-  for name, needs in sorted(data.list_sources().items()):
-    print(f'  {name:20} {needs}')
-  print('networks (with options, as convnet:width=32:norm=batch):')
-  for name in networks.names():
-    known = networks.options('network', {'name': name})
-    print(f'  {name:20} {", ".join(known)}')
-  print('tables (as table:NAME):')
-  for name, title in tables.titles().items():
-    print(f'  {name:20} {title}')
+  try:
+    said = {'list': _words.listed, 'export': _words.exported}[name](words)
+  except (ValueError, OSError) as error:
+    return _say_error(_one_line(error))
+  print(said)
   return 0
 
 

@@ -1,6 +1,5 @@
 """Pictures of image sets and of curves, for eyes only."""
 
-import io
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dcjax import files
+from dcjax.pictures import encode_png, to_uint8
 
 if TYPE_CHECKING:
   from matplotlib.figure import Figure
@@ -48,7 +48,7 @@ def image_grid(
       f'images must have shape [C, N, H, W, D], got {images.shape}.'
     )
   images = images[:, :max_columns]
-  images = _to_uint8(
+  images = to_uint8(
     images[..., : 3 if images.shape[-1] >= 3 else 1], value_range
   )
   num_classes, columns, height, width, depth = images.shape
@@ -80,45 +80,6 @@ def save_png(
   content = encode_png(array, scale)
   with files.replacing(path) as stream:
     stream.write(content)
-
-
-def encode_png(
-  array: np.ndarray, scale: int | None = None, max_side: int | None = None
-) -> bytes:
-  """Returns the bytes of the PNG file that `save_png` writes.
-
-  Args:
-    array: see `save_png`.
-    scale: see `save_png`.
-    max_side: larger pictures are shrunk to this longer side, in pixels.
-
-  Raises:
-    ValueError: see `save_png`.
-  """
-  from PIL import Image
-
-  array = np.asarray(array)
-  plain = array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array
-  colour = plain.ndim == 3 and plain.shape[2] == 3
-  if (
-    array.dtype != np.uint8 or not array.size or not (colour or plain.ndim == 2)
-  ):
-    raise ValueError(
-      'a picture must be uint8 [H, W, 1], [H, W, 3] or [H, W], got'
-      f' {array.dtype} {array.shape}.'
-    )
-  if scale is None:
-    scale = min(8, max(1, 1000 // max(plain.shape[:2])))
-  if scale < 1:
-    raise ValueError(f'scale must be at least 1, got {scale}.')
-  picture = Image.fromarray(plain)
-  size = (picture.width * scale, picture.height * scale)
-  picture = picture.resize(size, Image.Resampling.NEAREST)
-  if max_side is not None:
-    picture.thumbnail((max_side, max_side))
-  stream = io.BytesIO()
-  picture.save(stream, 'png', optimize=True)
-  return stream.getvalue()
 
 
 def curve(
@@ -180,16 +141,3 @@ def _style(axes, x_label: str, y_label: str, log: bool, colour: str):
   axes.spines[['left', 'bottom']].set_color(colour)
   if len(axes.get_legend_handles_labels()[0]) > 1:
     axes.legend(labelcolor=colour, frameon=False)
-
-
-def _to_uint8(
-  images: np.ndarray, value_range: Sequence[float | None]
-) -> np.ndarray:
-  if images.dtype == np.uint8:
-    return images
-  images = np.nan_to_num(images.astype(np.float32))
-  low, high = value_range
-  low = images.min() if low is None else low
-  high = images.max() if high is None else high
-  scaled = (images - low) / max(high - low, 1e-12)
-  return np.round(np.clip(scaled, 0, 1) * 255).astype(np.uint8)
