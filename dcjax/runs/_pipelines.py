@@ -23,12 +23,14 @@ from dcjax.runs import (
   _start,
   _statistics,
   _wanted,
+  report,
 )
 from dcjax.runs._build import Parts
 from dcjax.runs._evaluate import Evaluations
 from dcjax.runs._networks import Observer
 from dcjax.runs._stage import ARTEFACT, MEMORY, RECORD, Made, Stage, Work, run
 from dcjax.runs._wanted import Wanted
+from dcjax.runs._writers import SILENT
 from dcjax.utils import check_choice
 
 
@@ -142,6 +144,11 @@ def _along_the_way(shared: Evaluations, made: Made) -> _condense.After:
     formation = _build.evaluation_formation(parts)
     params = jax.tree.map(jnp.asarray, params)
     batch = formation.decode(_build.finished(parts, params))
+    if shared.work.writer is not SILENT and parts.dataset.zca is None:
+      images = report.image_grid(
+        batch.images, value_range=parts.dataset.value_range
+      )
+      shared.work.writer.picture(outer, 'condensed', images)
     settings = {
       'outer': outer,
       'of': _condense.settings(parts),

@@ -175,6 +175,7 @@ def show(
     rows, layouts[name] = _rows(images)
     grids[name] = report.image_grid(rows, value_range=value_range)
   report.save_png(work.folder.path / 'images.png', grids['condensed'])
+  work.writer.picture(None, 'condensed', grids['condensed'])
   variables = made('embedding') if 'embedding' in made.keys else None
   for name, (picture, layout) in report.pictures_of(
     parts, condensed, variables

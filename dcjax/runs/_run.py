@@ -13,7 +13,15 @@ from dcjax import files, networks, sharding, specs
 from dcjax.artefact import Artefact
 from dcjax.base import Network
 from dcjax.data import Dataset
-from dcjax.runs import _build, _costs, _pipelines, _results, _stage, settings
+from dcjax.runs import (
+  _build,
+  _costs,
+  _pipelines,
+  _results,
+  _stage,
+  _writers,
+  settings,
+)
 from dcjax.runs._artefact import versions
 from dcjax.runs._build import Parts
 from dcjax.runs._folder import Folder, Stop
@@ -71,6 +79,7 @@ def opened(
   command: Sequence[str] = (),
   devices_per_class: int = 0,
   profile: bool = False,
+  watch: Sequence[str] = (),
   stop: Stop | None = None,
 ) -> Iterator[Opened]:
   """Builds a run and makes its folder its own, as long as it is open.
@@ -84,6 +93,7 @@ def opened(
     command: see `run`.
     devices_per_class: see `run`.
     profile: see `run`.
+    watch: see `run`.
     stop: of the run that this one is a part of.
 
   Raises:
@@ -93,6 +103,7 @@ def opened(
   """
   plain = chosen.plain() | _given(dataset, network)
   files.check_local('store', store)
+  _writers.check(watch)
   _check_processes(plain)
   folder = Folder(workdir, plain, tuple(command))
   use_compilation_cache()
@@ -103,12 +114,13 @@ def opened(
     devices_per_class=devices_per_class,
   )
   with folder.owned(stop) as heard:
+    writer = _writers.opened(watch, folder.path, plain)
     try:
       shared = None
       # Nothing tells apart what two networks that are handed over have made.
       if store is not None and network is None:
         shared = pathlib.Path(store).expanduser()
-      work = Work(folder, heard, Outlook(), shared, profile)
+      work = Work(folder, heard, Outlook(), shared, profile, writer)
       made = Made({}, {}, {})
       pipeline = _pipelines.pipeline(parts, work, made)
       yield Opened(parts, work, made, pipeline)
@@ -116,6 +128,7 @@ def opened(
       folder.release()
       raise
     finally:
+      writer.close()
       parts.real.close()
 
 
@@ -146,6 +159,7 @@ def run(
   command: Sequence[str] = (),
   devices_per_class: int = 0,
   profile: bool = False,
+  watch: Sequence[str] = (),
 ) -> dict[str, Any]:
   """Runs an experiment, or goes on with it, or says that it is finished.
 
@@ -163,6 +177,8 @@ def run(
     command: how the program was started, for the report.
     devices_per_class: devices that share the images of a class; 0 decides.
     profile: whether to trace the second iteration of every loop.
+    watch: where numbers and pictures go as the run goes on, beside
+      `metrics.jsonl`: `'tensorboard'`, `'wandb'`.
 
   Returns:
     The contents of `results.json`.
@@ -200,6 +216,7 @@ def run(
     command=command,
     devices_per_class=devices_per_class,
     profile=profile,
+    watch=watch,
   ) as at_work:
     return _work(at_work)
 

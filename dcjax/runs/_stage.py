@@ -22,6 +22,7 @@ from dcjax import artefact, sharding, trees
 from dcjax.runs._folder import STAGES, Folder
 from dcjax.runs._outlook import Outlook
 from dcjax.runs._progress import duration, say
+from dcjax.runs._writers import SILENT, Writer
 
 # Raised when makers change what they make of the same settings.
 _VERSION = 1
@@ -110,6 +111,7 @@ class Work(NamedTuple):
     outlook: what is left, and how long it takes.
     store: folder that runs share, or None.
     profile: whether to trace the second iteration of every loop.
+    writer: of TensorBoard and wandb.
   """
 
   folder: Folder
@@ -117,6 +119,7 @@ class Work(NamedTuple):
   outlook: Outlook
   store: pathlib.Path | None = None
   profile: bool = False
+  writer: Writer = SILENT
 
 
 class Made(NamedTuple):
@@ -203,6 +206,9 @@ def _make(stage, key, work, made):
   value = stage.make(*inputs)
   seconds = round(time.monotonic() - began, 3)
   entry = {'key': key, 'seconds': seconds}
+  if isinstance(value, dict) and 'last_mean' in value:
+    accuracy = {f'accuracy/{stage.name}': value['last_mean']}
+    work.writer.scalars(value.get('outer'), accuracy)
   note = {'stage': stage.name, **entry}
   if stage.kind.file == '':
     entry['value'] = value

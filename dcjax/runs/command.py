@@ -33,6 +33,7 @@ _SHOWN = (
   'config',
   'workdir',
   'store',
+  'watch',
   'print_config',
   'profile',
   'devices_per_class',
@@ -64,6 +65,12 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     'store',
     None,
     "Folder where runs find one another's networks and statistics.",
+    flag_values=values,
+  )
+  flags.DEFINE_string(
+    'watch',
+    '',
+    'tensorboard, wandb, or both with a + between: numbers as the run goes on.',
     flag_values=values,
   )
   flags.DEFINE_bool(
@@ -249,6 +256,7 @@ def _work(config, words, program):
     command=_called(words, program),
     devices_per_class=flags.FLAGS.devices_per_class,
     profile=flags.FLAGS.profile,
+    watch=tuple(filter(None, flags.FLAGS.watch.split('+'))),
   )
   return 0
 
