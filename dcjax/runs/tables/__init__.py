@@ -12,6 +12,7 @@ from dcjax.runs.tables._types import (
   ClassGradient,
   GradientNorm,
   MatchingLoss,
+  OwnTest,
   Plot,
   RecordedLoss,
   Run,
@@ -25,6 +26,7 @@ __all__ = [
   'ClassGradient',
   'GradientNorm',
   'MatchingLoss',
+  'OwnTest',
   'Plot',
   'RecordedLoss',
   'Run',
@@ -80,6 +82,8 @@ def make(
     only=config.only,
     command=command or _command(chosen, workdir),
     store=store,
+    name=config.table,
+    records_folder=config.records,
   )
 
 
@@ -96,7 +100,7 @@ def _command(chosen: settings.Settings, workdir: Any) -> list[str]:
   """The command that goes on with a table that a program began."""
   said = {
     field: chosen.config[field]
-    for field in ('size', 'dataset', 'only', 'changes', 'data_dir')
+    for field in ('size', 'dataset', 'only', 'changes', 'records', 'data_dir')
     if chosen.config[field]
   }
   words = [chosen.config.table, *(f'{n}={v}' for n, v in said.items())]
