@@ -418,12 +418,10 @@ def _published(words):
   folders = [w for w in words if not w.startswith('-')]
   if len(folders) != 1:
     return _say_error('published: name the folder of the records')
-  from dcjax.runs.tables import _truth
+  from dcjax.runs import tables
 
   try:
-    if '--costs' in words:
-      _truth.write_costs(folders[0])
-    print(_truth.write(folders[0]))
+    print(tables.published(folders[0], costs='--costs' in words))
   except (ValueError, OSError) as error:
     return _say_error(_one_line(error))
   return 0

@@ -1,10 +1,14 @@
 """The papers' tables: what each holds, and the way from its name to it."""
 
 import importlib
+import pathlib
 import pkgutil
+import shlex
 from typing import Any
 
+from dcjax import records
 from dcjax.runs import settings
+from dcjax.runs._progress import say
 from dcjax.runs.tables._types import (
   SIZES,
   Accuracy,
@@ -34,6 +38,7 @@ __all__ = [
   'load',
   'make',
   'names',
+  'published',
   'titles',
 ]
 
@@ -82,9 +87,52 @@ def make(
     only=config.only,
     command=command or _command(chosen, workdir),
     store=store,
-    name=config.table,
-    records_folder=config.records,
+    keep=_keeper(config, command or _command(chosen, workdir)),
   )
+
+
+def published(
+  folder: str | pathlib.Path, *, costs: bool = False
+) -> pathlib.Path:
+  """Draws the page of published and measured numbers, `published.md`.
+
+  Args:
+    folder: of the records; the page lies beside it.
+    costs: count the operations of all cells anew, which takes minutes.
+
+  Raises:
+    ValueError: a record is damaged, or names a cell that its table has not.
+  """
+  from dcjax.runs.tables import _records, _truth, _work
+
+  folder = pathlib.Path(folder).expanduser()
+  known = {name: load(name, 'reference') for name in names()}
+  if costs:
+    folder.mkdir(parents=True, exist_ok=True)
+    counted = {name: _work.of_table(table) for name, table in known.items()}
+    records.write(folder / _records.COSTS, _work.as_record(counted))
+  return _truth.write(folder, known)
+
+
+def _keeper(config, command):
+  """Writes records, draws the page and says what changed; None without."""
+  if not config.records:
+    return None
+  from dcjax.runs.tables import _records, _truth
+
+  folder = pathlib.Path(config.records).expanduser()
+
+  def keep(run, found, made):
+    before = _truth.measured_texts(folder)
+    path = _records.keep(
+      folder, config.table, config.size, run, found, made, shlex.join(command)
+    )
+    published(folder)
+    say(f'record: {path}')
+    for line in _truth.changes(before, _truth.measured_texts(folder)):
+      say(f'  {line}')
+
+  return keep
 
 
 def _changes(text: str) -> dict[str, str]:

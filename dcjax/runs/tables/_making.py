@@ -3,7 +3,7 @@
 import pathlib
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -13,13 +13,17 @@ from dcjax import records
 from dcjax.runs import _run, _stage, settings
 from dcjax.runs._artefact import environment
 from dcjax.runs._progress import duration, say
-from dcjax.runs.tables import _measure, _pages, _records, _truth
+from dcjax.runs.tables import _measure, _pages
 from dcjax.runs.tables._settings import arguments_of, config_of, name_of
 from dcjax.runs.tables._types import Cell, Place, Run, Table
 
 RECORD = 'table.json'
 # What a cell needs whose data are not there.
 _TITLES = {'imagenet10': 'ImageNet', 'imagenet100': 'ImageNet'}
+
+
+# `(name of a run, place -> entry, what table.json holds of it)`.
+Keep = Callable[[str, Mapping[Place, Any], Mapping[str, Any]], None]
 
 
 class Job(NamedTuple):
@@ -47,8 +51,7 @@ def make(
   only: str = '',
   command: Sequence[str] = (),
   store: str | pathlib.Path | None = None,
-  name: str = '',
-  records_folder: str | pathlib.Path = '',
+  keep: Keep | None = None,
 ) -> _pages.Page:
   """Makes a table, or goes on with it.
 
@@ -64,8 +67,7 @@ def make(
     only: part of the label of a row or of the name of a run; others wait.
     command: how to go on, for the pages.
     store: where runs share networks; a folder of the table by default.
-    name: of the table, for records.
-    records_folder: where what is measured is kept as well; see `_records`.
+    keep: called with what is known of every run that is finished.
 
   Returns:
     What the pages show at the end.
@@ -97,8 +99,8 @@ def make(
           raise
         needs[job.name] = str(error)
         say(f'waits for its data: {error}')
-    if records_folder and job.name not in needs:
-      _keep(records_folder, folder, name, size, job, text)
+    if keep is not None and job.name not in needs:
+      keep(job.name, _found(folder, job, size), _recorded(folder)[job.name])
     _pages.write(folder, _page(folder, table, size, everything, text, needs))
   page = _page(folder, table, size, everything, text, needs)
   _pages.write(folder, page)
@@ -106,19 +108,6 @@ def make(
   if page.said and not page.measured:
     raise FileNotFoundError(next(iter(page.said.values())))
   return page
-
-
-def _keep(records_folder, folder, name, size, job, command):
-  """Writes a run's record, draws the page, and says what changed."""
-  kept = pathlib.Path(records_folder).expanduser()
-  made = _recorded(folder)[job.name]
-  before = _truth.measured_texts(kept)
-  found = _found(folder, job, size)
-  path = _records.keep(kept, name, size, job.name, found, made, command)
-  say(f'record: {path}')
-  _truth.write(kept)
-  for line in _truth.changes(before, _truth.measured_texts(kept)):
-    say(f'  {line}')
 
 
 def jobs(

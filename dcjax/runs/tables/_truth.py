@@ -9,7 +9,7 @@ import numpy as np
 from dcjax import records
 from dcjax.runs import report
 from dcjax.runs._folder import write_text
-from dcjax.runs.tables import _records, _work
+from dcjax.runs.tables import _records
 from dcjax.runs.tables._records import Measured
 from dcjax.runs.tables._types import Accuracy, OwnTest, Place, Table
 
@@ -77,39 +77,26 @@ class Line(NamedTuple):
   deviations: float | None
 
 
-def write(folder: str | pathlib.Path) -> pathlib.Path:
+def write(folder: pathlib.Path, known: Mapping[str, Table]) -> pathlib.Path:
   """Draws `published.md` beside a folder of records.
+
+  Args:
+    folder: of the records.
+    known: name -> table at size `'reference'`.
 
   Raises:
     ValueError: a record is damaged, or names a cell that its table has not.
   """
-  folder = pathlib.Path(folder)
   path = folder.parent / PAGE
-  write_text(path, page(folder))
+  write_text(path, page(folder, known))
   return path
 
 
-def write_costs(folder: str | pathlib.Path) -> pathlib.Path:
-  """Counts the operations of all cells anew; minutes of tracing."""
-  from dcjax.runs import tables
-
-  costs = {
-    n: _work.of_table(tables.load(n, 'reference')) for n in tables.names()
-  }
-  path = pathlib.Path(folder) / _records.COSTS
-  path.parent.mkdir(parents=True, exist_ok=True)
-  records.write(path, _work.as_record(costs))
-  return path
-
-
-def page(folder: pathlib.Path) -> str:
-  """Returns the page as Markdown."""
-  from dcjax.runs import tables
-
+def page(folder: pathlib.Path, known: Mapping[str, Table]) -> str:
+  """Returns the page as Markdown; see `write`."""
   found = _records.read(folder)
   path = folder / _records.COSTS
   costs = records.read(path) if path.is_file() else {}
-  known = {name: tables.load(name, 'reference') for name in tables.names()}
   drawn = {
     n: lines(t, found.get((n, 'reference'), {})) for n, t in known.items()
   }
@@ -253,9 +240,9 @@ def _reduced(size, cells) -> str:
   return '\n\n'.join([note, report.markdown(header, rows)])
 
 
-def measured_texts(folder: str | pathlib.Path) -> dict[tuple[str, ...], str]:
+def measured_texts(folder: pathlib.Path) -> dict[tuple[str, ...], str]:
   """What is recorded: `(table, size, row, column) -> mean ± std (networks)`."""
-  found = _records.read(pathlib.Path(folder))
+  found = _records.read(folder)
   return {
     (*where, *place): _text(measured)
     for where, cells in found.items()
