@@ -1,7 +1,8 @@
 """Checks of an artefact's fields, and the one form that they are kept in."""
 
+import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -30,10 +31,12 @@ def checked_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
   params = _arrays('params', fields['params'])
   mean, std = (_floats(name, fields[name]) for name in ('mean', 'std'))
   _check_normalisation(mean, std)
-  if 'images' in params:
-    _check_images(params['images'], len(class_names), len(mean))
   spec = _spec(fields['spec'])
-  _check_packed(spec, params, len(class_names), len(mean))
+  labels = _labels(fields['labels'], len(class_names))
+  images = _stored_images(spec, params)
+  if images is not None:
+    _check_images(images, len(class_names), len(mean))
+    _check_decodes(spec, images, labels)
   _check_mixture(spec, params, len(class_names))
   _check_step_size(spec, params)
   value_range = _value_range(fields['value_range'])
@@ -42,7 +45,6 @@ def checked_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
   regime = fields['label_regime']
   if not isinstance(regime, str) or not regime:
     raise ValueError(f'label_regime must be a non-empty text, got {regime!r}.')
-  labels = _labels(fields['labels'], len(class_names))
   if spec.get('labels') == 'centred' and labels is None:
     raise ValueError("labels are None, but spec says 'labels': 'centred'.")
   return {
@@ -137,21 +139,42 @@ def _check_images(images: Any, num_classes: int, num_channels: int):
     )
 
 
-def _check_packed(
-  spec: Mapping[str, Any],
-  params: Mapping[str, Any],
-  num_classes: int,
-  num_channels: int,
-):
-  if spec['name'] != 'quantised' or 'images' in params:
-    return
+def _stored_images(
+  spec: Mapping[str, Any], params: Mapping[str, Any]
+) -> np.ndarray | None:
+  """Returns the images that are decoded, unpacked; None if there are none."""
   from dcjax import formations
 
+  with _said_of(spec):
+    formations.build(spec)
+  if spec['name'] != 'quantised' or 'images' in params:
+    return params.get('images')
   missing = sorted({'codes', 'scales', 'offsets'} - set(params))
   if missing:
     raise ValueError(f'params lack {", ".join(missing)} of packed images.')
-  images = formations.numpy_unpacked(spec, params)
-  _check_images(images, num_classes, num_channels)
+  return formations.numpy_unpacked(spec, params)
+
+
+def _check_decodes(spec: Mapping[str, Any], images: np.ndarray, labels: Any):
+  """Refuses options and labels that would only fail in decoding."""
+  from dcjax.formations import _plan
+
+  with _said_of(spec):
+    _plan.check_grid(*_plan.grid(spec), *images.shape[2:4])
+    decoded = _plan.decoded_count(spec, images.shape[1])
+    if labels is not None and labels.shape[1] != decoded:
+      raise ValueError(
+        f'labels have shape {labels.shape}, it decodes {decoded} images a'
+        ' class.'
+      )
+
+
+@contextlib.contextmanager
+def _said_of(spec: Mapping[str, Any]) -> Iterator[None]:
+  try:
+    yield
+  except ValueError as error:
+    raise ValueError(f'spec {spec}: {error}') from error
 
 
 def _check_mixture(
