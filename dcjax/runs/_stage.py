@@ -240,7 +240,13 @@ def _found(stage, key, work):
   if stage.kind.file is None:
     return None
   entry = (work.folder.read(STAGES) or {}).get(_entry_name(stage, key))
-  if entry is not None and (not isinstance(entry, dict) or 'key' not in entry):
+  needed = {'key', 'value'} if stage.kind.file == '' else {'key'}
+  if entry is not None and not (
+    isinstance(entry, dict)
+    and needed <= set(entry)
+    and isinstance(entry.get('value', {}), dict)
+    and isinstance(entry.get('seconds', 0.0), int | float)
+  ):
     raise ValueError(
       f'{work.folder.path / STAGES}: is damaged (entry {stage.name!r}); remove '
       'the entry to make the stage again'
