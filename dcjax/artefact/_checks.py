@@ -1,12 +1,12 @@
 """Checks of an artefact's fields, and the one form that they are kept in."""
 
-import contextlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from dcjax.artefact import _decodable
 from dcjax.whitening import Zca
 
 LABEL_FORMS = ('probabilities', 'centred')
@@ -33,12 +33,11 @@ def checked_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
   _check_normalisation(mean, std)
   spec = _spec(fields['spec'])
   labels = _labels(fields['labels'], len(class_names))
-  images = _stored_images(spec, params)
+  images = _decodable.stored_images(spec, params)
   if images is not None:
     _check_images(images, len(class_names), len(mean))
-    _check_decodes(spec, images, labels)
-  _check_mixture(spec, params, len(class_names))
-  _check_step_size(spec, params)
+  shape = _decodable.decoded_shape(spec, params, images)
+  _check_decoded(shape, len(class_names), len(mean), labels)
   value_range = _value_range(fields['value_range'])
   if 'images' in params:
     _check_size_of_values(params['images'], value_range)
@@ -139,65 +138,22 @@ def _check_images(images: Any, num_classes: int, num_channels: int):
     )
 
 
-def _stored_images(
-  spec: Mapping[str, Any], params: Mapping[str, Any]
-) -> np.ndarray | None:
-  """Returns the images that are decoded, unpacked; None if there are none."""
-  from dcjax import formations
-
-  with _said_of(spec):
-    formations.build(spec)
-  if spec['name'] != 'quantised' or 'images' in params:
-    return params.get('images')
-  missing = sorted({'codes', 'scales', 'offsets'} - set(params))
-  if missing:
-    raise ValueError(f'params lack {", ".join(missing)} of packed images.')
-  return formations.numpy_unpacked(spec, params)
-
-
-def _check_decodes(spec: Mapping[str, Any], images: np.ndarray, labels: Any):
-  """Refuses options and labels that would only fail in decoding."""
-  from dcjax.formations import _plan
-
-  with _said_of(spec):
-    _plan.check_grid(*_plan.grid(spec), *images.shape[2:4])
-    decoded = _plan.decoded_count(spec, images.shape[1])
-    if labels is not None and labels.shape[1] != decoded:
-      raise ValueError(
-        f'labels have shape {labels.shape}, it decodes {decoded} images a'
-        ' class.'
-      )
-
-
-@contextlib.contextmanager
-def _said_of(spec: Mapping[str, Any]) -> Iterator[None]:
-  try:
-    yield
-  except ValueError as error:
-    raise ValueError(f'spec {spec}: {error}') from error
-
-
-def _check_mixture(
-  spec: Mapping[str, Any], params: Mapping[str, Any], num_classes: int
+def _check_decoded(
+  shape: tuple[int, ...],
+  num_classes: int,
+  num_channels: int,
+  labels: np.ndarray | None,
 ):
-  if spec['name'] != 'basis':
-    return
-  missing = sorted({'bases', 'coefficients'} - set(params))
-  if missing:
-    raise ValueError(f'params lack {", ".join(missing)} of a basis.')
-  found = params['coefficients'].shape[0]
-  if found != num_classes:
+  if (shape[0], shape[-1]) != (num_classes, num_channels):
     raise ValueError(
-      f'params/coefficients hold {found} classes, class_names {num_classes};'
-      ' they must agree.'
+      f'params decode to {shape[0]} classes and {shape[-1]} channels,'
+      f' class_names are {num_classes} and mean has {num_channels} values.'
     )
-
-
-def _check_step_size(spec: Mapping[str, Any], params: Mapping[str, Any]):
-  if 'step_size' in spec or 'step_size' in params:
-    from dcjax import formations
-
-    formations.numpy_step_size(spec, params)
+  if labels is not None and labels.shape[1] != shape[1]:
+    raise ValueError(
+      f'labels have shape {labels.shape}, the formation decodes {shape[1]}'
+      ' images a class; they must agree.'
+    )
 
 
 def _check_size_of_values(
