@@ -1,6 +1,5 @@
 """What cells read from a run: each is a stage of it, made once."""
 
-import json
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,6 @@ from dcjax.runs import (
   _pipelines,
   settings,
 )
-from dcjax.runs._folder import METRICS
 from dcjax.runs._run import Opened
 from dcjax.runs._stage import MEMORY, RECORD, Stage, run
 from dcjax.runs._wanted import Wanted
@@ -105,10 +103,8 @@ def _loss(at_work, condensed, measure):
 def _recorded_loss(at_work, condensed, measure):
   """Looks the loss up in the run's metrics, one line an outer iteration."""
   del condensed
-  path = at_work.work.folder.path / METRICS
-  lines = path.read_text(encoding='utf-8').splitlines()
-  position = -(-len(lines) * measure.percent // 100) - 1
-  return json.loads(lines[position])['loss']
+  lines = at_work.work.folder.metrics()
+  return lines[-(-len(lines) * measure.percent // 100) - 1]['loss']
 
 
 def _gradient_norm(at_work, condensed, measure):
