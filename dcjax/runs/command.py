@@ -26,6 +26,7 @@ set and any settings; a setting may be a flag as well:
   {program} --config=idc:digits --print_config     every setting, and its origin
   {program} compare runs/a runs/b     finished runs side by side
   {program} export runs/a OUT --as=hub       or images, ddranking, idc, uint8
+  {program} published docs/records    draws published.md from the records there
 
 Flags:
 """
@@ -157,6 +158,8 @@ def _main(words, program):
     return _compare(words[2:])
   if plain[:1] == ['export']:
     return _other('export', words[2:])
+  if plain[:1] == ['published']:
+    return _published(words[2:])
   if plain[:1] == ['run']:  # a word that people expect
     words = [words[0], *words[2:]]
   define_flags()
@@ -401,6 +404,20 @@ def _other(name, words):
   except (ValueError, OSError) as error:
     return _say_error(_one_line(error))
   print(said)
+  return 0
+
+
+def _published(words):
+  """Draws the page of published and measured numbers from its records."""
+  folders = [w for w in words if not w.startswith('-')]
+  if len(folders) != 1:
+    return _say_error('published: name the folder of the records')
+  from dcjax.runs import tables
+
+  try:
+    print(tables.published(folders[0], costs='--costs' in words))
+  except (ValueError, OSError) as error:
+    return _say_error(_one_line(error))
   return 0
 
 
