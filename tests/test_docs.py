@@ -8,13 +8,14 @@ import shlex
 import subprocess
 import sys
 
+import notebooks
 import numpy as np
 import pytest
 import tiny
 from absl import flags
 
 import dcjax
-from dcjax.runs import command, settings, tables
+from dcjax.runs import _words, command, settings, tables
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 _MODULES = [
@@ -135,8 +136,8 @@ def _commands(text):
   parts = re.split(r'\n|`|;|&&| & ', text)
   for part in parts:
     starts = re.search(
-      r'(^|\s)(dcjax(?= (-|list|compare))|python (?=experiments|benchmarks)'
-      r'|experiments/launch/(?=\w+\.sh [^N W]))',
+      r'(^|\s)(dcjax(?= (-|list|compare|export))'
+      r'|python (?=experiments|benchmarks)|experiments/launch/(?=\w+\.sh [^N W]))',
       part,
     )
     if starts:
@@ -187,6 +188,9 @@ def test_every_command_of_a_page_resolves(page):
       assert set(words[1:]) <= set(command.names()), words
       continue
     words = _as_flags(program, words)
+    if words[0] == 'export':
+      assert words[3].removeprefix('--as=') in _words.EXPORTS, words
+      continue
     if words[0] == 'compare':
       assert all(w.startswith('--plot=') for w in words if w.startswith('-'))
       continue
@@ -340,6 +344,36 @@ def test_the_new_objective_runs_by_its_name(tmp_path, monkeypatch):
   for block in (blocks[0], blocks[-1]):
     exec(compile(block, 'page', 'exec'), names)
   assert 0 <= names['results']['evaluations']['condensed']['last_mean'] <= 1
+
+
+def test_the_notebook_runs_as_it_stands(tmp_path, monkeypatch):
+  condensed = dcjax.artefact.Artefact(
+    params={'images': np.random.default_rng(0).random((10, 2, 16, 16, 1))},
+    spec={'name': 'uniform', 'factor': 2},
+    mean=(0.3,),
+    std=(0.3,),
+    class_names=tuple('0123456789'),
+  )
+  calls = []
+
+  def condense(*words, **options):
+    calls.append((words, options))
+    return condensed
+
+  monkeypatch.chdir(tmp_path)
+  monkeypatch.setattr(dcjax.runs, 'condense', condense)
+  _, code = notebooks.cells(_ROOT / 'docs/examples/digits.ipynb')
+  names, torch = {}, importlib.util.find_spec('torch') is not None
+  for cell in code:
+    assert cell['outputs'] and cell['execution_count']
+    if torch or 'import torch' not in ''.join(cell['source']):
+      kinds = [o['output_type'] for o in notebooks.run(cell, names)]
+      assert kinds[-1] == cell['outputs'][-1]['output_type']
+  assert [options['method'] for _, options in calls] == ['kip', 'idc']
+  for (source, _), options in calls:
+    words = ','.join(f'{k}={options[k]}' for k in ('ipc',))
+    _resolved(f'{options["method"]}:{source},{words}', {})
+  assert (tmp_path / 'condensed-digits' / 'README.md').exists()
 
 
 def test_the_objective_of_the_page_is_the_discrepancy_it_names():

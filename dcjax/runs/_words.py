@@ -8,7 +8,8 @@ from dcjax import artefact, data, networks
 from dcjax.runs import settings, tables
 from dcjax.utils import check_choice
 
-_EXPORTS = {
+# Word of `--as` -> `(path, artefact)`.
+EXPORTS = {
   'ddranking': artefact.export_ddranking,
   'hub': artefact.export_hub,
   'idc': artefact.export_idc,
@@ -64,8 +65,8 @@ def exported(words: Sequence[str]) -> str:
   places = [w for w in words if not w.startswith('-')]
   if len(places) != 2 or len(kinds) != 1 or len(words) != 3:
     raise ValueError('export: must be export RUN OUT --as=KIND')
-  check_choice('--as', kinds[0], _EXPORTS)
+  check_choice('--as', kinds[0], EXPORTS)
   file = pathlib.Path(places[0])
   file = file / 'condensed.npz' if file.is_dir() else file
-  _EXPORTS[kinds[0]](places[1], artefact.load(file))
+  EXPORTS[kinds[0]](places[1], artefact.load(file))
   return f'written: {places[1]}'
