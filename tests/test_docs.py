@@ -137,7 +137,8 @@ def _commands(text):
   for part in parts:
     starts = re.search(
       r'(^|\s)(dcjax(?= (-|list|compare|export))'
-      r'|python (?=experiments|benchmarks)|experiments/launch/(?=\w+\.sh [^N W]))',
+      r'|python (?=experiments|benchmarks)'
+      r'|experiments/launch/(?=\w+\.sh [^N W]))',
       part,
     )
     if starts:

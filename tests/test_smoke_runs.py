@@ -230,7 +230,7 @@ def test_a_finished_run_is_stored_in_eight_bits(finished, tmp_path):
   # Nothing was condensed again, and the accuracy is that of these images.
   assert results['seconds']['condense'] == smoke.results['seconds']['condense']
   assert after.results['evaluations'] == results['evaluations']
-  with pytest.raises(ValueError, match=r"^storage 'uint8': inner is 'codebook'"):
+  with pytest.raises(ValueError, match=r"^storage 'uint8': inner is 'code"):
     finished('generative').run(tmp_path / 'none', storage='uint8')
 
 
