@@ -349,7 +349,9 @@ def test_the_new_objective_runs_by_its_name(tmp_path, monkeypatch):
 
 def test_the_notebook_runs_as_it_stands(tmp_path, monkeypatch):
   condensed = dcjax.artefact.Artefact(
-    params={'images': np.random.default_rng(0).random((10, 2, 16, 16, 1))},
+    params={
+      'images': np.random.default_rng(0).random((10, 2, 16, 16, 1), np.float32)
+    },
     spec={'name': 'uniform', 'factor': 2},
     mean=(0.3,),
     std=(0.3,),

@@ -231,7 +231,9 @@ def test_a_finished_run_is_stored_in_eight_bits(finished, tmp_path):
   assert results['seconds']['condense'] == smoke.results['seconds']['condense']
   assert after.results['evaluations'] == results['evaluations']
   with pytest.raises(ValueError, match=r"^storage 'uint8': inner is 'code"):
-    finished('generative').run(tmp_path / 'none', storage='uint8')
+    Finished('generative', tmp_path, {}, None).run(
+      tmp_path / 'none', storage='uint8'
+    )
 
 
 def test_the_same_command_has_finished_already(smoke, capsys):
