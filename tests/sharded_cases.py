@@ -225,16 +225,18 @@ def compare_evaluation():
   ):
     evaluator = evaluation.evaluator(
       network,
-      real.test_images,
-      real.test_labels,
+      evaluation.feed(protocol, augment=train),
       protocol=protocol,
       normalise=normalise,
       scale=255.0,
-      augment=train,
       seeds=seeds,
     )
     result = evaluation.evaluate(
-      evaluator, training, jax.random.key(5), protocol=protocol, num_seeds=3
+      evaluator,
+      training,
+      (real.test_images, real.test_labels),
+      jax.random.key(5),
+      num_seeds=3,
     )
     RESULTS[f'evaluation/{name}/accuracy'] = result.accuracy
     RESULTS[f'evaluation/{name}/loss'] = result.loss

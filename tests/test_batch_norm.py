@@ -245,8 +245,7 @@ def test_short_batches_are_filled_with_the_whole_set():
   protocol = evaluation.Protocol(epochs=1)
   evaluator = evaluation.evaluator(
     network,
-    images,
-    labels,
+    evaluation.feed(protocol),
     protocol=protocol,
     normalise=lambda key, images: images,
   )
@@ -265,13 +264,12 @@ def _cutmix(key, images, labels, weights):
 def _trained(network):
   """A network after two passes, each of a full batch and one of two images."""
   images, labels = tiny.images_and_labels((3, 2, 2))
+  protocol = evaluation.Protocol(epochs=2, batch_size=5)
   evaluator = evaluation.evaluator(
     network,
-    images,
-    labels,
-    protocol=evaluation.Protocol(epochs=2, batch_size=5),
+    evaluation.feed(protocol, mix=_cutmix),
+    protocol=protocol,
     normalise=lambda key, images: images,
-    mix=_cutmix,
   )
   data = evaluation.training_set(images, labels, 3, padded_to=9)
   keys = tiny.KEY[None]

@@ -18,9 +18,9 @@ from dcjax import (
   formations,
   inner,
   kernels,
+  losses,
   methods,
   optimizers,
-  training,
 )
 from dcjax.base import Batch
 
@@ -466,10 +466,10 @@ def test_the_page_on_kernels_runs():
 def test_squared_error_is_half_the_sum_over_classes():
   logits = jnp.array([[1.0, 2.0], [0.0, 0.0]])
   batch = Batch(None, jnp.array([[0.5, -0.5], [0.5, -0.5]]))
-  value = training.squared_error(logits, batch, batch.labels)
+  value = losses.squared_error(logits, batch)
   np.testing.assert_allclose(value, (0.5**2 + 2.5**2 + 0.5) / 4)
   weighted = batch._replace(weights=jnp.array([0.0, 1.0]))
-  value = training.squared_error(logits, weighted, batch.labels)
+  value = losses.squared_error(logits, weighted)
   np.testing.assert_allclose(value, 0.25)
 
 
@@ -478,17 +478,14 @@ def test_frepo_protocol_trains_on_centred_labels():
   protocol = evaluation.frepo_protocol(300)._replace(learning_rate=0.02)
   evaluator = evaluation.evaluator(
     tiny.LINEAR,
-    images,
-    labels,
+    evaluation.feed(protocol),
     protocol=protocol,
     normalise=augment.identity,
   )
   data = evaluation.training_set(images, labels, 3, centred=True)
   np.testing.assert_allclose(data.labels.sum(-1), 0, atol=1e-6)
   assert protocol.loss == 'squared'
-  result = evaluation.evaluate(
-    evaluator, data, tiny.KEY, protocol=protocol, num_seeds=1
-  )
+  result = evaluation.evaluate(evaluator, data, (images, labels), tiny.KEY)
   assert result.last[0] > 0.9
   # Least squares is what it comes to: logits are centred, as cross-entropy's
   # would not be.
@@ -507,12 +504,10 @@ def test_frepo_protocol_trains_on_centred_labels():
 )
 def test_bad_protocols(changes, message):
   protocol = evaluation.frepo_protocol()._replace(**changes)
-  images, labels = tiny.images_and_labels(tiny.COUNTS)
   with pytest.raises(ValueError, match=message):
     evaluation.evaluator(
       tiny.LINEAR,
-      images,
-      labels,
+      evaluation.feed(protocol),
       protocol=protocol,
       normalise=augment.identity,
     )

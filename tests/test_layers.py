@@ -23,10 +23,9 @@ LAYERS = (
     '_user_npz',
     'whitening',
   },
-  {'artefact', 'sharding', 'statistics', 'training'},
-  {'inner', 'labelling', 'matching', 'objectives'},
+  {'artefact', 'losses', 'sharding', 'statistics', 'training'},
+  {'feeds', 'inner', 'labelling', 'matching', 'objectives'},
   {
-    '_students',
     'condensing',
     'coresets',
     'evaluation',
@@ -41,7 +40,6 @@ LAYERS = (
 )
 # (who, what) -> why it may, though what is of a higher layer.
 UPWARDS = {
-  ('training', 'objectives'): 'gradients of networks are taken in one way',
   ('sharding', 'matching'): 'each device maps its classes as matching does',
 }
 # The same, where the other one imports it, too.
@@ -61,7 +59,7 @@ PRIVATE = {
   for who in (
     'condensing',
     'coresets',
-    'evaluation',
+    'feeds',
     'inner',
     'labelling',
     'matching',

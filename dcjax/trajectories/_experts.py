@@ -9,8 +9,9 @@ import optax
 
 from dcjax.base import Array, Augment, Key, Network, Variables
 from dcjax.data import _sampling as sampling
+from dcjax.losses import loss_and_gradient
 from dcjax.matching import ClassStrategy, over_classes
-from dcjax.objectives import flat_network, loss_and_gradient
+from dcjax.objectives import flat_network
 from dcjax.utils import check_at_least
 
 

@@ -11,7 +11,8 @@ import numpy as np
 from dcjax import applications, artefact, augment, data, sharding, specs
 from dcjax.base import Network
 from dcjax.data import Dataset
-from dcjax.evaluation import Protocol
+from dcjax.evaluation import Evaluator, Protocol, evaluator
+from dcjax.feeds import Feed, labelled
 from dcjax.runs import _augment, _build, _run, _stage, report
 from dcjax.runs._folder import Folder, write_text
 from dcjax.runs._outlook import Outlook
@@ -175,62 +176,53 @@ def network_of(config: Any, dataset: Dataset) -> Network:
   return _build.build_network('network', config.network, dataset)
 
 
-def treatments(
-  dataset: Dataset, family: str, mix: float, like: str
-) -> dict[str, Any]:
-  """How images are treated in training, as `learner` and `evaluator` take it.
-
-  Args:
-    dataset: whose normalisation decides.
-    family: of augmentation, see `augment.STRATEGIES`.
-    mix: probability of CutMix.
-    like: published set whose strategies are taken.
-
-  Returns:
-    `normalise`, `scale`, `augment` and `mix`.
-
-  Raises:
-    ValueError: if the family is unknown.
-  """
-  check_choice('family', family, augment.STRATEGIES)
-  chosen = augment.STRATEGIES[family](
-    like, 1, 10, channels=dataset.image_shape[2]
-  )
-  strategies = {
-    **chosen,
-    'evaluate_single': chosen['single'],
-    'evaluate_per_image': chosen['per_image'],
-  }
-  return {
-    'normalise': augment.normalise(dataset.mean, dataset.std),
-    'scale': dataset.scale,
-    'augment': _augment.treatment(
-      dataset, strategies, 'evaluate', sharding.Placement()
-    ),
-    'mix': _augment.mixing('cutmix', 'auto', mix),
-  }
-
-
-def protocol_of(section: Any) -> Protocol:
+def _protocol_of(section):
   """A protocol from a config section with the fields of `Protocol`."""
   known = {n: section[n] for n in section if n in Protocol._fields}
   known['average_rate'] = known.get('average_rate') or None
-  return Protocol(**known)
+  return Protocol(**known, test_points=(1.0,))
 
 
 def learner_of(
   network: Network,
   dataset: Dataset,
   section: Any,
-  distillation: applications.Distillation | None = None,
+  feed: Callable[..., Feed] = labelled,
   **options: Any,
-) -> applications.Learner:
-  """A learner from a config section: `Protocol` fields, `family`, `cutmix`."""
-  return applications.learner(
+) -> Evaluator:
+  """What trains and tests networks, as a config section says.
+
+  Args:
+    network: the network.
+    dataset: whose images are asked about.
+    section: fields of `Protocol`, `family` of augmentation (see
+      `augment.STRATEGIES`) and `cutmix`, its probability.
+    feed: makes what is trained on, of `batch_size`, `augment` and `mix`.
+    **options: see `evaluation.evaluator`.
+
+  Raises:
+    ValueError: if the family is unknown, or see `evaluation.evaluator`.
+  """
+  check_choice('family', section.family, augment.STRATEGIES)
+  chosen = augment.STRATEGIES[section.family](
+    dataset.name, 1, 10, channels=dataset.image_shape[2]
+  )
+  strategies = {
+    **chosen,
+    'evaluate_single': chosen['single'],
+    'evaluate_per_image': chosen['per_image'],
+  }
+  train = _augment.treatment(
+    dataset, strategies, 'evaluate', sharding.Placement()
+  )
+  mix = _augment.mixing('cutmix', 'auto', section.cutmix)
+  protocol = _protocol_of(section)
+  return evaluator(
     network,
-    protocol=protocol_of(section),
-    distillation=distillation,
-    **treatments(dataset, section.family, section.cutmix, dataset.name),
+    feed(batch_size=protocol.batch_size, augment=train, mix=mix),
+    protocol=protocol,
+    normalise=augment.normalise(dataset.mean, dataset.std),
+    scale=dataset.scale,
     **options,
   )
 

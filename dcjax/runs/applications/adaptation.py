@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from dcjax import applications
-from dcjax.evaluation import training_set
+from dcjax.evaluation import seed_keys, training_set
 from dcjax.runs.applications import _sets, _shared as shared
 from dcjax.runs.settings import Settings
 
@@ -55,7 +55,7 @@ def _source_networks(at_work, source):
   config = at_work.config
   network = shared.network_of(config, source)
   learner = shared.learner_of(network, source, config.source)
-  keys = applications.seed_keys(jax.random.key(config.seed), config.seeds)
+  keys = seed_keys(jax.random.key(config.seed), config.seeds)
   start = learner.init(keys)
 
   def train():

@@ -5,12 +5,14 @@ memories of all steps so far: from scratch (GDumb, DM) or going on from the step
 before, with a wider classifier and distillation (IDC).
 """
 
+import functools
 from typing import Any
 
 import jax
 import numpy as np
 
 from dcjax import applications, data, networks
+from dcjax.evaluation import seed_keys
 from dcjax.runs.applications import _sets, _shared as shared, _stepwise
 from dcjax.runs.settings import Settings
 from dcjax.utils import check_choice
@@ -72,7 +74,8 @@ def _learner(config, dataset, mode):
   if mode == 'continued' and config.distillation.weight:
     settings = applications.Distillation(**config.distillation)
   network = shared.network_of(config, dataset)
-  return shared.learner_of(network, dataset, config.training, settings)
+  lessons = functools.partial(applications.lessons, network, settings)
+  return shared.learner_of(network, dataset, config.training, lessons)
 
 
 def _axes(config, dataset, num_classes):
@@ -107,7 +110,7 @@ def _learn(at_work, learner, mode, name, made, steps):
     f'{mode}, {name}',
     [f'step {i}' for i in range(len(steps))],
     go_on,
-    lambda: learner.init(applications.seed_keys(key, config.seeds)),
+    lambda: learner.init(seed_keys(key, config.seeds)),
   )
 
 

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dcjax import applications, data
+from dcjax.evaluation import seed_keys
 from dcjax.runs import _build
 from dcjax.runs._sets import whole
 from dcjax.runs.applications import _sets, _shared as shared
@@ -69,16 +70,15 @@ def run(
 
 def _attack(at_work, learner, name, batch, halves):
   config, num_classes = at_work.config, halves[0].num_classes
-  keys = applications.seed_keys(jax.random.key(config.seed), config.seeds)
+  keys = seed_keys(jax.random.key(config.seed), config.seeds)
   training = applications.batch_set(batch, num_classes)
   with at_work.progress(f'training on {name}') as tell:
     trained = applications.teach(
       learner, keys, training, learner.init(keys), progress=tell
     )
-  every = jnp.ones(num_classes, bool)
   scores = [
     applications.membership_scores(
-      learner.logits(trained, jnp.asarray(half.images), every),
+      learner.logits(trained, jnp.asarray(half.images)),
       jnp.asarray(half.labels),
     )
     for half in halves

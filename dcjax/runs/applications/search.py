@@ -89,22 +89,16 @@ def _train(search, label, spec, name):
   at_work, dataset, sets = search
   config = at_work.config
   section = config.whole if name == WHOLE else config.proxy
-  protocol = shared.protocol_of(section)._replace(test_points=(1.0,))
-  evaluator = evaluation.evaluator(
-    networks.build(spec, dataset.image_shape, dataset.num_classes),
-    dataset.test_images,
-    dataset.test_labels,
-    protocol=protocol,
-    **shared.treatments(dataset, section.family, section.cutmix, dataset.name),
-  )
+  network = networks.build(spec, dataset.image_shape, dataset.num_classes)
+  evaluator = shared.learner_of(network, dataset, section)
   with at_work.progress(f'{label} on {name}') as tell:
     result = evaluation.evaluate(
       evaluator,
       applications.batch_set(
         sets[name], dataset.num_classes, _padded_to(sets, name)
       ),
+      (dataset.test_images, dataset.test_labels),
       jax.random.key(config.seed),
-      protocol=protocol,
       num_seeds=section.seeds,
       progress=tell,
     )

@@ -12,8 +12,8 @@ import jax
 import numpy as np
 
 from dcjax import applications, labelling
-from dcjax.applications import Learner, Lesson
 from dcjax.data import Dataset
+from dcjax.evaluation import Evaluator, seed_keys
 from dcjax.runs import _stage
 from dcjax.runs._sets import whole
 from dcjax.runs.applications import _sets, _shared as shared
@@ -27,7 +27,7 @@ class _Slimming(NamedTuple):
 
   at_work: shared.AtWork
   dataset: Dataset
-  learners: dict[str, Learner]  # by section
+  learners: dict[str, Evaluator]  # by section
 
 
 def run(
@@ -68,13 +68,13 @@ def run(
 def _learners(config, dataset):
   """The three trainings; from the second on the whole network teaches."""
   network, section = shared.network_of(config, dataset), config.tuning
-  loss = labelling.online(
-    [network],
-    labelling.student_loss(
-      section.loss,
-      hard_weight=section.hard_weight,
-      temperature=section.temperature,
-    ),
+  loss = labelling.student_loss(
+    section.loss,
+    hard_weight=section.hard_weight,
+    temperature=section.temperature,
+  )
+  taught = functools.partial(
+    labelling.online, [network], loss, own_teachers=True
   )
   shapes = jax.eval_shape(network.init, jax.random.key(0))
   # A ratio out of range is heard of now.
@@ -87,9 +87,9 @@ def _learners(config, dataset):
   return {
     'whole': shared.learner_of(network, dataset, config.whole),
     'sparsity': shared.learner_of(
-      network, dataset, config.sparsity, loss=loss, wrap_optimizer=sparse
+      network, dataset, config.sparsity, taught, wrap_optimizer=sparse
     ),
-    'tuning': shared.learner_of(network, dataset, section, loss=loss),
+    'tuning': shared.learner_of(network, dataset, section, taught),
   }
 
 
@@ -99,7 +99,7 @@ def _selection(config):
 
 def _keys(config, number):
   key = jax.random.fold_in(jax.random.key(config.seed), number)
-  return applications.seed_keys(key, config.seeds)
+  return seed_keys(key, config.seeds)
 
 
 def _whole_networks(job):
@@ -144,13 +144,10 @@ def _slim(job, name, training, full):
 
 def _taught(job, section, name, training, networks, teacher):
   learner = job.learners[section]
-  every = np.ones(training.labels.shape[1], bool)
   keys = _keys(job.at_work.config, 1 if section == 'sparsity' else 2)
-  lesson = Lesson(every, ~every, (teacher,))
+  taught = labelling.TaughtSet(training, (teacher,))
   with job.at_work.progress(f'{section} on {name}') as tell:
-    return applications.teach(
-      learner, keys, training, networks, lesson, progress=tell
-    )
+    return applications.teach(learner, keys, taught, networks, progress=tell)
 
 
 def _accuracy(job, networks):

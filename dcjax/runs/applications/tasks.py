@@ -5,11 +5,13 @@ ones, then fine-tunes on memories alone: E2E's recipe, with and without
 distillation.
 """
 
+import functools
 from typing import Any
 
 import jax
 
 from dcjax import applications
+from dcjax.evaluation import seed_keys
 from dcjax.runs.applications import _sets, _shared as shared, _stepwise
 from dcjax.runs.settings import Settings
 
@@ -55,8 +57,9 @@ def _learners(config, dataset, distil):
   settings = (
     applications.Distillation(**config.distillation) if distil else None
   )
+  lessons = functools.partial(applications.lessons, network, settings)
   return [
-    shared.learner_of(network, dataset, section, settings)
+    shared.learner_of(network, dataset, section, lessons)
     for section in (config.training, config.balancing)
   ]
 
@@ -86,7 +89,7 @@ def _learn(at_work, learners, label, tasks):
     label,
     [task.name for task in tasks],
     go_on,
-    lambda: learners[0].init(applications.seed_keys(key, config.seeds)),
+    lambda: learners[0].init(seed_keys(key, config.seeds)),
   )
 
 
