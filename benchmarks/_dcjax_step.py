@@ -145,13 +145,15 @@ def _idc(sizes: Problem, network, formation, counts, classes) -> Condenser:
     counts,
     learning_rate=sizes.learning_rate,
     match_augment=treatment(sizes, MATCH_STRATEGY['idc']),
-    train_augment=treatment(sizes, 'color_crop', sharing='sample'),
-    train_mix=cutmix,
     inner_steps=1,
     batch_real=sizes.batch_real,
     most_synthetic=sizes.most_synthetic,
-    network_batches=sizes.network_batches,
-    network_batch_size=sizes.network_batch_size,
+    networks=methods.OnReal(
+      network_batches=sizes.network_batches,
+      network_batch_size=sizes.network_batch_size,
+      train_augment=treatment(sizes, 'color_crop', sharing='sample'),
+      train_mix=cutmix,
+    ),
     classes=classes,
   )
 
@@ -164,12 +166,14 @@ def _dc(sizes: Problem, network, formation, counts, classes) -> Condenser:
     [STD] * sizes.image_shape[2],
     learning_rate=sizes.learning_rate,
     match_augment=normalise(sizes),
-    train_augment=normalise(sizes),
     inner_steps=1,
-    epochs=sizes.epochs,
     batch_real=sizes.batch_real,
     most_synthetic=sizes.most_synthetic,
-    network_batch_size=sizes.network_batch_size,
+    networks=methods.OnSynthetic(
+      epochs=sizes.epochs,
+      network_batch_size=sizes.network_batch_size,
+      train_augment=normalise(sizes),
+    ),
     classes=classes,
   )
 

@@ -85,7 +85,7 @@ def main():
     steps=args.steps,
     learning_rate=args.rate,
     step_size_learning_rate=1e-5,
-    last_start=args.starts,
+    starts=methods.Starts(last_start=args.starts),
     augment=treat,
     inner_steps=25,
   )

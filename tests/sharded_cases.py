@@ -86,9 +86,7 @@ def condenser(method, network, real, mesh):
       tensors='all',
       inner_steps=STEPS,
       most_synthetic=6,
-      network_batches=2,
-      network_batch_size=16,
-      train_augment=train,
+      networks=methods.OnReal(2, 16, train_augment=train),
       **common,
     )
   if method == 'dm':
@@ -113,7 +111,8 @@ def condenser(method, network, real, mesh):
       inner_steps=STEPS,
       classes=common['classes'],
     )
-  on_synthetic = {'epochs': 1, 'train_augment': train, **common}
+  networks = methods.OnSynthetic(epochs=1, train_augment=train)
+  on_synthetic = {'networks': networks, **common}
   if method == 'dc':
     return methods.dc(
       network,
@@ -122,7 +121,7 @@ def condenser(method, network, real, mesh):
       std,
       learning_rate=1.0,
       inner_steps=STEPS,
-      normalise=normalise,
+      statistics=methods.RealStatistics(normalise),
       **on_synthetic,
     )
   if method == 'cafe':

@@ -112,12 +112,11 @@ def dc_period():
     np.array(tiny.COUNTS),
     _STD,
     inner_steps=2,
-    epochs=0,
+    networks=methods.OnSynthetic(epochs=0),
     batch_real=9,
     learning_rate=1e-9,
     match_augment=lambda key, images: images + 5,
-    normalise=lambda key, images: images,
-    statistics_images=9,
+    statistics=methods.RealStatistics(lambda key, images: images, 9),
   )
   params = {'images': tiny.stored(2)}
   state = jax.jit(method.init)(tiny.KEY, params, data)

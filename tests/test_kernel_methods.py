@@ -118,11 +118,13 @@ def test_frepo_runs_two_periods_on_its_pool():
     learning_rate=0.05,
     regularisation=1e-3,
     match_augment=augment.normalise((0.5,), (0.5,)),
-    train_augment=augment.normalise((0.5,), (0.5,)),
     inner_steps=40,
     batch_real=9,
-    pool_size=3,
-    network_age=5,
+    networks=methods.Pool(
+      pool_size=3,
+      network_age=5,
+      train_augment=augment.normalise((0.5,), (0.5,)),
+    ),
   )
   states, metrics = _two_periods(method, _CENTRED, tiny.stored(2), data)
   assert metrics[1]['loss'][-1] < 0.7 * metrics[0]['loss'][0]
@@ -243,8 +245,7 @@ def test_frepo_resumes_exactly():
     steps=20,
     inner_steps=5,
     batch_real=4,
-    pool_size=2,
-    network_age=3,
+    networks=methods.Pool(pool_size=2, network_age=3),
   )
   states, _ = _two_periods(method, _CENTRED, tiny.stored(2), data)
   copy = jax.tree.map(lambda x: jnp.asarray(np.asarray(x)), states[1])

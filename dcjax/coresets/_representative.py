@@ -124,7 +124,8 @@ def representative_batches(
 
   Example:
     >>> source = representative_batches(network, counts, 128, normalise)
-    >>> made = methods.idc(network, formation, counts, source=source, ...)
+    >>> made = methods.idc(network, formation, counts,
+    ...                    instead=methods.Instead(source=source), ...)
   """
   counts = np.asarray(counts)
   every = check_count('every', every)

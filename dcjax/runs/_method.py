@@ -122,32 +122,37 @@ def _with_path(text, said):
 
 
 def _arguments(factory, given, said):
+  said = {n: v or None if n in _NONE_IF_ZERO else v for n, v in said.items()}
+  method = given.parts.config.method.name
   parameters = inspect.signature(factory).parameters
-  named = [n for n, p in parameters.items() if p.kind is not p.VAR_KEYWORD]
-  open_ended = len(named) < len(parameters)
-  known = (*named, *_PASSED_ON.get(given.parts.config.method.name, ()))
-  arguments = {}
-  for name in known:
-    if name in _SUPPLIED:
-      value = _SUPPLIED[name](given)
-      if value is not _ABSENT:
-        arguments[name] = value
+  open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+  arguments, known = {}, set(parameters)
+  for name, parameter in parameters.items():
+    if hasattr(parameter.default, '_fields'):
+      fields = parameter.default._fields
+      found = {n: said.pop(n) for n in fields if n in said}
+      found |= _supplied(fields, given)
+      arguments[name] = parameter.default._replace(**found)
+      known |= set(fields)
+  named = [*parameters, *_PASSED_ON.get(method, ())]
+  arguments |= _supplied(named, given)
   if 'terms' in arguments:
     said = {n: v for n, v in said.items() if n not in GenerativeTerms._fields}
-  unknown = [] if open_ended else [n for n in said if n not in parameters]
-  if unknown:
-    raise ValueError(
-      f'method.{unknown[0]}: method {given.parts.config.method.name!r} takes '
-      'none'
-    )
+  for name in said:
+    if not open_ended and name not in known:
+      raise ValueError(f'method.{name}: method {method!r} takes none')
   for field, name in _WORDS.items():
-    if given.parts.config.get(field) and name not in parameters:
+    if given.parts.config.get(field) and name not in known:
       raise ValueError(
-        f'{field} {given.parts.config[field]!r}: method '
-        f'{given.parts.config.method.name!r} takes none'
+        f'{field} {given.parts.config[field]!r}: method {method!r} takes none'
       )
-  said = {n: v or None if n in _NONE_IF_ZERO else v for n, v in said.items()}
-  return {**said, **arguments}
+  return said | arguments
+
+
+def _supplied(names, given):
+  """What a run gives for parameters, or fields of records, of these names."""
+  found = {n: _SUPPLIED[n](given) for n in names if n in _SUPPLIED}
+  return {n: v for n, v in found.items() if v is not _ABSENT}
 
 
 # Fields of a config that take the place of a part of the method.

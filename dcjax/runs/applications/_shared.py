@@ -178,7 +178,9 @@ def network_of(config: Any, dataset: Dataset) -> Network:
 
 def _protocol_of(section):
   """A protocol from a config section with the fields of `Protocol`."""
-  known = {n: section[n] for n in section if n in Protocol._fields}
+  # A section's loss is that of students of a teacher.
+  fields = set(Protocol._fields) - {'loss'}
+  known = {n: section[n] for n in section if n in fields}
   known['average_rate'] = known.get('average_rate') or None
   return Protocol(**known, test_points=(1.0,))
 
