@@ -14,7 +14,7 @@ import dcjax
 from dcjax import augment, data
 from dcjax.inner import InnerData
 from dcjax.runs import _augment, _build, _method, _run
-from dcjax.runs._method import Given
+from dcjax.runs._given import Given
 
 
 def write(name, folder):

@@ -10,13 +10,21 @@ import jax.numpy as jnp
 import numpy as np
 
 from dcjax import evaluation, formations, labelling, networks, protocols
-from dcjax.base import Batch, Network
+from dcjax.base import Network
 from dcjax.evaluation import Evaluator
 from dcjax.feeds import Feed
-from dcjax.runs import _augment, _build, _condense, _costs, _labels, _wanted
+from dcjax.runs import (
+  _augment,
+  _build,
+  _condense,
+  _costs,
+  _fresh,
+  _labels,
+  _wanted,
+)
 from dcjax.runs._build import Parts
 from dcjax.runs._labels import HARD, REGIMES, Labels
-from dcjax.runs._networks import Observer
+from dcjax.runs._observers import Observer
 from dcjax.runs._progress import Progress
 from dcjax.runs._sets import hard_batch
 from dcjax.runs._stage import RECORD, Stage, Work
@@ -321,7 +329,7 @@ def _run_fresh(shared, asked, protocol, flat) -> dict[str, Any]:
   size = min(protocol.batch_size, count)
   feed = evaluation.feed(protocol)._replace(
     init=lambda key, data: jnp.zeros((), jnp.int32),
-    next=_fresh_batches(parts, size),
+    next=_fresh.batches(parts, size),
     steps=lambda data: -(-count // size),
   )
   program = _evaluator(parts, parts.network, feed, protocol)
@@ -340,26 +348,3 @@ def _run_fresh(shared, asked, protocol, flat) -> dict[str, Any]:
     'teacher_bytes': 0,
     'seconds': round(time.monotonic() - began, 3),
   }
-
-
-def _fresh_batches(parts: Parts, size: int) -> Callable[..., Any]:
-  """Draws batches of random classes and codes, of `(params, key)`."""
-  augment = _build.evaluation_augment(parts)
-  kind = parts.config.method.get('codes', 'learned')
-  kind = 'gaussian' if kind == 'learned' else kind
-  classes_known = parts.dataset.num_classes
-
-  def next_fn(_, step, data):
-    params, key = data
-    code_key, class_key, augment_key = jax.random.split(
-      jax.random.fold_in(key, step), 3
-    )
-    codes = formations.draw_codes(
-      code_key, (size, params['codes'].shape[1]), kind
-    )
-    classes = jax.random.randint(class_key, (size,), 0, classes_known)
-    fresh = formations.decode_pairs(parts.formation, params, classes, codes)
-    targets = jax.nn.one_hot(classes, classes_known)
-    return step + 1, Batch(augment(augment_key, fresh), targets)
-
-  return next_fn

@@ -11,7 +11,7 @@ import numpy as np
 
 from dcjax import applications
 from dcjax.evaluation import seed_keys, training_set
-from dcjax.runs.applications import _sets, _shared as shared
+from dcjax.runs.applications import _pages as pages, _sets, _shared as shared
 from dcjax.runs.settings import Settings
 
 NONE = 'no adaptation'
@@ -102,11 +102,11 @@ def _adapted(at_work, source, target, networks, sets):
 def _report(at_work, source, target, found):
   config = at_work.config
   rows = [
-    [name, 0 if name == NONE else config.ipc, shared.percents(values)]
+    [name, 0 if name == NONE else config.ipc, pages.percents(values)]
     for name, values in found.items()
   ]
   header = ['target images', 'stored per class', 'accuracy']
-  page = shared.Page(
+  page = pages.Page(
     f'Few-shot domain adaptation: {source} to {target}',
     (
       f'Test accuracy in percent on {target}, mean ± std of {config.seeds} '
@@ -116,5 +116,5 @@ def _report(at_work, source, target, found):
     {'Accuracy on the target': (header, rows)},
     'bars.png',
   )
-  shared.draw_bars(at_work.path / 'bars.png', found)
-  shared.write(at_work, page, {'accuracy': found})
+  pages.draw_bars(at_work.path / 'bars.png', found)
+  pages.write(at_work, page, {'accuracy': found})

@@ -13,7 +13,12 @@ import numpy as np
 
 from dcjax import applications, data, networks
 from dcjax.evaluation import seed_keys
-from dcjax.runs.applications import _sets, _shared as shared, _stepwise
+from dcjax.runs.applications import (
+  _pages as pages,
+  _sets,
+  _shared as shared,
+  _stepwise,
+)
 from dcjax.runs.settings import Settings
 from dcjax.utils import check_choice
 
@@ -130,8 +135,8 @@ def _report(at_work, groups, memories, matrices):
     name: applications.seen_accuracy(matrix)
     for name, matrix in matrices.items()
   }
-  shared.draw_curves(at_work.path / 'curves.png', seen, curves, 'classes seen')
-  page = shared.Page(
+  pages.draw_curves(at_work.path / 'curves.png', seen, curves, 'classes seen')
+  page = pages.Page(
     f'Class-incremental learning: {config.data}, {len(groups)} steps of '
     f'{groups.shape[1]} classes, {config.ipc} images per class',
     (
@@ -154,12 +159,12 @@ def _report(at_work, groups, memories, matrices):
     },
     'curves.png',
   )
-  shared.write(at_work, page, {'matrices': _stepwise.without_nan(matrices)})
+  pages.write(at_work, page, {'matrices': _stepwise.without_nan(matrices)})
 
 
 def _curve_table(seen, curves):
   rows = [
-    [name, *(shared.percents(values[:, i]) for i in range(len(seen)))]
+    [name, *(pages.percents(values[:, i]) for i in range(len(seen)))]
     for name, values in curves.items()
   ]
   return ['memory', *(f'{count} classes' for count in seen)], rows

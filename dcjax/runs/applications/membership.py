@@ -17,7 +17,7 @@ from dcjax import applications, data
 from dcjax.evaluation import seed_keys
 from dcjax.runs import _build
 from dcjax.runs._sets import whole
-from dcjax.runs.applications import _sets, _shared as shared
+from dcjax.runs.applications import _pages as pages, _sets, _shared as shared
 from dcjax.runs.settings import Settings
 
 MEMBERS = 'all members'
@@ -106,14 +106,14 @@ def _report(at_work, found):
   rows = [
     [
       name,
-      shared.percents(entry['accuracy']),
-      ' ± '.join(f'{v:.3f}' for v in shared.mean_std(entry['auc'])),
-      shared.percents(entry['advantage']),
-      *map(shared.percents, entry['rates']),
+      pages.percents(entry['accuracy']),
+      ' ± '.join(f'{v:.3f}' for v in pages.mean_std(entry['auc'])),
+      pages.percents(entry['advantage']),
+      *map(pages.percents, entry['rates']),
     ]
     for name, entry in found.items()
   ]
-  page = shared.Page(
+  page = pages.Page(
     f'Membership inference: {config.data}, {config.ipc} images per class',
     (
       'A threshold on the log odds of the true class tells training images '
@@ -130,10 +130,10 @@ def _report(at_work, found):
     },
     'accuracy_and_auc.png',
   )
-  shared.draw_points(
+  pages.draw_points(
     at_work.path / page.plot,
     {name: (e['accuracy'], e['auc']) for name, e in found.items()},
     'test accuracy, %',
     'AUC of the attack, %',
   )
-  shared.write(at_work, page, {'attacks': found})
+  pages.write(at_work, page, {'attacks': found})

@@ -15,7 +15,7 @@ from dcjax.data import Dataset
 from dcjax.runs._folder import write_text
 from dcjax.runs._progress import say
 from dcjax.runs._sets import whole
-from dcjax.runs.applications import _sets, _shared as shared
+from dcjax.runs.applications import _pages as pages, _sets, _shared as shared
 from dcjax.runs.settings import Settings
 
 WHOLE = 'whole'
@@ -142,7 +142,7 @@ def _report(at_work, num_classes, measured):
       ]
     )
   _write_files(at_work, measured)
-  page = shared.Page(
+  page = pages.Page(
     f'Architecture search: {config.data}, {len(labels)} ConvNets, '
     f'{config.ipc} images per class',
     (
@@ -158,7 +158,7 @@ def _report(at_work, num_classes, measured):
     {'Rankings': (_HEADER, rows)},
     'ranking.png',
   )
-  shared.write(at_work, page, {'rankings': without_nan(rankings)})
+  pages.write(at_work, page, {'rankings': without_nan(rankings)})
   return rankings
 
 
@@ -177,7 +177,7 @@ def _write_files(at_work, measured):
     for name, entries in measured.items()
     if name != WHOLE
   }
-  shared.draw_points(
+  pages.draw_points(
     at_work.path / 'ranking.png',
     points,
     'accuracy after training on the small set, %',

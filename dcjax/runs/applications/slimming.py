@@ -16,7 +16,7 @@ from dcjax.data import Dataset
 from dcjax.evaluation import Evaluator, seed_keys
 from dcjax.runs import _stage
 from dcjax.runs._sets import whole
-from dcjax.runs.applications import _sets, _shared as shared
+from dcjax.runs.applications import _pages as pages, _sets, _shared as shared
 from dcjax.runs.settings import Settings
 
 WHOLE = 'whole network'
@@ -183,7 +183,7 @@ def _report(at_work, found):
   rows = [
     [
       name,
-      *(shared.percents(entry[stage]) for stage in stages),
+      *(pages.percents(entry[stage]) for stage in stages),
       *(f'{np.mean(entry[n]):,.0f}' for n in ('parameters', 'left')),
     ]
     for name, entry in found.items()
@@ -197,7 +197,7 @@ def _report(at_work, found):
     'parameters',
     'left',
   ]
-  page = shared.Page(
+  page = pages.Page(
     f'Network slimming: {shared.network_spec(config)["name"]} on '
     f'{config.data}, {config.ratio:.0%} of the channels, {config.ipc} images '
     'per class',
@@ -207,8 +207,8 @@ def _report(at_work, found):
   )
   first = next(iter(found.values()))
   bars = {WHOLE: first['whole']} | {n: e['tuned'] for n, e in found.items()}
-  shared.draw_bars(at_work.path / page.plot, bars)
-  shared.write(at_work, page, {'slimming': found})
+  pages.draw_bars(at_work.path / page.plot, bars)
+  pages.write(at_work, page, {'slimming': found})
 
 
 def _notes(config):

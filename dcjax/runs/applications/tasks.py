@@ -12,7 +12,12 @@ import jax
 
 from dcjax import applications
 from dcjax.evaluation import seed_keys
-from dcjax.runs.applications import _sets, _shared as shared, _stepwise
+from dcjax.runs.applications import (
+  _pages as pages,
+  _sets,
+  _shared as shared,
+  _stepwise,
+)
 from dcjax.runs.settings import Settings
 
 
@@ -100,12 +105,12 @@ def _report(at_work, names, matrices):
     for name, matrix in matrices.items()
   }
   numbers = list(range(1, len(names) + 1))
-  shared.draw_curves(at_work.path / 'curves.png', numbers, curves, 'tasks seen')
+  pages.draw_curves(at_work.path / 'curves.png', numbers, curves, 'tasks seen')
   rows = [
-    [name, *(shared.percents(values[:, i - 1]) for i in numbers)]
+    [name, *(pages.percents(values[:, i - 1]) for i in numbers)]
     for name, values in curves.items()
   ]
-  page = shared.Page(
+  page = pages.Page(
     'Task-incremental learning: ' + ', '.join(names),
     (
       f'Mean test accuracy in percent over the tasks seen, {config.ipc} images '
@@ -123,4 +128,4 @@ def _report(at_work, names, matrices):
     },
     'curves.png',
   )
-  shared.write(at_work, page, {'matrices': _stepwise.without_nan(matrices)})
+  pages.write(at_work, page, {'matrices': _stepwise.without_nan(matrices)})

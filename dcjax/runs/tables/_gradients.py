@@ -13,7 +13,7 @@ from dcjax.base import Array, Augment, Batch, Network, Params, Variables
 from dcjax.condensing import real_batches
 from dcjax.matching import over_classes
 from dcjax.objectives import network_gradient
-from dcjax.runs import _method
+from dcjax.runs import _given
 from dcjax.runs._build import Parts
 from dcjax.runs.tables._loss import data_of, over_networks, treatment
 
@@ -164,9 +164,9 @@ def class_gradients(parts: Parts) -> dict[str, np.ndarray]:
     num_images=len(parts.dataset.labels),
     num_classes=parts.dataset.num_classes,
     batch_size=section.network_batch_size,
-    early_batches=_method.early_batches(parts),
+    early_batches=_given.early_batches(parts),
     augment=treatment(parts, 'train'),
-    mix=_method.train_mix(parts),
+    mix=_given.train_mix(parts),
   )
 
   def measure(key, data):
