@@ -126,7 +126,7 @@ def formation_of(problem: Problem):
   return formations.uniform(problem.factor)
 
 
-def treatment(problem: Problem, strategy: str, **options: Any):
+def augment_of(problem: Problem, strategy: str, **options: Any):
   """Returns normalisation followed by a strategy."""
   return augment.chain(
     normalise(problem), augment.sequence(strategy, **options)
@@ -144,14 +144,14 @@ def _idc(sizes: Problem, network, formation, counts, classes) -> Condenser:
     formation,
     counts,
     learning_rate=sizes.learning_rate,
-    match_augment=treatment(sizes, MATCH_STRATEGY['idc']),
+    match_augment=augment_of(sizes, MATCH_STRATEGY['idc']),
     inner_steps=1,
     batch_real=sizes.batch_real,
     most_synthetic=sizes.most_synthetic,
     networks=methods.OnReal(
       network_batches=sizes.network_batches,
       network_batch_size=sizes.network_batch_size,
-      train_augment=treatment(sizes, 'color_crop', sharing='sample'),
+      train_augment=augment_of(sizes, 'color_crop', sharing='sample'),
       train_mix=cutmix,
     ),
     classes=classes,
@@ -185,7 +185,7 @@ def _dm(sizes: Problem, network, formation, counts, classes) -> Condenser:
     counts,
     [STD] * sizes.image_shape[2],
     learning_rate=sizes.learning_rate,
-    match_augment=treatment(sizes, MATCH_STRATEGY['dm'], single=True),
+    match_augment=augment_of(sizes, MATCH_STRATEGY['dm'], single=True),
     inner_steps=1,
     batch_real=sizes.batch_real,
     most_synthetic=sizes.most_synthetic,

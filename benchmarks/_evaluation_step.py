@@ -19,7 +19,7 @@ def by_dcjax(
     seeds: `'scan'` or `'vmap'`; see `dcjax.evaluation.evaluator`.
   """
   import jax
-  from _dcjax_step import cutmix, device_peak, normalise, treatment
+  from _dcjax_step import cutmix, device_peak, normalise, augment_of
 
   from dcjax import evaluation, networks
 
@@ -30,7 +30,7 @@ def by_dcjax(
     sizes.image_shape, sizes.classes, depth=sizes.depth, width=sizes.width
   )
   protocol = evaluation.idc_protocol()
-  augment = treatment(sizes, 'color_crop', sharing='sample')
+  augment = augment_of(sizes, 'color_crop', sharing='sample')
   evaluator = evaluation.evaluator(
     network,
     evaluation.feed(protocol, augment=augment, mix=cutmix),

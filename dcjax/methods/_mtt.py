@@ -92,7 +92,7 @@ def mtt(
 
   Example:
     >>> formation = formations.with_step_size(formations.identity(), 0.01)
-    >>> condenser = mtt(network, formation, std=dataset.std, augment=treat)
+    >>> condenser = mtt(network, formation, std=dataset.std, augment=augment)
     >>> data = inner.InnerData(real, experts=experts)
     >>> state = condenser.init(key, formation.init(key, images), data)
   """

@@ -268,7 +268,7 @@ def evaluation_augment(parts: Parts, plain: bool = False) -> Augment:
   chosen = {**parts.strategies}
   if plain:
     chosen |= {'evaluate': 'none', 'evaluate_per_image': False}
-  return _augment.treatment(parts.dataset, chosen, 'evaluate', parts.placement)
+  return _augment.augment_of(parts.dataset, chosen, 'evaluate', parts.placement)
 
 
 def evaluation_mix(parts: Parts, plain: bool = False) -> Any:

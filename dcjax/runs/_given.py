@@ -146,7 +146,7 @@ def _loop(given):
       num_classes=dataset.num_classes,
       batch_size=batch_size,
       num_batches=batches,
-      augment=_treatment(given, 'train'),
+      augment=_augment_of(given, 'train'),
       mix=train_mix(given.parts),
     )
 
@@ -156,7 +156,7 @@ def _loop(given):
       optimizers.sgd(learning_rate, momentum=0.0),
       epochs=epochs,
       batch_size=batch_size,
-      augment=_treatment(given, 'train'),
+      augment=_augment_of(given, 'train'),
     )
 
   makers = {
@@ -190,7 +190,7 @@ def unroll(parts: Parts) -> objectives.Unroll:
     section.unrolled_steps,
     section.unrolled_learning_rate,
     per_class=section.unrolled_per_class or None,
-    augment=_treatment(Given(parts), 'train'),
+    augment=_augment_of(Given(parts), 'train'),
   )
 
 
@@ -217,9 +217,9 @@ def _kernel(given):
   return kernels.build(specs.parse('method.kernel', word))
 
 
-def _treatment(given, name):
+def _augment_of(given, name):
   parts = given.parts
-  return _augment.treatment(
+  return _augment.augment_of(
     parts.dataset, parts.strategies, name, parts.placement
   )
 
@@ -285,7 +285,7 @@ def _smallest_crop(given):
 
 # Parameter of a method -> what a run gives for it.
 SUPPLIED: dict[str, Callable[[Given], Any]] = {
-  'augment': lambda given: _treatment(given, 'match'),
+  'augment': lambda given: _augment_of(given, 'match'),
   'batch_size': _batch_size,
   'classes': _classes,
   'counts': lambda given: given.parts.dataset.counts,
@@ -295,7 +295,7 @@ SUPPLIED: dict[str, Callable[[Given], Any]] = {
   'kernel': _kernel,
   'learning_rate': _rate,
   'loop': _loop,
-  'match_augment': lambda given: _treatment(given, 'match'),
+  'match_augment': lambda given: _augment_of(given, 'match'),
   'mean': lambda given: given.parts.dataset.mean,
   'network': lambda given: (given.observers or [judge(given)])[0],
   'normalise': lambda given: given.parts.normalise,
@@ -304,7 +304,7 @@ SUPPLIED: dict[str, Callable[[Given], Any]] = {
   'optimizer': _optimizer,
   'patch_size': lambda given: given.parts.config.statistics.patch_size,
   'soft_labels': lambda given: given.soft_labels,
-  'real_augment': lambda given: _treatment(given, 'match'),
+  'real_augment': lambda given: _augment_of(given, 'match'),
   'relabel': _relabel,
   'smallest_crop': _smallest_crop,
   'source': _source,
@@ -313,7 +313,7 @@ SUPPLIED: dict[str, Callable[[Given], Any]] = {
   'steps': _steps,
   'sweep': _sweep,
   'terms': _terms,
-  'train_augment': lambda given: _treatment(given, 'train'),
+  'train_augment': lambda given: _augment_of(given, 'train'),
   'train_mix': lambda given: train_mix(given.parts),
   'unroll': lambda given: unroll(given.parts),
 }

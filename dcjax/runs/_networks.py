@@ -103,7 +103,7 @@ def on_real(
     counts = np.minimum(counts, images_per_class)
   images = int(counts.sum())
   size = min(batch_size, images)
-  return inner.trainon_real(
+  return inner.train_on_real(
     network,
     optimizer,
     num_images=images,
@@ -132,7 +132,7 @@ def pool_stage(parts: Parts, work: Work) -> Stage:
         momentum=0.9,
         weight_decay=section.network_weight_decay,
       ),
-      augment=_augment.treatment(
+      augment=_augment.augment_of(
         parts.dataset, parts.strategies, 'train', parts.placement
       ),
       mix=_augment.mixing(

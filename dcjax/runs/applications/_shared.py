@@ -205,7 +205,7 @@ def learner_of(
     'evaluate_single': chosen['single'],
     'evaluate_per_image': chosen['per_image'],
   }
-  train = _augment.treatment(
+  train = _augment.augment_of(
     dataset, strategies, 'evaluate', sharding.Placement()
   )
   mix = _augment.mixing('cutmix', 'auto', section.cutmix)
