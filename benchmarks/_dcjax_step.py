@@ -45,7 +45,7 @@ def step(
 
   Args:
     problem: see `Problem`.
-    classes: class strategy; see `dcjax.matching.over_classes`.
+    classes: class strategy; see `dcjax.mapping.over_classes`.
     conv_form: see `dcjax.networks.convolve`.
     precision: of the convolutions' operands: `'float32'`, `'tf32'` or
       `'bfloat16'`.

@@ -19,7 +19,7 @@ def by_dcjax(
     seeds: `'scan'` or `'vmap'`; see `dcjax.evaluation.evaluator`.
   """
   import jax
-  from _dcjax_step import cutmix, device_peak, normalise, augment_of
+  from _dcjax_step import augment_of, cutmix, device_peak, normalise
 
   from dcjax import evaluation, networks
 

@@ -15,6 +15,7 @@ LAYERS = (
     'files',
     'formations',
     'kernels',
+    'mapping',
     'networks',
     'optimizers',
     'records',
@@ -38,9 +39,7 @@ LAYERS = (
   {'__main__', 'experiments'},
 )
 # (who, what) -> why it may, though what is of a higher layer.
-UPWARDS = {
-  ('sharding', 'matching'): 'each device maps its classes as matching does',
-}
+UPWARDS = {}
 # The same, where the other one imports it, too.
 MUTUAL = {('whitening', 'data'): 'both refuse the same images'}
 # (who, private module) -> why it may, though it is of another package.
@@ -49,9 +48,7 @@ PRIVATE = {
   ('artefact', 'dcjax.formations._codebook_numpy'): 'files bring this code',
   ('artefact', 'dcjax.formations._quantised_numpy'): 'and this code',
   ('artefact', 'dcjax.formations._plan'): 'recipes say how images are laid',
-  ('coresets', 'dcjax.formations._plan'): 'sets share the look of a class',
   ('formations', 'dcjax.networks._layers'): 'generators have such layers',
-  ('initialisation', 'dcjax.formations._plan'): 'cells are filled as planned',
   ('whitening', 'dcjax.data._checks'): 'both refuse the same images',
 } | {
   (who, 'dcjax.data._sampling'): 'draws from what lies on the device'
@@ -61,6 +58,7 @@ PRIVATE = {
     'feeds',
     'inner',
     'labelling',
+    'mapping',
     'matching',
     'methods',
     'sharding',

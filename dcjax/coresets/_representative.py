@@ -13,7 +13,7 @@ from dcjax.condensing import Source
 from dcjax.coresets import _k_means
 from dcjax.coresets._distances import centre
 from dcjax.data import _sampling as sampling
-from dcjax.formations._plan import check_count
+from dcjax.utils import check_count
 
 
 def representative(

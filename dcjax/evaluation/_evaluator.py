@@ -17,7 +17,7 @@ from dcjax.evaluation._words import (
   tested_variables,
 )
 from dcjax.feeds import Feed
-from dcjax.matching import ClassStrategy, over_classes
+from dcjax.mapping import Strategy, over_classes
 from dcjax.networks import with_outputs
 from dcjax.protocols import Protocol
 from dcjax.utils import check_at_least
@@ -99,7 +99,7 @@ def evaluator(
   normalise: Augment,
   scale: float = 1.0,
   wrap_optimizer: WrapOptimizer = lambda optimizer: optimizer,
-  seeds: ClassStrategy = 'auto',
+  seeds: Strategy = 'auto',
 ) -> Evaluator:
   """Prepares the training of networks on sets of one kind.
 

@@ -108,7 +108,7 @@ def dc(
     most_synthetic: decoded images of a class in a step, at most.
     networks: how they are trained, by plain SGD; epochs as `dc_loops` says.
     statistics: what running statistics are of; networks without any ignore it.
-    classes: see `matching.over_classes`.
+    classes: see `mapping.over_classes`.
     instead: what takes the place of the method's own.
 
   Raises:

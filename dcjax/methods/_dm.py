@@ -46,7 +46,7 @@ def dm(
     inner_steps: in one compiled call.
     batch_real: real images of a class in a step.
     most_synthetic: decoded images of a class in a step, at most.
-    classes: see `matching.over_classes`.
+    classes: see `mapping.over_classes`.
     instead: what takes the place of the method's own.
   """
   optimizer = instead.optimizer

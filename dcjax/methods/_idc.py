@@ -82,7 +82,7 @@ def idc(
     batch_real: real images of a class in a step.
     most_synthetic: decoded images of a class in a step, at most.
     networks: how they are trained.
-    classes: see `matching.over_classes`.
+    classes: see `mapping.over_classes`.
     instead: what takes the place of the method's own.
   """
   counts = np.asarray(counts)

@@ -92,7 +92,8 @@ def rat_bptt(
   Example:
     >>> unroll = adam_unroll(200, augment=augment)
     >>> condenser = rat_bptt(network, formation, dataset.counts,
-    ...                      std=dataset.std, unroll=unroll, real_augment=augment)
+    ...                      std=dataset.std, unroll=unroll,
+    ...                      real_augment=augment)
   """
   adam = optax.adam(learning_rate)
   images = optax.chain(optimizers.clip_by_running_mean(clip), adam)

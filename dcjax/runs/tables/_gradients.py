@@ -11,11 +11,11 @@ from dcjax import inner, optimizers
 from dcjax.artefact import Artefact
 from dcjax.base import Array, Augment, Batch, Network, Params, Variables
 from dcjax.condensing import real_batches
-from dcjax.matching import over_classes
+from dcjax.mapping import over_classes
 from dcjax.objectives import network_gradient
 from dcjax.runs import _given
 from dcjax.runs._build import Parts
-from dcjax.runs.tables._loss import data_of, over_networks, augment_of
+from dcjax.runs.tables._loss import augment_of, data_of, over_networks
 
 _NETWORKS = 8
 _IMAGES = 16  # of a class, whose gradients are compared with one another
