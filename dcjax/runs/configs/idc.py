@@ -84,12 +84,7 @@ def values(chosen):
       pool_epochs=5,
     ),
     augment=dict(family='idc'),
-    evaluation=shared.evaluation(
-      'idc',
-      1000,
-      at=(0.1, 0.2, 0.5),
-      baselines=('initial', 'random', 'herding', *_equal_updates(chosen)),
-    ),
+    evaluation=dict(protocol='idc', seeds=3, at=(0.1, 0.2, 0.5)),
   )
   if chosen.like in ('speech', 'wav_folder'):
     speech = dict(formation='time_axis', outer=1000)
@@ -101,12 +96,6 @@ def values(chosen):
   if chosen.formation == 'codebook':
     made = shared.merged(made, matching.codebook(chosen))
   return made
-
-
-def _equal_updates(chosen):
-  """Decoded images make more updates an epoch than as many stored ones."""
-  many = chosen.factor > 1 and not chosen.smoke
-  return ('random_updates',) if many else ()
 
 
 def _imagenet(chosen):
