@@ -32,6 +32,7 @@ set and any settings; a setting may be a flag as well:
   {program} list                      methods, data sets, networks, tables
   {program} --config=idc:digits --print_config     every setting, and its origin
   {program} compare runs/a runs/b     finished runs side by side
+  {program} published docs/records    draws published.md from the records there
 
 Flags:
 """
@@ -40,14 +41,8 @@ _OVERRIDE = '--config.'
 _FLAGS = {
   'config': ('string', 'METHOD:DATA[,FIELD=VALUE...], or FILE.py:DATA[,...].'),
   'workdir': ('string', 'Folder of the run; the same folder resumes it.'),
-  'store': (
-    'string',
-    "Folder where runs find one another's networks and statistics.",
-  ),
-  'print_config': (
-    'bool',
-    'Prints every setting and where it comes from, and ends.',
-  ),
+  'store': ('string', 'Folder where runs find networks and statistics.'),
+  'print_config': ('bool', 'Prints every setting and its origin, and ends.'),
   'profile': ('bool', 'Trace an iteration of every loop into WORKDIR/profile.'),
   'devices_per_class': (
     'integer',
@@ -57,15 +52,9 @@ _FLAGS = {
     'bool',
     'One of several processes on a pod or cluster that tells them apart.',
   ),
-  'coordinator': (
-    'string',
-    'HOST:PORT of process 0, where no cluster tells it.',
-  ),
+  'coordinator': ('string', 'HOST:PORT of process 0, if no cluster tells it.'),
   'processes': ('integer', 'Processes of the run, with --coordinator.'),
-  'process': (
-    'integer',
-    'Number of this process from 0, with --coordinator.',
-  ),
+  'process': ('integer', 'Number of this process, with --coordinator.'),
 }
 
 
@@ -111,6 +100,8 @@ def _main(words, program):
     return _list(plain[1:])
   if plain[:1] == ['compare']:
     return _compare(words[2:])
+  if plain[:1] == ['published']:
+    return _published(words[2:])
   if plain[:1] == ['run']:  # a word that people expect
     words = [words[0], *words[2:]]
   define_flags()
@@ -318,6 +309,20 @@ def _list(what):
   print('tables (as table:NAME):')
   for name, title in tables.titles().items():
     print(f'  {name:20} {title}')
+  return 0
+
+
+def _published(words):
+  """Draws the page of published and measured numbers from its records."""
+  folders = [w for w in words if not w.startswith('-')]
+  if len(folders) != 1:
+    return say_error('published: name the folder of the records')
+  from dcjax.runs import tables
+
+  try:
+    print(tables.published(folders[0], costs='--costs' in words))
+  except (ValueError, OSError) as error:
+    return say_error(one_line(error))
   return 0
 
 

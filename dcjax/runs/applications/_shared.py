@@ -13,7 +13,7 @@ from dcjax.base import Network
 from dcjax.data import Dataset
 from dcjax.evaluation import Evaluator, Protocol, evaluator
 from dcjax.feeds import Feed, labelled
-from dcjax.runs import _augment, _build, _run, _stage
+from dcjax.runs import _augment, _build, _run, _stage, settings
 from dcjax.runs._folder import Folder
 from dcjax.runs._outlook import Outlook
 from dcjax.runs._progress import Progress
@@ -150,7 +150,7 @@ def domains(config: Any) -> list[Dataset]:
 def task(dataset: Dataset, name: str, at_work: AtWork) -> applications.Task:
   """A data set as a task whose memory is made in the named way."""
   folder = at_work.path / 'memories' / dataset.name / _sets.slug(name)
-  making = at_work.making._replace(like=dataset.name)
+  making = at_work.making._replace(like=like_of(at_work.config, dataset))
   made = _sets.make(dataset, name, making, folder)
   return applications.Task(
     dataset.name,
@@ -160,6 +160,14 @@ def task(dataset: Dataset, name: str, at_work: AtWork) -> applications.Task:
     made.batch(),
     dataset.class_names,
   )
+
+
+def like_of(config: Any, dataset: Dataset) -> str:
+  """The published set whose settings a set takes: its own unless said."""
+  first = specs.parse('data', config.data.partition('+')[0])['name']
+  if config.like != settings.plain_name(first):
+    return config.like
+  return settings.plain_name(dataset.name)
 
 
 def network_of(config: Any, dataset: Dataset) -> Network:
@@ -177,6 +185,7 @@ def _protocol_of(section):
 
 
 def learner_of(
+  config: Any,
   network: Network,
   dataset: Dataset,
   section: Any,
@@ -186,6 +195,7 @@ def learner_of(
   """What trains and tests networks, as a config section says.
 
   Args:
+    config: of the application, see `like_of`.
     network: the network.
     dataset: whose images are asked about.
     section: fields of `Protocol`, `family` of augmentation (see
@@ -198,7 +208,7 @@ def learner_of(
   """
   check_choice('family', section.family, augment.STRATEGIES)
   chosen = augment.STRATEGIES[section.family](
-    dataset.name, 1, 10, channels=dataset.image_shape[2]
+    like_of(config, dataset), 1, 10, channels=dataset.image_shape[2]
   )
   strategies = {
     **chosen,

@@ -80,7 +80,7 @@ def _learner(config, dataset, mode):
     settings = applications.Distillation(**config.distillation)
   network = shared.network_of(config, dataset)
   lessons = functools.partial(applications.lessons, network, settings)
-  return shared.learner_of(network, dataset, config.training, lessons)
+  return shared.learner_of(config, network, dataset, config.training, lessons)
 
 
 def _axes(config, dataset, num_classes):

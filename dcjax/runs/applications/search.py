@@ -90,7 +90,7 @@ def _train(search, label, spec, name):
   config = at_work.config
   section = config.whole if name == WHOLE else config.proxy
   network = networks.build(spec, dataset.image_shape, dataset.num_classes)
-  evaluator = shared.learner_of(network, dataset, section)
+  evaluator = shared.learner_of(config, network, dataset, section)
   with at_work.progress(f'{label} on {name}') as tell:
     result = evaluation.evaluate(
       evaluator,

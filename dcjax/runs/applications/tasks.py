@@ -64,7 +64,7 @@ def _learners(config, dataset, distil):
   )
   lessons = functools.partial(applications.lessons, network, settings)
   return [
-    shared.learner_of(network, dataset, section, lessons)
+    shared.learner_of(config, network, dataset, section, lessons)
     for section in (config.training, config.balancing)
   ]
 
