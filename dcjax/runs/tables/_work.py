@@ -67,7 +67,7 @@ def of_table(table: Table) -> dict[Place, float]:
     settings.set_fields(job.config, {'zca': 'none'})
     chosen = settings.resolve(job.config)
     parts = _build.build(chosen, dataset=blank(chosen.config.like))
-    observers = _observers(parts)
+    observers = _used_observers(parts)
     looking = [o for o in observers if 'matching' in o.roles]
     made = sum(_costs.observer(parts, o) for o in observers)
     if 'iterations' in parts.config.method:
@@ -83,7 +83,7 @@ def of_table(table: Table) -> dict[Place, float]:
   return found
 
 
-def _observers(parts):
+def _used_observers(parts):
   """Those of methods that look through them or have them label."""
   roles = []
   if 'iterations' in parts.config.method or parts.config.method.name == 'rded':
