@@ -29,6 +29,7 @@ _MODULES = [
       'condensing',
       'coresets',
       'data',
+      'data.sampling',
       'evaluation',
       'fairness',
       'files',

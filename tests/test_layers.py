@@ -50,21 +50,6 @@ PRIVATE = {
   ('artefact', 'dcjax.formations._plan'): 'recipes say how images are laid',
   ('formations', 'dcjax.networks._layers'): 'generators have such layers',
   ('whitening', 'dcjax.data._checks'): 'both refuse the same images',
-} | {
-  (who, 'dcjax.data._sampling'): 'draws from what lies on the device'
-  for who in (
-    'condensing',
-    'coresets',
-    'feeds',
-    'inner',
-    'labelling',
-    'mapping',
-    'matching',
-    'methods',
-    'sharding',
-    'statistics',
-    'trajectories',
-  )
 }
 
 
@@ -222,7 +207,7 @@ def test_circles_and_imports_in_functions_are_found():
     'c',
     'a',
   ]
-  assert _owner('dcjax.data._sampling.gathered') == 'dcjax.data'
+  assert _owner('dcjax.data._files.opened') == 'dcjax.data'
   assert _owner('dcjax.__main__') is None
 
 
