@@ -34,6 +34,7 @@ def say_runtime(error: RuntimeError) -> int:
     'processes again: the run goes on from its last checkpoint',
     1,
   )
+  return 1
 
 
 def one_line(error: BaseException) -> str:
