@@ -13,7 +13,7 @@ CONFIGS = command.names()
 # Configs whose first argument is no set of one's own choice.
 _FIRST = {'table': 'idc_table1', 'tasks': 'mnist+usps,smoke'}
 # Fields whose value is a path, or is said and shown only.
-_FREE = ('data_dir', 'file', 'weights')
+_FREE = ('data_dir', 'file', 'records', 'weights')
 
 
 def arguments_of(recipe):

@@ -25,6 +25,7 @@ set and any settings; a setting may be a flag as well:
   {program} list                      methods, data sets, networks, tables
   {program} --config=idc:digits --print_config     every setting, and its origin
   {program} compare runs/a runs/b     finished runs side by side
+  {program} published docs/records    draws published.md from the records there
 
 Flags:
 """
@@ -147,6 +148,8 @@ def _main(words, program):
     return _list(plain[1:])
   if plain[:1] == ['compare']:
     return _compare(words[2:])
+  if plain[:1] == ['published']:
+    return _published(words[2:])
   if plain[:1] == ['run']:  # a word that people expect
     words = [words[0], *words[2:]]
   define_flags()
@@ -407,6 +410,20 @@ def _list(what):
   print('tables (as table:NAME):')
   for name, title in tables.titles().items():
     print(f'  {name:20} {title}')
+  return 0
+
+
+def _published(words):
+  """Draws the page of published and measured numbers from its records."""
+  folders = [w for w in words if not w.startswith('-')]
+  if len(folders) != 1:
+    return _say_error('published: name the folder of the records')
+  from dcjax.runs import tables
+
+  try:
+    print(tables.published(folders[0], costs='--costs' in words))
+  except (ValueError, OSError) as error:
+    return _say_error(_one_line(error))
   return 0
 
 
