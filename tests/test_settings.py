@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import runner
 
-from dcjax.runs import _build, _ranges, _run, command, settings
+from dcjax.runs import _build, _fields, _ranges, _run, command, settings
 
 CONFIGS = command.names()
 # Configs whose first argument is no set of one's own choice.
@@ -252,7 +252,7 @@ def test_a_wrong_argument_is_named(argument, message):
 
 def test_fields_of_earlier_versions_are_told_their_new_name():
   every = {field for _, field, _ in FIELDS}
-  for old, new in settings.RENAMED.items():
+  for old, new in _fields.RENAMED.items():
     assert new in every | {'--store'}, new
     with pytest.raises(ValueError, match=f"it is '{new}' now$") as caught:
       settings.set_fields(make('idc'), {old: '1'})
