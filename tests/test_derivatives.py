@@ -283,7 +283,9 @@ def test_statistics_equal_finite_differences():
   )
 
 
-@pytest.mark.parametrize('name', [*_MATCHING, *_JOINT])
+@pytest.mark.parametrize(
+  'name', ['squared', 'feature', 'distribution', *_JOINT]
+)
 def test_the_target_side_is_a_constant_by_default(name):
   loss, arguments, _ = _loss(_network(), _objective(name), 'scan')
   whole, *_ = _loss(_network(), _objective(name, constant_target=False), 'scan')
