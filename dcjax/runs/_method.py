@@ -5,10 +5,7 @@ import inspect
 import jax
 import jax.numpy as jnp
 
-from dcjax import (
-  formations,
-  methods,
-)
+from dcjax import formations, methods
 from dcjax.condensing import Condenser
 from dcjax.objectives import GenerativeTerms
 from dcjax.runs._given import ABSENT, SUPPLIED, Given
