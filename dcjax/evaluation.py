@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dcjax import training
+from dcjax import sharding, training
 from dcjax._students import (
   LOSSES,
   check_protocol,
@@ -37,10 +37,12 @@ class Evaluation(NamedTuple):
     accuracy: `[S, P]`, of `S` seeds at `P` test points. The last column is the
       result; the best one is picked on the test data.
     loss: `[S]` mean training loss over the last stretch of training.
+    predicted: `[S, M]` classes of the test images in the end.
   """
 
   accuracy: np.ndarray
   loss: np.ndarray
+  predicted: np.ndarray | None = None
 
   @property
   def last(self) -> np.ndarray:
@@ -140,7 +142,7 @@ class Evaluator(NamedTuple):
   Attributes:
     start: `(keys [S], set) -> state`.
     train: `(keys [S], set, state, epochs) -> (state, loss [S])`.
-    test: `state -> accuracy [S]`.
+    test: `state -> (accuracy [S], predicted classes [S, M])`.
   """
 
   start: Callable
@@ -218,7 +220,8 @@ def evaluator(
   def test(state, images, answers):
     def one(train_state):
       variables = tested_variables(protocol, train_state)
-      return _accuracy(network, variables, images, answers, normalise, scale)
+      found = _predicted(network, variables, images, normalise, scale)
+      return jnp.mean(found == answers), found
 
     return over_seeds(one)(state[0])
 
@@ -258,11 +261,13 @@ def evaluate(
     state, loss = evaluator.train(keys, data, state, until - done)
     done = until
     if tested:
-      accuracies.append(np.asarray(evaluator.test(state)))
+      accuracy, predicted = evaluator.test(state)
+      accuracies.append(np.asarray(accuracy))
     if progress is not None:
       jax.block_until_ready(loss)
       progress(done / protocol.epochs)
-  return Evaluation(np.stack(accuracies, axis=1), np.asarray(loss))
+  predicted = sharding.to_host(predicted)
+  return Evaluation(np.stack(accuracies, axis=1), np.asarray(loss), predicted)
 
 
 def _over_seeds(strategy):
@@ -323,13 +328,12 @@ def _train_epochs(
   return (train_state, source), metrics['loss']
 
 
-def _accuracy(network, variables, images, answers, norm, scale):
+def _predicted(network, variables, images, norm, scale):
   def predict(batch):
     batch = norm(jax.random.key(0), batch.astype(jnp.float32) / scale)
-    outputs, _ = network.apply(variables, batch, False)
-    return jnp.argmax(outputs.logits, axis=-1)
+    return jnp.argmax(network.apply(variables, batch, False)[0].logits, -1)
 
-  return jnp.mean(training.in_batches(predict, images) == answers)
+  return training.in_batches(predict, images)
 
 
 __all__ = [

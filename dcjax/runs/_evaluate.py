@@ -12,7 +12,15 @@ import numpy as np
 from dcjax import evaluation, formations, labelling, networks, protocols
 from dcjax.base import Batch, Network
 from dcjax.evaluation import Evaluator, Protocol, TrainingSet
-from dcjax.runs import _augment, _build, _condense, _costs, _labels, _wanted
+from dcjax.runs import (
+  _augment,
+  _build,
+  _by_class,
+  _condense,
+  _costs,
+  _labels,
+  _wanted,
+)
 from dcjax.runs._build import Parts
 from dcjax.runs._labels import HARD, REGIMES, Labels
 from dcjax.runs._networks import Observer
@@ -176,11 +184,22 @@ def _run(shared, asked, protocol, batch, labels, made) -> dict[str, Any]:
   learned = labels.regime == 'hard' and told != REGIMES['hard']
   return {
     **result.summary(),
+    **_told_apart(parts, asked, result),
     **_counted(shared, asked, protocol, images.shape, told),
     'label_bytes': answers.nbytes if learned else labels.nbytes,
     'teacher_bytes': labelling.teacher_bytes(variables) if online else 0,
     'seconds': round(time.monotonic() - began, 3),
   }
+
+
+def _told_apart(parts, asked, result):
+  dataset = parts.dataset
+  return _by_class.told_apart(
+    result.predicted,
+    np.asarray(dataset.test_labels),
+    dataset.num_classes,
+    asked.name == 'condensed',
+  )
 
 
 def _as_loss_wants(parts, protocol, answers, stored):

@@ -114,7 +114,6 @@ def _report(at_work, source, target, found):
       f'of {target}.',
     ),
     {'Accuracy on the target': (header, rows)},
-    'bars.png',
+    shared.levels('Accuracy on the target', found),
   )
-  shared.draw_bars(at_work.path / 'bars.png', found)
   shared.write(at_work, page, {'accuracy': found})

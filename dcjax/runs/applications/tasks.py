@@ -97,7 +97,6 @@ def _report(at_work, names, matrices):
     for name, matrix in matrices.items()
   }
   numbers = list(range(1, len(names) + 1))
-  shared.draw_curves(at_work.path / 'curves.png', numbers, curves, 'tasks seen')
   rows = [
     [name, *(shared.percents(values[:, i - 1]) for i in numbers)]
     for name, values in curves.items()
@@ -118,6 +117,8 @@ def _report(at_work, names, matrices):
       ),
       'Metrics': _stepwise.metric_table(matrices),
     },
-    'curves.png',
+    shared.curves(
+      'Accuracy over the tasks seen', numbers, curves, 'tasks seen'
+    ),
   )
   shared.write(at_work, page, {'matrices': _stepwise.without_nan(matrices)})
