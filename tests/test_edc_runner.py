@@ -18,6 +18,7 @@ from dcjax.runs import (
   _pipelines,
   _stage,
   _statistics,
+  _wanted,
 )
 from dcjax.runs._folder import Folder, Stop
 from dcjax.runs._outlook import Outlook
@@ -46,6 +47,16 @@ def place(tmp_path_factory):
 @pytest.fixture(scope='module')
 def store(tmp_path_factory):
   return tmp_path_factory.mktemp('store')
+
+
+@pytest.mark.parametrize('recipe', ['rded', 'sre2l', 'edc'])
+def test_students_of_imagenet_see_stored_images_whole(recipe):
+  """Four crops may share an image; they are no images of their own."""
+  parts = runner.parts('digits:size=8,like=imagenet10,smoke,ipc=2', recipe)
+  assert _wanted.longest(parts) == 20
+  assert ('rded:factor=2:' in parts.config.start) == (recipe != 'sre2l')
+  shuffled = parts.config.augment.evaluate.startswith('shuffle=2|')
+  assert shuffled == (recipe == 'rded')
 
 
 def _parts(place, recipe='edc', **changes):

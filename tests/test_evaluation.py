@@ -206,6 +206,35 @@ def test_idc_protocol():
 
 
 @pytest.mark.parametrize(
+  ('name', 'protocol'),
+  [
+    ('student_cifar_epochs400', evaluation.PROTOCOLS['sre2l'](400)),
+    ('student_imagenet_epochs300', evaluation.PROTOCOLS['sre2l']()),
+    ('smoothing_epochs1000_zeta2', evaluation.PROTOCOLS['edc']()),
+    ('smoothing_epochs300_zeta2', evaluation.PROTOCOLS['rded']()),
+    ('multistep_epochs1000', evaluation.PROTOCOLS['edc_cifar10']()),
+    (
+      'smoothing_epochs1000_zeta1_5',
+      Protocol(schedule='smoothing', zeta=1.5),
+    ),
+    ('ssrs_epochs1000_zeta2', Protocol(schedule='ssrs', zeta=2.0)),
+    ('ssrs_epochs1000_zeta1_5', Protocol(schedule='ssrs', zeta=1.5)),
+    ('ssrs_epochs300_zeta2', Protocol(300, schedule='ssrs', zeta=2.0)),
+  ],
+)
+def test_rates_of_students_are_the_references(golden, name, protocol):
+  file = golden('schedules')
+  rates = _rates(
+    protocol._replace(learning_rate=1.0, optimizer='sgd', average_rate=None)
+  )
+  at = file[f'{name}_at']
+  inside = at < len(rates)
+  np.testing.assert_allclose(
+    rates[at[inside]], file[f'{name}_rate'][inside], atol=1e-6
+  )
+
+
+@pytest.mark.parametrize(
   ('name', 'epochs', 'drop'), [('dc', 301, 152), ('dm', 1001, 502)]
 )
 def test_dc_protocols(name, epochs, drop):

@@ -61,7 +61,8 @@ def iteration(parts: Parts) -> float | None:
   """Operations of an outer iteration, or of a period; None: not counted."""
   one = _own(parts)
   section = parts.config.method
-  if 'iterations' in section or not one:
+  # A kernel's work is not the network's.
+  if 'iterations' in section or section.get('kernel') or not one:
     return None
   classes = section.get('classes_per_step') or parts.dataset.num_classes
   decoded = formations.decoded_count(parts.formation, parts.config.ipc)

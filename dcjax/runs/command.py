@@ -27,6 +27,7 @@ set and any settings; a setting may be a flag as well:
   {program} compare runs/a runs/b     finished runs side by side; with
       --page=FILE.html as a page, with --plot=FILE.pdf as a figure
   {program} gallery runs              a page of all runs below a folder
+  {program} published docs/records    draws published.md from the records there
 
 Flags:
 """
@@ -147,9 +148,14 @@ def _main(words, program):
   plain = [word for word in words[1:] if not word.startswith('-')]
   if plain[:1] == ['list']:
     return _list(plain[1:])
-  if plain[:1] in (['compare'], ['gallery']):
+  about_runs = {
+    'compare': _compare,
+    'gallery': _gallery,
+    'published': _published,
+  }
+  if plain and plain[0] in about_runs:
     after = words[words.index(plain[0]) + 1 :]
-    return _about_runs(_compare if plain[0] == 'compare' else _gallery, after)
+    return _about_runs(about_runs[plain[0]], after)
   if plain[:1] == ['run']:  # a word that people expect
     words = [words[0], *words[2:]]
   define_flags()
@@ -419,6 +425,17 @@ def _about_runs(work, words):
     return work(words)
   except (_Wrong, ValueError, OSError) as error:
     return _say_error(_one_line(error))
+
+
+def _published(words):
+  """Draws the page of published and measured numbers from its records."""
+  from dcjax.runs import tables
+
+  folders = [w for w in words if not w.startswith('-')]
+  if len(folders) != 1:
+    raise _Wrong('published: name the folder of the records')
+  print(tables.published(folders[0], costs='--costs' in words))
+  return 0
 
 
 def _compare(words):

@@ -12,7 +12,7 @@ from dcjax import applications, artefact, augment, data, sharding, specs
 from dcjax.base import Network
 from dcjax.data import Dataset
 from dcjax.evaluation import Protocol
-from dcjax.runs import _augment, _build, _run, _stage, report
+from dcjax.runs import _augment, _build, _run, _stage, report, settings
 from dcjax.runs._folder import Folder, write_text
 from dcjax.runs._outlook import Outlook
 from dcjax.runs._progress import Progress, say
@@ -149,7 +149,7 @@ def domains(config: Any) -> list[Dataset]:
 def task(dataset: Dataset, name: str, at_work: AtWork) -> applications.Task:
   """A data set as a task whose memory is made in the named way."""
   folder = at_work.path / 'memories' / dataset.name / _sets.slug(name)
-  making = at_work.making._replace(like=dataset.name)
+  making = at_work.making._replace(like=like_of(at_work.config, dataset))
   made = _sets.make(dataset, name, making, folder)
   return applications.Task(
     dataset.name,
@@ -159,6 +159,14 @@ def task(dataset: Dataset, name: str, at_work: AtWork) -> applications.Task:
     made.batch(),
     dataset.class_names,
   )
+
+
+def like_of(config: Any, dataset: Dataset) -> str:
+  """The published set whose settings a set takes: its own unless said."""
+  first = specs.parse('data', config.data.partition('+')[0])['name']
+  if config.like != settings.plain_name(first):
+    return config.like
+  return settings.plain_name(dataset.name)
 
 
 def network_of(config: Any, dataset: Dataset) -> Network:
@@ -210,6 +218,7 @@ def protocol_of(section: Any) -> Protocol:
 
 
 def learner_of(
+  config: Any,
   network: Network,
   dataset: Dataset,
   section: Any,
@@ -221,7 +230,9 @@ def learner_of(
     network,
     protocol=protocol_of(section),
     distillation=distillation,
-    **treatments(dataset, section.family, section.cutmix, dataset.name),
+    **treatments(
+      dataset, section.family, section.cutmix, like_of(config, dataset)
+    ),
     **options,
   )
 

@@ -85,11 +85,16 @@ def _learners(config, dataset):
     strength=config.sparsity.strength,
   )
   return {
-    'whole': shared.learner_of(network, dataset, config.whole),
+    'whole': shared.learner_of(config, network, dataset, config.whole),
     'sparsity': shared.learner_of(
-      network, dataset, config.sparsity, loss=loss, wrap_optimizer=sparse
+      config,
+      network,
+      dataset,
+      config.sparsity,
+      loss=loss,
+      wrap_optimizer=sparse,
     ),
-    'tuning': shared.learner_of(network, dataset, section, loss=loss),
+    'tuning': shared.learner_of(config, network, dataset, section, loss=loss),
   }
 
 

@@ -80,14 +80,23 @@ def read(folder: str | pathlib.Path) -> Run:
   file = folder / _RESULTS
   if not file.is_file():
     raise ValueError(f'{file}: is not there; finish the run first')
-  results = records.read(file)
-  if not isinstance(results, dict) or not _is_ours(results):
+  results = _results(file)
+  if not _is_ours(results):
     raise ValueError(f'{file}: is no run that condensed and evaluated a set')
   config = folder / _CONFIG
   return Run(folder, results, records.read(config) if config.is_file() else {})
 
 
+def _results(file):
+  found = records.read(file)
+  records.check_accuracies(found, str(file))
+  return found
+
+
 def _is_ours(results):
+  """Whether a set was condensed and evaluated; applications have others."""
+  if not isinstance(results, dict):
+    return False
   evaluations = results.get('evaluations')
   return isinstance(evaluations, dict) and 'condensed' in evaluations
 
@@ -102,8 +111,8 @@ def below(folder: str | pathlib.Path) -> list[Run]:
   for config in sorted(pathlib.Path(folder).expanduser().rglob(_CONFIG)):
     place = config.parent
     if (place / _RESULTS).is_file():
-      results = records.read(place / _RESULTS)
-      if isinstance(results, dict) and _is_ours(results):
+      results = _results(place / _RESULTS)
+      if _is_ours(results):
         found.append(Run(place, results, records.read(config)))
     elif (place / 'report.html').is_file():
       found.append(Run(place, {}, records.read(config)))
