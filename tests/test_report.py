@@ -10,6 +10,7 @@ import re
 import shlex
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pages
@@ -17,8 +18,8 @@ import pytest
 import runner
 from PIL import Image
 
-from dcjax import networks
-from dcjax.runs import _views, report
+from dcjax import data, networks
+from dcjax.runs import _by_class, _views, report
 from dcjax.runs.report import _headline, _pictures as pictures
 
 
@@ -508,3 +509,46 @@ def test_what_to_try_next_works_as_printed(run):
   # The networks fit the smallest images.
   for word in others.partition('networks=')[2].split()[0].split('+'):
     networks.build(networks.complete('networks', word), (8, 8, 1), 4)
+
+
+def test_classes_are_told_apart_over_all_networks():
+  dataset = types.SimpleNamespace(
+    test_labels=np.array([0, 0, 2]), num_classes=3
+  )
+  predicted = np.array([[0, 2, 2], [0, 0, 1]])
+  found = _by_class.told_apart(predicted, dataset, True)
+  assert found['by_class'] == [0.75, None, 0.5]
+  assert found['confusion'] == [[3, 0, 1], [0, 0, 0], [0, 1, 1]]
+  assert 'confusion' not in _by_class.told_apart(predicted, dataset, False)
+
+
+def test_the_nearest_real_image_is_one_of_the_class():
+  rng = np.random.default_rng(0)
+  images = rng.integers(0, 256, (12, 40, 40, 1)).astype(np.uint8)
+  dataset = data.from_arrays(
+    images, np.arange(12) % 2, images[:2], np.arange(2), name='mine'
+  )
+  order, offsets, _ = dataset.class_index()
+  own = images[order[offsets[1] :]] / 255
+  wanted = np.stack([images[:2] / 255, own[[3, 1]] + 0.01])
+  found = _views.nearest(dataset, wanted.astype(np.float32))
+  np.testing.assert_allclose(found[1], own[[3, 1]], rtol=1e-6)
+
+
+def test_decoded_images_stand_beside_their_stored_one():
+  rng = np.random.default_rng(0)
+  images = rng.integers(0, 256, (4, 4, 4, 1)).astype(np.uint8)
+  dataset = data.from_arrays(
+    images, np.arange(4) % 2, images[:2], np.arange(2), name='mine'
+  )
+  parts = types.SimpleNamespace(dataset=dataset)
+  stored = np.zeros((2, 3, 4, 4, 1), np.float32)
+  # Decoded image k * 3 + n is cell k of stored image n.
+  decoded = np.broadcast_to(
+    np.arange(6).reshape(1, 6, 1, 1, 1) / 255, (2, 6, 4, 4, 1)
+  )
+  found = _views.views(parts, _views.Looks(stored, decoded))
+  assert list(found) == ['stored', 'decoded', 'nearest']
+  assert found['decoded'][0, :, 0, 0, 0].tolist() == [0, 3, 1, 4, 2, 5]
+  alone = _views.views(parts, _views.Looks(None, decoded))
+  assert alone['decoded'][0, :, 0, 0, 0].tolist() == [0, 1, 2, 3, 4, 5]

@@ -4,19 +4,20 @@ from typing import Any
 
 import numpy as np
 
+from dcjax.data import Dataset
+
 # A matrix of more classes is neither kept nor drawn.
 _MOST_CLASSES = 100
 
 
 def told_apart(
-  predicted: np.ndarray, answers: np.ndarray, num_classes: int, whole: bool
+  predicted: np.ndarray, dataset: Dataset, whole: bool
 ) -> dict[str, Any]:
   """Accuracy by class, and which classes are taken for which.
 
   Args:
     predicted: `[S, M]` classes that `S` networks see in the test images.
-    answers: `[M]` their true classes.
-    num_classes: `K`.
+    dataset: whose test images these are, of `K` classes.
     whole: whether the matrix is wanted.
 
   Returns:
@@ -25,10 +26,13 @@ def told_apart(
     networks by predicted class, of at most 100 classes.
 
   Example:
-    >>> told_apart(np.array([[0, 1, 1]]), np.array([0, 0, 1]), 2, True)
+    >>> dataset.test_labels.tolist(), dataset.num_classes
+    ([0, 0, 1], 2)
+    >>> told_apart(np.array([[0, 1, 1]]), dataset, True)
     {'by_class': [0.5, 1.0], 'confusion': [[1, 1], [0, 1]]}
   """
-  answers = np.broadcast_to(answers, predicted.shape)
+  num_classes = dataset.num_classes
+  answers = np.broadcast_to(dataset.test_labels, predicted.shape)
   places = (answers * num_classes + predicted).ravel()
   counts = np.bincount(places, minlength=num_classes**2)
   counts = counts.reshape(num_classes, num_classes)

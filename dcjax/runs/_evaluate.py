@@ -184,22 +184,14 @@ def _run(shared, asked, protocol, batch, labels, made) -> dict[str, Any]:
   learned = labels.regime == 'hard' and told != REGIMES['hard']
   return {
     **result.summary(),
-    **_told_apart(parts, asked, result),
+    **_by_class.told_apart(
+      result.predicted, parts.dataset, asked.name == 'condensed'
+    ),
     **_counted(shared, asked, protocol, images.shape, told),
     'label_bytes': answers.nbytes if learned else labels.nbytes,
     'teacher_bytes': labelling.teacher_bytes(variables) if online else 0,
     'seconds': round(time.monotonic() - began, 3),
   }
-
-
-def _told_apart(parts, asked, result):
-  dataset = parts.dataset
-  return _by_class.told_apart(
-    result.predicted,
-    np.asarray(dataset.test_labels),
-    dataset.num_classes,
-    asked.name == 'condensed',
-  )
 
 
 def _as_loss_wants(parts, protocol, answers, stored):

@@ -107,20 +107,23 @@ def opened(
     network=network,
     devices_per_class=devices_per_class,
   )
+  made, outlook = Made({}, {}, {}), Outlook()
+  tell = _showing.teller(parts, folder, outlook, made, _results.tell, living)
   with folder.owned(stop) as heard:
     try:
       shared = None
       # Nothing tells apart what two networks that are handed over have made.
       if store is not None and network is None:
         shared = pathlib.Path(store).expanduser()
-      made, outlook = Made({}, {}, {}), Outlook()
-      work = Work(folder, heard, outlook, shared, profile)
-      if living:
-        tell = _showing.teller(parts, folder, outlook, made, _results.tell)
-        work = work._replace(tell=tell)
+      work = Work(folder, heard, outlook, shared, profile, tell)
       pipeline = _pipelines.pipeline(parts, work, made)
       yield Opened(parts, work, made, pipeline)
-    except Exception:
+    except Interrupted:
+      tell(state='stopped', message='The same command goes on from here.')
+      folder.release()
+      raise
+    except Exception as error:
+      tell(state='failed', message=str(error))
       folder.release()
       raise
     finally:
@@ -230,14 +233,7 @@ def _work(at_work: Opened) -> dict[str, Any]:
   )
   if doubt is not None and 'method' in parts.config:
     say(f'warning: {doubt}')
-  try:
-    _stage.run(pipeline.stages, work, made)
-  except Interrupted:
-    work.tell(state='stopped', message='The same command goes on from here.')
-    raise
-  except Exception as error:
-    work.tell(state='failed', message=str(error))
-    raise
+  _stage.run(pipeline.stages, work, made)
   return _results.finish(parts, work, made, pipeline)
 
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from dcjax import files, sharding
 from dcjax.runs import _build, _condense, _views, report
 from dcjax.runs._build import Parts
-from dcjax.runs._folder import FILM, Folder
+from dcjax.runs._folder import FILM, RESULTS, Folder
 from dcjax.runs._outlook import Outlook
 from dcjax.runs._progress import say
 from dcjax.runs._stage import Made
@@ -27,6 +27,7 @@ def teller(
   outlook: Outlook,
   made: Made,
   write: Callable[..., None],
+  living: bool = True,
 ) -> Tell:
   """Returns what keeps the page of a run true while it runs.
 
@@ -36,6 +37,10 @@ def teller(
     outlook: what is left of it.
     made: stages so far.
     write: `_results.tell`.
+    living: False for a run without a page; nothing is then told.
+
+  Nothing is told of a run that was finished before and makes more evaluations:
+  its page stays until the new one is whole.
 
   Returns:
     `tell(params=None, outer=0, state='running', message='')`: with params, the
@@ -45,7 +50,9 @@ def teller(
   noted: dict[str, Looks] = {}
 
   def tell(params=None, outer=0, state='running', message=''):
-    if not sharding.is_main():
+    if not living or not sharding.is_main():
+      return
+    if (folder.path / RESULTS).exists():  # finished before: its page stays
       return
     try:
       if params is not None:

@@ -444,7 +444,7 @@ def _compare(words):
 
   said, folders = _said(words, ('page', 'plot'))
   if not folders:
-    raise _Wrong('compare: name at least one folder of runs')
+    raise _Wrong('compare: name at least one finished run folder')
   found = report.collect(folders)
   print(report.table(found))
   if 'plot' in said:

@@ -173,6 +173,8 @@ def _work(folder, job, size, store):
       key = _measure.key_of(cell.measure, size)
       if key not in entries:
         entries[key] = _measure.measured(at_work, cell.measure, size)
+    # Other tables in the folder may have asked this run for more.
+    entries = _recorded(folder).get(job.name, {}).get('entries', {}) | entries
     _results.finish_part(at_work, _told(entries))
     seconds = {
       n: s
@@ -181,9 +183,8 @@ def _work(folder, job, size, store):
     }
   jax.clear_caches()
   record = _recorded(folder)
-  old = record.get(job.name, {}).get('entries', {})
   record[job.name] = {
-    'entries': {**old, **entries},
+    'entries': entries,
     'seconds': seconds,
     'key': at_work.made.keys['artefact'],
     'environment': environment(),
