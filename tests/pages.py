@@ -197,11 +197,12 @@ def write_application(folder):
 def write_all(folder):
   """Pages of every kind below a folder."""
   running = report.State('running', 0.43, 720.0, 1.8e9)
+  so_far = {'condensed': evaluation(0.6)}
   failed = report.State('failed', 0.1, None, 1.8e9, 'the loss is <b>nan</b>')
   found = [
     write_run(folder / 'runs/one & <two>'),
     write_run(folder / 'runs/seed1', seed=1),
-    write_run(folder / 'runs/running', running),
+    write_run(folder / 'runs/running', running, evaluations=so_far, storage={}),
     write_run(folder / 'runs/failed', failed),
     write_run(folder / 'runs/large', classes=25, ipc=50, dataset='other'),
     *write_table(folder / 'table'),

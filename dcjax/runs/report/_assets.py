@@ -60,8 +60,9 @@ tr.first td {{ font-weight: 600; }}
 .bars div {{ background: var(--soft); height: .9rem; position: relative; }}
 .bars div::before {{ content: ""; position: absolute; inset: 0 auto 0 0;
   width: var(--share); background: var(--accent); }}
-.bars div::after {{ content: ""; position: absolute; inset: -.1rem auto -.1rem
-  var(--other, 200%); border-left: 2px solid var(--text); }}
+.bars.both div::after {{ content: ""; position: absolute; width: 2px;
+  inset: -.1rem auto -.1rem min(var(--other), 100% - 2px);
+  background: var(--text); }}
 pre {{ background: var(--soft); border-radius: .5rem; padding: .8rem;
   white-space: pre-wrap; overflow-wrap: anywhere; }}
 pre button {{ float: right; margin: -.4rem; }}

@@ -62,14 +62,15 @@ def _bars(shares, others, names):
   cells = []
   for name, share, other in rows:
     style = f'--share:{100 * share:.1f}%' if is_number(share) else ''
-    if is_number(other):
-      style += f';--other:{100 * other:.1f}%'
+    if any(map(is_number, others)):
+      style += f';--other:{100 * (other or 0):.1f}%'
     said = f'{100 * share:.0f} %' if is_number(share) else 'no test image'
     cells.append(
       f'<span>{escape(name)}</span><div style="{style}"></div>'
       f'<span>{said}</span>'
     )
-  return f'<div class="bars">{"".join(cells)}</div>'
+  marked = ' both' if any(map(is_number, others)) else ''
+  return f'<div class="bars{marked}">{"".join(cells)}</div>'
 
 
 def _confusion(counts, names):
