@@ -158,7 +158,10 @@ def picture(parts: Parts, now: Looks, small: bool = False) -> np.ndarray:
       images = images.reshape(2, 5, *images.shape[2:])
     one = images.shape[0] * int(np.prod(images.shape[2:]))
     columns = max(1, min(_MOST_SLOTS, _FRAME // one))
-  images = rows(images[:, :columns])
+  images = images[:, :columns]
+  if small and images.shape[1] < len(images):  # a column for each class
+    images = images.swapaxes(0, 1)
+  images = rows(images)
   return report.image_grid(_shown(parts, images))
 
 

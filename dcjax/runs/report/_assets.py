@@ -90,7 +90,8 @@ dialog h3 {{ margin: 0; }} dialog > button {{ float: right; }}
   color: var(--page); border-color: var(--accent); }}
 dialog {{ border: 1px solid var(--line); border-radius: .6rem;
   background: var(--page); color: var(--text); max-width: 94vw; }}
-.film > img {{ width: 100%; max-width: 36rem; image-rendering: pixelated;
+.film > img {{ width: 100%; max-width: 36rem; max-height: 70vh;
+  object-fit: contain; object-position: left; image-rendering: pixelated;
   display: block; }}
 .film input {{ width: 100%; max-width: 36rem; display: block; margin: 0; }}
 .film .strip {{ flex-wrap: nowrap; padding: .4rem 0; gap: .5rem; }}
