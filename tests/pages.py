@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from dcjax.runs import report
-from dcjax.runs.applications import _shared
+from dcjax.runs.applications import _pages as _pages_of
 from dcjax.runs.tables import _pages, _types
 
 # Names that are markup, and what a page must make of them: text.
@@ -182,15 +182,15 @@ def write_table(folder):
 
 def write_application(folder):
   """The page of an application."""
-  plot = _shared.levels('Accuracy', {'none': [0.5, 0.6], '<u>idc</u>': [0.7]})
-  made = _shared.Page(
+  plot = _pages_of.levels('Accuracy', {'none': [0.5, 0.6], '<u>idc</u>': [0.7]})
+  made = _pages_of.Page(
     'Adaptation: <b>a</b> to b',
     ['A note <i>of</i> it.'],
     {'Accuracy <u>': (['set', 'accuracy'], [['<b>idc</b>', '50.0 ± 1.0']])},
     plot,
   )
   path = folder / 'application.html'
-  path.write_text(_shared._html(made), encoding='utf-8')
+  path.write_text(_pages_of._html(made), encoding='utf-8')
   return path
 
 

@@ -7,9 +7,9 @@ import pytest
 import tiny_observer
 
 import dcjax
-from dcjax import networks, objectives, statistics
+from dcjax import losses, networks, objectives, statistics
 from dcjax.base import Batch
-from dcjax.objectives import StatisticsTarget, _parts
+from dcjax.objectives import StatisticsTarget
 
 _SHAPE = (4, 4, 3)
 _CLASSES = 3
@@ -234,12 +234,12 @@ def test_trajectories_equal_finite_differences(form):
 
 @pytest.mark.parametrize('name', ['squared', 'distribution'])
 def test_batches_in_parts_equal_finite_differences(name, monkeypatch):
-  monkeypatch.setattr(_parts, '_MOST_PIXELS', 1)
+  monkeypatch.setattr(losses, '_MOST_PIXELS', 1)
   monkeypatch.setattr(jax, 'device_count', lambda: 1)
   objective = _objective(name, constant_target=False)
   loss, arguments, _ = _loss(_network(), objective, 'scan', real_images=8)
   shape = arguments['real'].shape[1:]
-  parts = _parts.count_parts(_network(), shape, arguments['variables'])
+  parts = losses.count_parts(_network(), shape, arguments['variables'])
   assert parts == 2
   _assert_derivatives(loss, arguments)
 
@@ -283,7 +283,9 @@ def test_statistics_equal_finite_differences():
   )
 
 
-@pytest.mark.parametrize('name', [*_MATCHING, *_JOINT])
+@pytest.mark.parametrize(
+  'name', ['squared', 'feature', 'distribution', *_JOINT]
+)
 def test_the_target_side_is_a_constant_by_default(name):
   loss, arguments, _ = _loss(_network(), _objective(name), 'scan')
   whole, *_ = _loss(_network(), _objective(name, constant_target=False), 'scan')

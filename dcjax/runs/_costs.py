@@ -16,7 +16,7 @@ from dcjax import data, formations
 from dcjax.base import Network
 from dcjax.runs import _build, _watch
 from dcjax.runs._build import Parts
-from dcjax.runs._networks import Observer
+from dcjax.runs._observers import Observer
 from dcjax.runs._outlook import Outlook
 from dcjax.runs._stage import Stage
 from dcjax.trajectories import expert_bytes

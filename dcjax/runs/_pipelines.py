@@ -18,6 +18,7 @@ from dcjax.runs import (
   _generator,
   _labels,
   _networks,
+  _observers,
   _own_test,
   _sets,
   _start,
@@ -26,7 +27,7 @@ from dcjax.runs import (
 )
 from dcjax.runs._build import Parts
 from dcjax.runs._evaluate import Evaluations
-from dcjax.runs._networks import Observer
+from dcjax.runs._observers import Observer
 from dcjax.runs._stage import ARTEFACT, MEMORY, RECORD, Made, Stage, Work, run
 from dcjax.runs._wanted import Wanted
 from dcjax.utils import check_choice
@@ -81,7 +82,7 @@ def condensing(parts: Parts, work: Work, made: Made) -> Pipeline:
       'method.soft_labels True: are those of class features; must be False '
       f'where method.condition is {config.method.condition!r}'
     )
-  found = _networks.observers(parts, roles)
+  found = _observers.observers(parts, roles)
   looking = [o for o in found if 'matching' in o.roles]
   teachers = [o for o in found if 'labelling' in o.roles]
   if config.method.name in ('sre2l', 'cda') and len(looking) > 1:
@@ -93,7 +94,7 @@ def condensing(parts: Parts, work: Work, made: Made) -> Pipeline:
     raise ValueError('observers.matching (): must name at least one network')
   stages = [data_stage(parts)]
   for wanted in found:
-    stage = _networks.observer_stage(parts, work, wanted)
+    stage = _observers.observer_stage(parts, work, wanted)
     stages.append(stage._replace(work=_costs.observer(parts, wanted)))
   stages += _before_start(parts, work)
   stages.append(_start.stage(parts, looking))

@@ -2,7 +2,7 @@
 
 import contextlib
 import pathlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -11,11 +11,12 @@ import numpy as np
 from dcjax import applications, artefact, augment, data, sharding, specs
 from dcjax.base import Network
 from dcjax.data import Dataset
-from dcjax.evaluation import Protocol
-from dcjax.runs import _augment, _build, _run, _stage, report, settings
-from dcjax.runs._folder import Folder, write_text
+from dcjax.evaluation import Evaluator, Protocol, evaluator
+from dcjax.feeds import Feed, labelled
+from dcjax.runs import _augment, _build, _run, _stage, settings
+from dcjax.runs._folder import Folder
 from dcjax.runs._outlook import Outlook
-from dcjax.runs._progress import Progress, say
+from dcjax.runs._progress import Progress
 from dcjax.runs._stage import RECORD, Kind, Made, Stage, Work
 from dcjax.runs.applications import _sets
 from dcjax.runs.settings import Settings
@@ -174,47 +175,13 @@ def network_of(config: Any, dataset: Dataset) -> Network:
   return _build.build_network('network', config.network, dataset)
 
 
-def treatments(
-  dataset: Dataset, family: str, mix: float, like: str
-) -> dict[str, Any]:
-  """How images are treated in training, as `learner` and `evaluator` take it.
-
-  Args:
-    dataset: whose normalisation decides.
-    family: of augmentation, see `augment.STRATEGIES`.
-    mix: probability of CutMix.
-    like: published set whose strategies are taken.
-
-  Returns:
-    `normalise`, `scale`, `augment` and `mix`.
-
-  Raises:
-    ValueError: if the family is unknown.
-  """
-  check_choice('family', family, augment.STRATEGIES)
-  chosen = augment.STRATEGIES[family](
-    like, 1, 10, channels=dataset.image_shape[2]
-  )
-  strategies = {
-    **chosen,
-    'evaluate_single': chosen['single'],
-    'evaluate_per_image': chosen['per_image'],
-  }
-  return {
-    'normalise': augment.normalise(dataset.mean, dataset.std),
-    'scale': dataset.scale,
-    'augment': _augment.treatment(
-      dataset, strategies, 'evaluate', sharding.Placement()
-    ),
-    'mix': _augment.mixing('cutmix', 'auto', mix),
-  }
-
-
-def protocol_of(section: Any) -> Protocol:
+def _protocol_of(section):
   """A protocol from a config section with the fields of `Protocol`."""
-  known = {n: section[n] for n in section if n in Protocol._fields}
+  # A section's loss is that of students of a teacher.
+  fields = set(Protocol._fields) - {'loss'}
+  known = {n: section[n] for n in section if n in fields}
   known['average_rate'] = known.get('average_rate') or None
-  return Protocol(**known)
+  return Protocol(**known, test_points=(1.0,))
 
 
 def learner_of(
@@ -222,17 +189,43 @@ def learner_of(
   network: Network,
   dataset: Dataset,
   section: Any,
-  distillation: applications.Distillation | None = None,
+  feed: Callable[..., Feed] = labelled,
   **options: Any,
-) -> applications.Learner:
-  """A learner from a config section: `Protocol` fields, `family`, `cutmix`."""
-  return applications.learner(
+) -> Evaluator:
+  """What trains and tests networks, as a config section says.
+
+  Args:
+    config: of the application, see `like_of`.
+    network: the network.
+    dataset: whose images are asked about.
+    section: fields of `Protocol`, `family` of augmentation (see
+      `augment.STRATEGIES`) and `cutmix`, its probability.
+    feed: makes what is trained on, of `batch_size`, `augment` and `mix`.
+    **options: see `evaluation.evaluator`.
+
+  Raises:
+    ValueError: if the family is unknown, or see `evaluation.evaluator`.
+  """
+  check_choice('family', section.family, augment.STRATEGIES)
+  chosen = augment.STRATEGIES[section.family](
+    like_of(config, dataset), 1, 10, channels=dataset.image_shape[2]
+  )
+  strategies = {
+    **chosen,
+    'evaluate_single': chosen['single'],
+    'evaluate_per_image': chosen['per_image'],
+  }
+  train = _augment.augment_of(
+    dataset, strategies, 'evaluate', sharding.Placement()
+  )
+  mix = _augment.mixing('cutmix', 'auto', section.cutmix)
+  protocol = _protocol_of(section)
+  return evaluator(
     network,
-    protocol=protocol_of(section),
-    distillation=distillation,
-    **treatments(
-      dataset, section.family, section.cutmix, like_of(config, dataset)
-    ),
+    feed(batch_size=protocol.batch_size, augment=train, mix=mix),
+    protocol=protocol,
+    normalise=augment.normalise(dataset.mean, dataset.std),
+    scale=dataset.scale,
     **options,
   )
 
@@ -242,114 +235,10 @@ def variables_kind(start: Any) -> Kind:
   return _stage.tree(lambda: jax.eval_shape(lambda: start))
 
 
-def mean_std(values: Any, axis: int = 0) -> tuple[np.ndarray, np.ndarray]:
-  """Mean and std (n - 1; 0 for a single seed) over an axis of seeds."""
-  values = np.asarray(values, float)
-  spread = 1 if values.shape[axis] > 1 else 0
-  return values.mean(axis), values.std(axis, ddof=spread)
-
-
-def percents(values: Any) -> str:
-  """Mean and std over seeds `[S]` in percent: `84.2 ± 0.1`."""
-  mean, std = mean_std(values)
-  return f'{100 * mean:.1f} ± {100 * std:.1f}'
-
-
 def stored(made: artefact.Artefact) -> tuple[int, int]:
   """Numbers and float32 bytes that a set stores."""
   total = artefact.storage(made)['total']
   return total['numbers'], total['float32_bytes']
-
-
-class Page(NamedTuple):
-  """A report: what was done, tables, and perhaps a plot.
-
-  Attributes:
-    title: of the page.
-    notes: sentences above the tables.
-    tables: title -> (header, rows).
-    plot: what is drawn, or None.
-  """
-
-  title: str
-  notes: Sequence[str]
-  tables: Mapping[str, tuple[Sequence[str], Sequence[Sequence[Any]]]]
-  plot: report.Plot | None = None
-
-
-def write(at_work: AtWork, page: Page, results: Mapping[str, Any]) -> None:
-  """Writes `report.md`, `report.html`, `plot.svg` and `results.json`."""
-  at_work.work.folder.finish(results)
-  lines = [f'# {page.title}', *page.notes]
-  for title, (header, rows) in page.tables.items():
-    lines.append(f'## {title}\n\n{report.markdown(header, rows)}')
-  if page.plot is not None:
-    lines.append(f'![{page.plot.title}](plot.svg)')
-    write_text(at_work.path / 'plot.svg', report.document([page.plot]))
-  write_text(at_work.path / 'report.md', '\n\n'.join(lines) + '\n\n')
-  write_text(at_work.path / 'report.html', _html(page))
-  say(f'report: {at_work.path / "report.html"}')
-
-
-def _html(page):
-  tables = (
-    report.section(title, report.html_table(header, rows))
-    for title, (header, rows) in page.tables.items()
-  )
-  plot = '' if page.plot is None else report.figure(page.plot)
-  return report.page(
-    page.title,
-    f'<h1>{report.escape(page.title)}</h1>',
-    *map(report.note, page.notes),
-    f'<div class="row">{plot}</div>' if plot else '',
-    *tables,
-  )
-
-
-def curves(
-  title: str, x: Sequence[float], lines: Mapping[str, Any], x_label: str
-) -> report.Plot:
-  """A curve with its spread for each name, over the same points.
-
-  Args:
-    title: what it shows.
-    x: `[T]`.
-    lines: name -> `[S, T]` fractions of `S` seeds, drawn in percent.
-    x_label: of the x axis.
-  """
-  series = []
-  for name, values in lines.items():
-    mean, std = mean_std(100 * np.asarray(values))
-    series.append(report.Series(name, x, mean.tolist(), std.tolist()))
-  return report.Plot(title, series, x_label)
-
-
-def cloud(
-  title: str,
-  points: Mapping[str, tuple[Sequence[float], Sequence[float]]],
-  x_label: str,
-  y_label: str,
-) -> report.Plot:
-  """A cloud of points `(x [A], y [A])`, fractions, for each name."""
-  series = []
-  for name, both in points.items():
-    x, y = (100 * np.asarray(way) for way in both)
-    series.append(report.Series(name, x, y, kind='dots'))
-  return report.Plot(title, series, x_label, y_label)
-
-
-def levels(title: str, values: Mapping[str, Sequence[float]]) -> report.Plot:
-  """Mean and std of accuracies `[S]`, fractions, side by side by name."""
-  means, stds = zip(*map(mean_std, values.values()), strict=True)
-  places = list(range(len(values)))
-  drawn = report.Series(
-    '',
-    places,
-    [100 * float(v) for v in means],
-    [100 * float(v) for v in stds],
-    'dots',
-  )
-  return report.Plot(title, [drawn], '', ticks=tuple(map(str, values)))
 
 
 def network_spec(config: Any) -> specs.Spec:
