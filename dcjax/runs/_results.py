@@ -10,7 +10,7 @@ from dcjax import artefact
 from dcjax.runs import _artefact, _commands, _condense, _showing, report
 from dcjax.runs._build import Parts
 from dcjax.runs._folder import STAGES, Folder
-from dcjax.runs._networks import Observer
+from dcjax.runs._observers import Observer
 from dcjax.runs._pipelines import Pipeline
 from dcjax.runs._progress import say
 from dcjax.runs._stage import Made, Work
