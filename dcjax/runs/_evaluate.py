@@ -16,6 +16,7 @@ from dcjax.feeds import Feed
 from dcjax.runs import (
   _augment,
   _build,
+  _by_class,
   _condense,
   _costs,
   _fresh,
@@ -186,6 +187,9 @@ def _run(shared, asked, protocol, batch, labels, made) -> dict[str, Any]:
   learned = labels.regime == 'hard' and told != REGIMES['hard']
   return {
     **result.summary(),
+    **_by_class.told_apart(
+      result.predicted, parts.dataset, asked.name == 'condensed'
+    ),
     **_counted(shared, asked, protocol, images.shape, told),
     'label_bytes': answers.nbytes if learned else labels.nbytes,
     'teacher_bytes': labelling.teacher_bytes(variables) if online else 0,

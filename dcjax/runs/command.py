@@ -31,7 +31,9 @@ set and any settings; a setting may be a flag as well:
 
   {program} list                      methods, data sets, networks, tables
   {program} --config=idc:digits --print_config     every setting, and its origin
-  {program} compare runs/a runs/b     finished runs side by side
+  {program} compare runs/a runs/b     finished runs side by side; with
+      --page=FILE.html as a page, with --plot=FILE.pdf as a figure
+  {program} gallery runs              a page of all runs below a folder
   {program} published docs/records    draws published.md from the records there
 
 Flags:
@@ -98,10 +100,14 @@ def _main(words, program):
   plain = [word for word in words[1:] if not word.startswith('-')]
   if plain[:1] == ['list']:
     return _list(plain[1:])
-  if plain[:1] == ['compare']:
-    return _compare(words[2:])
-  if plain[:1] == ['published']:
-    return _published(words[2:])
+  about_runs = {
+    'compare': _compare,
+    'gallery': _gallery,
+    'published': _published,
+  }
+  if plain and plain[0] in about_runs:
+    after = words[words.index(plain[0]) + 1 :]
+    return _about_runs(about_runs[plain[0]], after)
   if plain[:1] == ['run']:  # a word that people expect
     words = [words[0], *words[2:]]
   define_flags()
@@ -152,8 +158,8 @@ def _parse(words) -> dict[str, str]:
     raise _Wrong(' '.join(str(error).split())) from error
   if len(left) > 1:
     raise _Wrong(
-      f'argument {left[1]!r}: must be list, compare, or flags; a run is '
-      '--config=METHOD:DATA --workdir=FOLDER'
+      f'argument {left[1]!r}: must be list, compare, gallery, or flags; a '
+      'run is --config=METHOD:DATA --workdir=FOLDER'
     )
   return overrides
 
@@ -312,33 +318,68 @@ def _list(what):
   return 0
 
 
+def _about_runs(work, words):
+  """Does what is asked about runs that are there."""
+  try:
+    return work(words)
+  except (_Wrong, ValueError, OSError) as error:
+    return say_error(one_line(error))
+
+
 def _published(words):
   """Draws the page of published and measured numbers from its records."""
-  folders = [w for w in words if not w.startswith('-')]
-  if len(folders) != 1:
-    return say_error('published: name the folder of the records')
   from dcjax.runs import tables
 
-  try:
-    print(tables.published(folders[0], costs='--costs' in words))
-  except (ValueError, OSError) as error:
-    return say_error(one_line(error))
+  folders = [w for w in words if not w.startswith('-')]
+  if len(folders) != 1:
+    raise _Wrong('published: name the folder of the records')
+  print(tables.published(folders[0], costs='--costs' in words))
   return 0
 
 
 def _compare(words):
-  """Prints the table of finished runs, and draws them if it is told to."""
-  plot = [w.partition('=')[2] for w in words if w.startswith('--plot=')]
-  folders = [w for w in words if not w.startswith('-')]
-  if not folders:
-    return say_error('compare: name at least one finished run folder')
+  """Prints the table of finished runs; writes a page and a plot on request."""
   from dcjax.runs import report
 
-  try:
-    found = {pathlib.Path(f).name: report.read(f) for f in folders}
-    print(report.table(found))
-    if plot:
-      report.plot(found, plot[0])
-  except (ValueError, OSError) as error:
-    return say_error(one_line(error))
+  said, folders = _said(words, ('page', 'plot'))
+  if not folders:
+    raise _Wrong('compare: name at least one finished run folder')
+  found = report.collect(folders)
+  print(report.table(found))
+  if 'plot' in said:
+    report.write_plot(found, said['plot'])
+  if 'page' in said:
+    report.write_page(found, said['page'])
+    print(f'page: {said["page"]}')
   return 0
+
+
+def _gallery(words):
+  """Writes a page of all runs below a folder."""
+  from dcjax.runs import report
+
+  said, folders = _said(words, ('page',))
+  if len(folders) != 1:
+    raise _Wrong('gallery: name one folder of runs')
+  found = report.below(folders[0])
+  if not found:
+    raise _Wrong(f'gallery {folders[0]}: holds no run')
+  path = said.get('page') or pathlib.Path(folders[0], 'gallery.html')
+  report.write_page(found, path)
+  print(f'page: {path}')
+  return 0
+
+
+def _said(words, known):
+  """Options `--NAME=VALUE` of a word such as compare, and what is no option."""
+  said, plain = {}, []
+  for word in words:
+    name, equals, value = word.removeprefix('--').partition('=')
+    if not word.startswith('-'):
+      plain.append(word)
+    elif name in known and equals and value:
+      said[name] = value
+    else:
+      allowed = ' or '.join(f'--{n}=FILE' for n in known)
+      raise _Wrong(f'option {word!r}: must be {allowed}')
+  return said, plain
