@@ -6,7 +6,7 @@ import pathlib
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Lowest first; within a layer imports go one way, too.
 LAYERS = (
-  {'base', 'specs', 'utils'},
+  {'base', 'resizing', 'specs', 'utils'},
   {
     '_learned_parts',
     '_npz',
