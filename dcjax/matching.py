@@ -19,6 +19,7 @@ from dcjax.base import (
   Variables,
 )
 from dcjax.data._sampling import gathered
+from dcjax.utils import platform
 
 # A name, a number of classes at a time, or what maps a function itself.
 ClassStrategy = str | int | Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -45,7 +46,7 @@ def over_classes(
   if callable(strategy):
     return strategy(function)
   if strategy == 'auto':
-    strategy = 'scan' if jax.default_backend() == 'cpu' else 'vmap'
+    strategy = 'scan' if platform() == 'cpu' else 'vmap'
   if strategy == 'vmap':
     return lambda *args: jax.vmap(function)(*gathered(args))
   if strategy == 'scan':

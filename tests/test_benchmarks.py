@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import pytest
 import runner
 
+from dcjax.runs import _flops
+
 _FOLDER = runner.EXPERIMENTS.parent / 'benchmarks'
 _SMALL = {'classes': 2, 'depth': 2, 'batch_real': 4}
 _STEPS = {'widths': ['2'], 'shapes': ['8x8x3'], 'ipcs': ['2'], **_SMALL}
@@ -133,7 +135,7 @@ def test_median_and_ratios():
 
 
 def test_flops_are_counted_with_loops_multiplied_out():
-  count = _module('_flops').count_flops
+  count = _flops.count_flops
   a, b = jnp.ones((3, 4)), jnp.ones((4, 5))
   assert count(jax.make_jaxpr(jnp.dot)(a, b)) == 2 * 3 * 4 * 5
 
@@ -157,7 +159,7 @@ def test_flops_of_a_convolution_do_not_depend_on_its_form(form):
     images, kernel
   )
   expected = 2 * (2 * 8 * 8 * 5) * (3 * 3 * 4)
-  assert _module('_flops').count_flops(traced) == expected
+  assert _flops.count_flops(traced) == expected
 
 
 @pytest.mark.parametrize(

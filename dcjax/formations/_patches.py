@@ -9,7 +9,6 @@ centres, no antialiasing).
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from dcjax import base, resizing

@@ -2,7 +2,7 @@
 
 import functools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -133,6 +133,7 @@ def build(
   dataset: Dataset | None = None,
   network: Network | None = None,
   devices_per_class: int = 0,
+  devices: Sequence[jax.Device] | None = None,
 ) -> Parts:
   """Builds the parts of a run, for all devices there are.
 
@@ -142,6 +143,7 @@ def build(
     network: in place of the one that they name.
     devices_per_class: see `sharding.make_mesh`; what a run computes does not
       depend on it.
+    devices: instead of all there are.
 
   Raises:
     ValueError: naming the field, its value and what is allowed.
@@ -152,7 +154,9 @@ def build(
   dataset = load(config) if dataset is None else whitened(config, dataset)
   if network is None:
     network = build_network('network', config.network, dataset)
-  placement = sharding.placement(dataset.num_classes, devices_per_class)
+  placement = sharding.placement(
+    dataset.num_classes, devices_per_class, devices
+  )
   parts = Parts(
     chosen,
     config,

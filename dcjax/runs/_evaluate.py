@@ -60,7 +60,7 @@ def evaluations(
   @functools.cache
   def program(word, kind, plain, protocol):
     own = parts if not word else _with_network(parts, word)
-    return _evaluator(own, tested[word], kind, plain, protocol, teachers)
+    return evaluator_of(own, tested[word], kind, plain, protocol, teachers)
 
   return Evaluations(parts, work, teachers, tested, program)
 
@@ -273,7 +273,15 @@ def train_and_test(
   return found
 
 
-def _evaluator(parts, network, kind, plain, protocol, teachers) -> Evaluator:
+def evaluator_of(
+  parts: Parts,
+  network: Network,
+  kind: str,
+  plain: bool,
+  protocol: Protocol,
+  teachers: Sequence[Observer],
+) -> Evaluator:
+  """The programs of an evaluation; see `Evaluations.programs`."""
   section, options = parts.config.evaluation, {}
   if kind != 'plain':
     loss = labelling.student_loss(

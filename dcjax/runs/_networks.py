@@ -72,18 +72,7 @@ def train(
     Interrupted: if a stop was asked for; finished rounds are kept.
   """
   keys = parts.placement.everywhere(keys)
-
-  def begin(keys):
-    return jax.lax.map(lambda key: made.init(key, None), keys)
-
-  def once(keys, states, data):
-    def one(pair):
-      state, metrics = made.update(*pair, InnerData(data), None)
-      return state, metrics['loss']
-
-    states, losses = jax.lax.map(one, (keys, states))
-    return states, {'loss': losses}
-
+  begin, once = rounds_of(made)
   shapes = jax.eval_shape(begin, keys)
   places = parts.placement.copies(shapes)
   like = sharding.placed(shapes, places)
@@ -108,6 +97,23 @@ def train(
   )
   states, _ = loop(work, task, stage)
   return sharding.to_host(states.variables)
+
+
+def rounds_of(made: InnerLoop) -> tuple[Callable, Callable]:
+  """What `train` compiles: `keys [E] -> states`, and a round of all of them."""
+
+  def begin(keys):
+    return jax.lax.map(lambda key: made.init(key, None), keys)
+
+  def once(keys, states, data):
+    def one(pair):
+      state, metrics = made.update(*pair, InnerData(data), None)
+      return state, metrics['loss']
+
+    states, losses = jax.lax.map(one, (keys, states))
+    return states, {'loss': losses}
+
+  return begin, once
 
 
 def _on_real(
@@ -139,6 +145,29 @@ def _on_real(
   )
 
 
+def pool_loop(parts: Parts) -> InnerLoop:
+  """How the networks of a pool are trained: as those of a run."""
+  config, section = parts.config, parts.config.method
+  return _on_real(
+    parts,
+    parts.network,
+    batch_size=section.network_batch_size,
+    optimizer=optimizers.sgd(
+      section.network_learning_rate,
+      momentum=0.9,
+      weight_decay=section.network_weight_decay,
+    ),
+    augment=_augment.treatment(
+      parts.dataset, parts.strategies, 'train', parts.placement
+    ),
+    mix=_augment.mixing(
+      'augment.train_mix',
+      config.augment.train_mix,
+      parts.strategies['train_cutmix_probability'],
+    ),
+  )
+
+
 def pool_stage(parts: Parts, work: Work) -> Stage:
   """Networks that IDC draws from where training them anew takes too long.
 
@@ -147,24 +176,7 @@ def pool_stage(parts: Parts, work: Work) -> Stage:
   config, section = parts.config, parts.config.method
 
   def make(_):
-    made = _on_real(
-      parts,
-      parts.network,
-      batch_size=section.network_batch_size,
-      optimizer=optimizers.sgd(
-        section.network_learning_rate,
-        momentum=0.9,
-        weight_decay=section.network_weight_decay,
-      ),
-      augment=_augment.treatment(
-        parts.dataset, parts.strategies, 'train', parts.placement
-      ),
-      mix=_augment.mixing(
-        'augment.train_mix',
-        config.augment.train_mix,
-        parts.strategies['train_cutmix_probability'],
-      ),
-    )
+    made = pool_loop(parts)
     key = jax.random.fold_in(jax.random.key(config.seed), _TRAINING_FOLD)
     numbers = jnp.arange(section.pool_networks)
     keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(numbers)
@@ -253,7 +265,7 @@ def observer_stage(parts: Parts, work: Work, observer: Observer) -> Stage:
       work,
       parts,
       observer.stage,
-      _observer_loop(parts, observer),
+      observer_loop(parts, observer),
       key[None],
       observer.epochs * parts.real.windows,
       section.images_per_class,
@@ -278,7 +290,8 @@ def observer_stage(parts: Parts, work: Work, observer: Observer) -> Stage:
   )
 
 
-def _observer_loop(parts, observer):
+def observer_loop(parts: Parts, observer: Observer) -> InnerLoop:
+  """How an observer is trained."""
   section = parts.config.observers
   counts = parts.dataset.counts
   if section.images_per_class:
@@ -402,8 +415,11 @@ __all__ = [
   'Observer',
   'accuracy',
   'embedding_stage',
+  'observer_loop',
   'observer_stage',
   'observers',
+  'pool_loop',
   'pool_stage',
+  'rounds_of',
   'train',
 ]

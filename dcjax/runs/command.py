@@ -24,6 +24,7 @@ set and any settings; a setting may be a flag as well:
 
   {program} list                      methods, data sets, networks, tables
   {program} --config=idc:digits --print_config     every setting, and its origin
+  {program} --config=idc:cifar10 --plan=h100       memory and hours on a machine
   {program} compare runs/a runs/b     finished runs side by side
 
 Flags:
@@ -33,6 +34,7 @@ _SHOWN = (
   'workdir',
   'store',
   'print_config',
+  'plan',
   'profile',
   'devices_per_class',
   'distributed',
@@ -69,6 +71,12 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     'print_config',
     False,
     'Prints every setting and where it comes from, and ends.',
+    flag_values=values,
+  )
+  flags.DEFINE_string(
+    'plan',
+    None,
+    'Machine to plan the run for, such as h100 or v5e:4x8; nothing is run.',
     flag_values=values,
   )
   flags.DEFINE_bool(
@@ -217,6 +225,8 @@ def _run(words, overrides, program):
 
       print(settings.show(settings.resolve(config)))
       return 0
+    if values.plan:
+      return _plan(config)
     if not values.workdir:
       raise _Wrong('--workdir: must name the folder of the run')
     return _work(config, words, program)
@@ -247,6 +257,15 @@ def _work(config, words, program):
     devices_per_class=flags.FLAGS.devices_per_class,
     profile=flags.FLAGS.profile,
   )
+  return 0
+
+
+def _plan(config):
+  from dcjax import runs
+
+  values = flags.FLAGS
+  each = values.devices_per_class
+  print(runs.plan(config, values.plan, devices_per_class=each))
   return 0
 
 
