@@ -150,6 +150,23 @@ def test_flops_are_counted_with_loops_multiplied_out():
   assert count(jax.make_jaxpr(branches)(a)) == 2 * 2 * 3 * 4 * 5
 
 
+def test_flops_of_a_sharded_body_are_those_of_all_devices():
+  mesh = jax.sharding.AbstractMesh(
+    (4, 2), ('class', 'data'), axis_types=(jax.sharding.AxisType.Auto,) * 2
+  )
+  split = jax.sharding.PartitionSpec('class')
+  product = jax.shard_map(
+    lambda x: x @ jnp.ones((3, 5)),
+    mesh=mesh,
+    in_specs=split,
+    out_specs=split,
+    axis_names={'class'},
+    check_vma=False,
+  )
+  traced = jax.make_jaxpr(product)(jax.ShapeDtypeStruct((8, 3), jnp.float32))
+  assert _flops.count_flops(traced) == 2 * 8 * 3 * 5
+
+
 @pytest.mark.parametrize('form', ['lax', 'patches', 'hybrid'])
 def test_flops_of_a_convolution_do_not_depend_on_its_form(form):
   convolve = importlib.import_module('dcjax.networks').convolve

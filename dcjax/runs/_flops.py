@@ -59,7 +59,8 @@ def _of_equation(equation):
     return max(count(branch) for branch in params['branches'])
   times = params.get('length', 1) if name == 'scan' else 1
   if name == 'shard_map':  # the body is one device's
-    times = math.prod(params['mesh'].shape[a] for a in params['manual_axes'])
+    axes = next(v for n, v in params.items() if n.endswith('manual_axes'))
+    times = math.prod(params['mesh'].shape[axis] for axis in axes)
   found = [count(inner) for inner in _inner_jaxprs(params)]
   columns = zip(Count(), *found, strict=True)
   return Count(*(float(times * sum(column)) for column in columns))

@@ -275,7 +275,8 @@ def _size(parts, one):
     whole = parts.dataset.num_classes * config.ipc
     return 'batches.batch_size', config.batches.batch_size or whole
   if 'batch_real' in section:
-    return 'method.batch_real (and most_synthetic)', section.batch_real
+    both = ' (with most_synthetic)' if 'most_synthetic' in section else ''
+    return f'method.batch_real{both}', section.batch_real
   return 'ipc', config.ipc
 
 

@@ -1,6 +1,5 @@
 """The programs of a run, from shapes alone: nothing is read, drawn or moved."""
 
-import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -17,17 +16,15 @@ from dcjax.runs import (
   _experts,
   _method,
   _networks,
+  _observers,
   _start,
   _statistics,
   _wanted,
 )
 from dcjax.runs._build import Parts
-from dcjax.runs._method import Given
-from dcjax.runs._networks import Observer
+from dcjax.runs._given import Given
+from dcjax.runs._observers import Observer
 from dcjax.trajectories import Experts
-
-# A program for test images needs few of them to be traced.
-_FEW = 8
 
 
 class Program(NamedTuple):
@@ -65,11 +62,11 @@ def programs(parts: Parts) -> Iterator[Program]:
   statistical = 'iterations' in section
   observers = []
   if statistical or section.name == 'rded':
-    observers = _networks.observers(parts, ['matching'])
+    observers = _observers.observers(parts, ['matching'])
   for observer in observers:
     if not observer.file:
       rounds = observer.epochs * parts.real.windows
-      loop = _networks.observer_loop(parts, observer)
+      loop = _observers.observer_loop(parts, observer)
       yield _training(parts, observer.stage, loop, 1, rounds)
   if section.get('pool_networks'):
     rounds = section.pool_epochs * parts.real.windows
@@ -190,17 +187,10 @@ def _observed(parts, observers: Sequence[Observer]) -> Program:
 def _evaluation(parts) -> Program:
   """All networks of one evaluation of the condensed set, with hard labels."""
   dataset, config = parts.dataset, parts.config
-  few = dataclasses.replace(
-    dataset,
-    test_images=dataset.test_images[:_FEW],
-    test_labels=dataset.test_labels[:_FEW],
-  )
-  parts = parts._replace(dataset=few)
   asked = _wanted.wanted(config)
   protocol = _wanted.protocol(parts, asked[0])
-  program = _evaluate.evaluator_of(
-    parts, parts.network, 'plain', False, protocol, ()
-  )
+  feed = _evaluate.feed_of(parts, 'plain', False, protocol, ())
+  program = _evaluate.evaluator_of(parts, parts.network, feed, protocol)
   images = _wanted.expected_images(parts, asked[0])
   shape = (images, *dataset.image_shape)
   training = _everywhere(
