@@ -1,7 +1,6 @@
 """Chromium without a window, driven over a pipe: pages as people see them."""
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -77,16 +76,14 @@ def page(folder: Any) -> Iterator[Page]:
   to_read, to_write = os.pipe()
   from_read, from_write = os.pipe()
 
-  def hand_over():
-    # Out of the way first: one of them may be 3 or 4 itself.
-    spare = [fcntl.fcntl(p, fcntl.F_DUPFD, 10) for p in (to_read, from_write)]
-    for number, pipe in enumerate(spare, 3):
-      os.dup2(pipe, number)
-
+  # The browser reads from 3 and writes to 4. A shell hands them over: a hook of
+  # this process would fork it, of which JAX warns.
   process = subprocess.Popen(
-    [PROGRAM, *_FLAGS, f'--user-data-dir={folder}'],
-    preexec_fn=hand_over,
-    close_fds=False,
+    [
+      *('bash', '-c', f'exec "$@" 3<&{to_read} 4>&{from_write}', 'bash'),
+      *(PROGRAM, *_FLAGS, f'--user-data-dir={folder}'),
+    ],
+    pass_fds=(to_read, from_write),
     stdout=subprocess.DEVNULL,
     stderr=subprocess.DEVNULL,
   )
