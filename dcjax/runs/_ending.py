@@ -5,6 +5,10 @@ import sys
 from typing import Any, NoReturn
 
 
+class Wrong(Exception):
+  """Something that the caller has said is wrong."""
+
+
 def stop_at_once(number: int, frame: Any) -> None:
   """Ends the program with one line: a signal handler."""
   del number, frame
