@@ -1,11 +1,11 @@
 """Chromium without a window, driven over a pipe: pages as people see them."""
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -25,6 +25,15 @@ _FLAGS = (
   '--hide-scrollbars',
   '--remote-debugging-pipe',
 )
+# A program between: nothing may run in a fork of a process with JAX in it. The
+# pipes go out of the way first, as one of them may be 3 or 4 itself.
+_HAND_OVER = """
+import fcntl, os, sys
+pipes = [fcntl.fcntl(int(p), fcntl.F_DUPFD, 10) for p in sys.argv[1:3]]
+for number, pipe in enumerate(pipes, 3):
+  os.dup2(pipe, number)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 _PATIENCE = 120  # seconds for an answer
 
 
@@ -77,16 +86,12 @@ def page(folder: Any) -> Iterator[Page]:
   to_read, to_write = os.pipe()
   from_read, from_write = os.pipe()
 
-  def hand_over():
-    # Out of the way first: one of them may be 3 or 4 itself.
-    spare = [fcntl.fcntl(p, fcntl.F_DUPFD, 10) for p in (to_read, from_write)]
-    for number, pipe in enumerate(spare, 3):
-      os.dup2(pipe, number)
-
   process = subprocess.Popen(
-    [PROGRAM, *_FLAGS, f'--user-data-dir={folder}'],
-    preexec_fn=hand_over,
-    close_fds=False,
+    [
+      *(sys.executable, '-c', _HAND_OVER, str(to_read), str(from_write)),
+      *(PROGRAM, *_FLAGS, f'--user-data-dir={folder}'),
+    ],
+    pass_fds=(to_read, from_write),
     stdout=subprocess.DEVNULL,
     stderr=subprocess.DEVNULL,
   )

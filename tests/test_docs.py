@@ -14,7 +14,7 @@ import tiny
 from absl import flags
 
 import dcjax
-from dcjax.runs import _fields, command, settings, tables
+from dcjax.runs import _about_runs, _fields, command, settings, tables
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 _MODULES = [
@@ -188,7 +188,7 @@ def test_every_command_of_a_page_resolves(page):
       continue
     words = _as_flags(program, words)
     if words[0] == 'compare':
-      command._said(words[1:], ('page', 'plot'))
+      _about_runs.options(words[1:], ('page', 'plot'))
       continue
     if words[0] == 'gallery':
       assert len(words) <= 2

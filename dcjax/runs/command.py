@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from absl import flags, logging
 
+from dcjax.runs._about_runs import ABOUT_RUNS
 from dcjax.runs._ending import (
   end,
   one_line,
@@ -100,14 +101,12 @@ def _main(words, program):
   plain = [word for word in words[1:] if not word.startswith('-')]
   if plain[:1] == ['list']:
     return _list(plain[1:])
-  about_runs = {
-    'compare': _compare,
-    'gallery': _gallery,
-    'published': _published,
-  }
-  if plain and plain[0] in about_runs:
-    after = words[words.index(plain[0]) + 1 :]
-    return _about_runs(about_runs[plain[0]], after)
+  if plain and plain[0] in ABOUT_RUNS:
+    try:
+      ABOUT_RUNS[plain[0]](words[words.index(plain[0]) + 1 :])
+    except (ValueError, OSError) as error:
+      return say_error(one_line(error))
+    return 0
   if plain[:1] == ['run']:  # a word that people expect
     words = [words[0], *words[2:]]
   define_flags()
@@ -316,70 +315,3 @@ def _list(what):
   for name, title in tables.titles().items():
     print(f'  {name:20} {title}')
   return 0
-
-
-def _about_runs(work, words):
-  """Does what is asked about runs that are there."""
-  try:
-    return work(words)
-  except (_Wrong, ValueError, OSError) as error:
-    return say_error(one_line(error))
-
-
-def _published(words):
-  """Draws the page of published and measured numbers from its records."""
-  from dcjax.runs import tables
-
-  folders = [w for w in words if not w.startswith('-')]
-  if len(folders) != 1:
-    raise _Wrong('published: name the folder of the records')
-  print(tables.published(folders[0], costs='--costs' in words))
-  return 0
-
-
-def _compare(words):
-  """Prints the table of finished runs; writes a page and a plot on request."""
-  from dcjax.runs import report
-
-  said, folders = _said(words, ('page', 'plot'))
-  if not folders:
-    raise _Wrong('compare: name at least one finished run folder')
-  found = report.collect(folders)
-  print(report.table(found))
-  if 'plot' in said:
-    report.write_plot(found, said['plot'])
-  if 'page' in said:
-    report.write_page(found, said['page'])
-    print(f'page: {said["page"]}')
-  return 0
-
-
-def _gallery(words):
-  """Writes a page of all runs below a folder."""
-  from dcjax.runs import report
-
-  said, folders = _said(words, ('page',))
-  if len(folders) != 1:
-    raise _Wrong('gallery: name one folder of runs')
-  found = report.below(folders[0])
-  if not found:
-    raise _Wrong(f'gallery {folders[0]}: holds no run')
-  path = said.get('page') or pathlib.Path(folders[0], 'gallery.html')
-  report.write_page(found, path)
-  print(f'page: {path}')
-  return 0
-
-
-def _said(words, known):
-  """Options `--NAME=VALUE` of a word such as compare, and what is no option."""
-  said, plain = {}, []
-  for word in words:
-    name, equals, value = word.removeprefix('--').partition('=')
-    if not word.startswith('-'):
-      plain.append(word)
-    elif name in known and equals and value:
-      said[name] = value
-    else:
-      allowed = ' or '.join(f'--{n}=FILE' for n in known)
-      raise _Wrong(f'option {word!r}: must be {allowed}')
-  return said, plain
