@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -25,15 +24,6 @@ _FLAGS = (
   '--hide-scrollbars',
   '--remote-debugging-pipe',
 )
-# A program between: nothing may run in a fork of a process with JAX in it. The
-# pipes go out of the way first, as one of them may be 3 or 4 itself.
-_HAND_OVER = """
-import fcntl, os, sys
-pipes = [fcntl.fcntl(int(p), fcntl.F_DUPFD, 10) for p in sys.argv[1:3]]
-for number, pipe in enumerate(pipes, 3):
-  os.dup2(pipe, number)
-os.execv(sys.argv[3], sys.argv[3:])
-"""
 _PATIENCE = 120  # seconds for an answer
 
 
@@ -86,9 +76,11 @@ def page(folder: Any) -> Iterator[Page]:
   to_read, to_write = os.pipe()
   from_read, from_write = os.pipe()
 
+  # The browser reads from 3 and writes to 4. A shell hands them over: a hook of
+  # this process would fork it, of which JAX warns.
   process = subprocess.Popen(
     [
-      *(sys.executable, '-c', _HAND_OVER, str(to_read), str(from_write)),
+      *('bash', '-c', f'exec "$@" 3<&{to_read} 4>&{from_write}', 'bash'),
       *(PROGRAM, *_FLAGS, f'--user-data-dir={folder}'),
     ],
     pass_fds=(to_read, from_write),

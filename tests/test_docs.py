@@ -14,7 +14,7 @@ import tiny
 from absl import flags
 
 import dcjax
-from dcjax.runs import _about_runs, _fields, command, settings, tables
+from dcjax.runs import _fields, _looking, command, settings, tables
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 _MODULES = [
@@ -29,6 +29,7 @@ _MODULES = [
       'condensing',
       'coresets',
       'data',
+      'data.sampling',
       'evaluation',
       'fairness',
       'files',
@@ -36,7 +37,10 @@ _MODULES = [
       'initialisation',
       'inner',
       'kernels',
+      'feeds',
       'labelling',
+      'losses',
+      'mapping',
       'matching',
       'methods',
       'networks',
@@ -188,7 +192,7 @@ def test_every_command_of_a_page_resolves(page):
       continue
     words = _as_flags(program, words)
     if words[0] == 'compare':
-      _about_runs.options(words[1:], ('page', 'plot'))
+      _looking.said_of(words[1:], ('page', 'plot'))
       continue
     if words[0] == 'gallery':
       assert len(words) <= 2

@@ -10,7 +10,7 @@ import pages
 import pytest
 from absl import flags
 
-from dcjax.runs import _about_runs, command, report, settings
+from dcjax.runs import _looking, command, report, settings
 
 _HERE = pytest.mark.skipif(
   browser.PROGRAM is None, reason='there is no chromium to look with'
@@ -157,7 +157,7 @@ def _words(text):
 def _understood(words):
   """The parser of flags takes them, and the settings are complete."""
   if words[0] == 'gallery':
-    said, folders = _about_runs.options(words[1:], ('page',))
+    said, folders = _looking.said_of(words[1:], ('page',))
     assert report.below(folders[0]) and not said
     return
   overrides = command._parse(['dcjax', *words])

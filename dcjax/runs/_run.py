@@ -265,6 +265,36 @@ def condensed(
     return at_work.made('artefact')
 
 
+def plan(
+  config: ConfigDict | str, target: str, *, devices_per_class: int = 0
+) -> str:
+  """Says what a run would take on a machine; nothing of it is run.
+
+  Its programs are made from shapes and compiled for the machine, which need not
+  be there, only its compiler. Sizes of published data sets are known; other
+  data must be there.
+
+  Args:
+    config: see `run`.
+    target: such as `'h100'`, `'v5e:4x8'` or `'cpu'`; see docs/pods.md.
+    devices_per_class: see `run`.
+
+  Returns:
+    A page: memory, work, collectives and time of each program.
+
+  Raises:
+    ValueError: naming the field, its value and what is allowed.
+    FileNotFoundError: if data of unknown sizes are not there.
+
+  Example:
+    >>> print(dcjax.runs.plan('idc:cifar10,ipc=10', 'h100'))
+  """
+  from dcjax.runs import _plan  # compilers of machines that are not here
+
+  chosen = settings.resolve(config_of(config))
+  return _plan.page(chosen, target, devices_per_class)
+
+
 def _finished(chosen, workdir, command, given):
   """The results of a run that has nothing left to do, or None.
 
