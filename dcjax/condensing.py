@@ -21,7 +21,7 @@ from dcjax.base import (
   Params,
   PyTree,
 )
-from dcjax.data import _sampling as sampling
+from dcjax.data import sampling
 from dcjax.inner import InnerData, InnerLoop, InnerState
 from dcjax.matching import ClassStrategy, match_and_gradient
 from dcjax.optimizers import ImageOptimizer, as_image_optimizer

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 from jax import lax
 
-from dcjax.data._sampling import gathered
+from dcjax.data.sampling import gathered
 from dcjax.utils import platform
 
 # A name, a number at a time, or what maps a function itself.

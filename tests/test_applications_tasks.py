@@ -75,7 +75,7 @@ def test_adaptation(data_dir, tmp_path):
   found = run()
   assert list(found) == ['no adaptation', 'random']
   assert all(len(values) == 2 for values in found.values())
-  assert (tmp_path / 'bars.png').is_file()
+  assert (tmp_path / 'plot.svg').is_file()
   _assert_nothing_is_repeated(tmp_path, run, found)
 
 

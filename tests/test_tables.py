@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.parse
 
 import jax.numpy as jnp
 import numpy as np
@@ -57,6 +58,7 @@ _WANTED = {
   'rded',
 }
 # Augmentation is most of what compiles.
+_PLAIN_CELL = tables.Accuracy()
 _PLAIN = {'augment.family': 'none', 'evaluation.family': 'none'}
 
 
@@ -154,10 +156,18 @@ def _check_page(folder, page):
     )
   web = html.unescape((folder / 'table.html').read_text(encoding='utf-8'))
   assert page.table.title in web
-  assert not re.search(r'(src|href)="(?!data:)', web)
-  if page.table.plot is not None:
-    assert (folder / 'table.png').read_bytes().startswith(b'\x89PNG')
-    assert 'data:image/png;base64' in web
+  # Every cell and every run leads to a report, which holds the cell's number.
+  for link in set(re.findall(r'(?:src|href)="([^"]*)"', web)):
+    assert (folder / urllib.parse.unquote(link)).is_file()
+  for line in page.runs:
+    told = (folder / 'runs' / line.name / 'report.html').read_text('utf-8')
+    for place, run in page.places.items():
+      number = _pages.measured_text(page, place)
+      if run == line.name and page.table.cells[place].measure == _PLAIN_CELL:
+        assert number in told
+  if page.table.plot is not None and page.table.plot.kind != 'heat':
+    assert (folder / 'table.svg').read_bytes().startswith(b'<svg')
+    assert '<svg' in web
 
 
 def test_what_a_table_measures_is_kept_as_records(finished):

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dcjax import evaluation, formations, labelling, networks, protocols
+from dcjax import evaluation, labelling, networks, protocols
 from dcjax.base import Network
 from dcjax.evaluation import Evaluator
 from dcjax.feeds import Feed
@@ -17,6 +17,7 @@ from dcjax.protocols import Protocol
 from dcjax.runs import (
   _augment,
   _build,
+  _by_class,
   _condense,
   _costs,
   _fresh,
@@ -24,7 +25,7 @@ from dcjax.runs import (
   _wanted,
 )
 from dcjax.runs._build import Parts
-from dcjax.runs._labels import HARD, REGIMES, Labels
+from dcjax.runs._labels import HARD, REGIMES
 from dcjax.runs._observers import Observer
 from dcjax.runs._progress import Progress
 from dcjax.runs._sets import hard_batch
@@ -158,7 +159,7 @@ def _run(shared, asked, protocol, batch, labels, made) -> dict[str, Any]:
   answers = batch.labels if labels.soft is None else labels.soft
   answers = np.asarray(answers).reshape(-1, classes)
   centred = asked.images in ('condensed', 'initial') and not asked.hard
-  answers = _as_loss_wants(parts, protocol, answers, centred)
+  answers = _labels.as_loss_wants(parts, protocol, answers, centred)
   rate = batch.step_size
   if rate is not None and not np.ndim(rate):  # not one for each step, as DD's
     protocol = protocols.at_step_size(protocol, rate)
@@ -183,38 +184,18 @@ def _run(shared, asked, protocol, batch, labels, made) -> dict[str, Any]:
   program = shared.programs(asked.word, kind, asked.plain, protocol)
   result = train_and_test(shared, asked.name, program, training)
   online = labels.regime == 'online'
-  told = _regime(labels, answers)
+  told = _labels.regime_of(labels, answers)
   learned = labels.regime == 'hard' and told != REGIMES['hard']
   return {
     **result.summary(),
+    **_by_class.told_apart(
+      result.predicted, parts.dataset, asked.name == 'condensed'
+    ),
     **_counted(shared, asked, protocol, images.shape, told),
     'label_bytes': answers.nbytes if learned else labels.nbytes,
     'teacher_bytes': labelling.teacher_bytes(variables) if online else 0,
     'seconds': round(time.monotonic() - began, 3),
   }
-
-
-def _as_loss_wants(parts, protocol, answers, stored):
-  """Labels around zero for squared error, probabilities for cross-entropy.
-
-  Args:
-    parts: of the run.
-    protocol: of the evaluation.
-    answers: `[M, K]`.
-    stored: whether they are in the form that the formation stores.
-  """
-  form = formations.label_form(parts.formation) if stored else 'probabilities'
-  shift = 1 / answers.shape[-1]
-  if protocol.loss == 'squared':
-    return answers if form == 'centred' else answers - shift
-  if form == 'centred':
-    return np.asarray(formations.as_probabilities(answers + shift))
-  return answers
-
-
-def _regime(labels: Labels, answers: np.ndarray) -> str:
-  soft = not bool(np.all((answers == 0) | (answers == 1)))
-  return REGIMES['image' if labels.regime == 'hard' and soft else labels.regime]
 
 
 def _counted(shared, asked, protocol, shape, regime):

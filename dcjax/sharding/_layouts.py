@@ -9,7 +9,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
 
 from dcjax.base import Array, PyTree
-from dcjax.data._sampling import DeviceData
+from dcjax.data.sampling import DeviceData
 from dcjax.sharding._mesh import CLASS_AXIS, DATA_AXIS, by, replicated
 
 if TYPE_CHECKING:
