@@ -141,3 +141,51 @@ class Objective(NamedTuple):
 
   loss: ObjectiveFn
   joint: bool = False
+
+
+class StatefulObjectiveFn(Protocol):
+  """The loss of an objective that remembers.
+
+  `(network, variables, target, synthetic, key, state) -> (loss [], (metrics,
+  next state))`.
+  """
+
+  def __call__(
+    self,
+    network: Network,
+    variables: Variables,
+    target: PyTree,
+    synthetic: Batch,
+    key: Key,
+    state: PyTree,
+  ) -> tuple[Array, tuple[Metrics, PyTree]]: ...
+
+
+class StatefulObjective(NamedTuple):
+  """An objective that remembers earlier steps, for `condenser`; always joint.
+
+  Attributes:
+    init: `(key, synthetic, data) -> state`; of the synthetic batch it sees the
+      shapes only.
+    loss: a `StatefulObjectiveFn`.
+    restart: `(state, synthetic) -> state`, when other images take the place of
+      those so far; the shapes are those of the new ones. By default everything
+      is remembered.
+  """
+
+  init: Callable[[Key, Batch, PyTree], PyTree]
+  loss: StatefulObjectiveFn
+  restart: Callable[[PyTree, Batch], PyTree] = lambda state, synthetic: state
+
+
+class InTurns(NamedTuple):
+  """What each of the networks that take turns has of its own.
+
+  A network sees its own entry in place of the whole, wherever one stands in its
+  variables, in the target or in the state of an objective.
+
+  Attributes:
+    each: an entry for each network, in their order.
+  """
+
+  each: tuple[PyTree, ...]

@@ -226,7 +226,7 @@ def test_weights_of_the_terms_and_every_term_in_the_metrics():
   real = _judged([jnp.float32(_features(i, (3, 5, 3))) for i in (2, 3)])
   names = ('adversarial', 'classification', 'feature', 'intra', 'inter')
   weights = dict(zip(names, (2.0, 0.0, 0.5, 3.0, 0.25), strict=True))
-  terms = objectives.generative_terms(**weights)
+  terms = objectives.GenerativeTerms(**weights)
   given = {
     'scores': jnp.float32(_features(4, (12,))),
     'anchors': jnp.float32(_features(5, (3, 3))),
@@ -311,7 +311,7 @@ def _method(**options):
     **{
       'steps': 80,
       'inner_steps': 20,
-      'terms': objectives.generative_terms(reduction='mean'),
+      'terms': objectives.GenerativeTerms(reduction='mean'),
       'batch_real': 4,
       'codes_per_step': 3,
       'classes_per_step': 2,
@@ -397,7 +397,7 @@ def test_online_conditions_and_codes_that_are_drawn():
     codes='truncated',
     soft_labels=soft,
     inner_steps=1,
-    terms=objectives.generative_terms(reduction='mean', standardised=True),
+    terms=objectives.GenerativeTerms(reduction='mean', standardised=True),
   )
   data = tiny.inner_data(_COUNTS, _SHAPE)
 
@@ -524,7 +524,6 @@ def test_bad_options(options, message):
 @pytest.mark.parametrize(
   ('options', 'message'),
   [
-    ({'triplet': 1.0}, "term 'triplet': must be one of .*intra"),
     ({'feature': -1.0}, 'feature -1.0: must be at least 0'),
     ({'layer_weights': ()}, 'layer_weights .*at least one'),
     ({'reduction': 'max'}, "reduction 'max': must be one of"),
@@ -534,7 +533,7 @@ def test_bad_options(options, message):
 )
 def test_bad_terms(options, message):
   with pytest.raises(ValueError, match=message):
-    objectives.generative_terms(**options)
+    _method(terms=objectives.GenerativeTerms(**options))
 
 
 def test_needs_a_codebook_and_features():

@@ -13,6 +13,10 @@ from dcjax.methods._codebook_fit import fit_codebook
 from dcjax.methods._dc import dc, dc_loops
 from dcjax.methods._dd import INITIALISATIONS, dd, dd_unroll
 from dcjax.methods._dm import dm
+from dcjax.methods._edc_configurations import (
+  EdcConfiguration,
+  edc_configuration,
+)
 from dcjax.methods._frepo import frepo
 from dcjax.methods._generative import (
   CODES,
@@ -36,28 +40,14 @@ from dcjax.methods._image_batches import (
   cut_batch,
   image_batches,
   put_batch,
+  synthesise,
 )
 from dcjax.methods._kip import kip
 from dcjax.methods._label_distillation import label_distillation
 from dcjax.methods._mtt import mtt
 from dcjax.methods._rat_bptt import adam_unroll, rat_bptt
 from dcjax.methods._rded import rded, shuffle_cells, stitch
-from dcjax.methods._statistics import (
-  EdcConfiguration,
-  cda,
-  curriculum,
-  edc,
-  edc_configuration,
-  gvbsm,
-  sre2l,
-)
-from dcjax.methods._synthesis import (
-  ObserverData,
-  ObserverState,
-  next_batch,
-  synthesis,
-  synthesise,
-)
+from dcjax.methods._statistics import cda, curriculum, edc, gvbsm, sre2l
 from dcjax.methods._views import Recovery, Treatment, recovery, treat, view
 
 __all__ = [
@@ -71,8 +61,6 @@ __all__ = [
   'GanState',
   'GenerativeState',
   'GeneratorTraining',
-  'ObserverData',
-  'ObserverState',
   'Recovery',
   'Treatment',
   'adam_unroll',
@@ -108,7 +96,6 @@ __all__ = [
   'label_distillation',
   'learning_rate_multiplier',
   'mtt',
-  'next_batch',
   'put_batch',
   'rat_bptt',
   'rded',
@@ -116,7 +103,6 @@ __all__ = [
   'shuffle_cells',
   'sre2l',
   'stitch',
-  'synthesis',
   'synthesise',
   'treat',
   'view',

@@ -24,6 +24,7 @@ OPTIMIZERS = ('sgd', 'adam')
 # Loss of a discriminator that says nothing is 2 log 2, about 1.4.
 _LARGEST_LOSS = 20.0
 _STUCK = 0.005
+_TERMS = GenerativeTerms()
 
 
 def generative(
@@ -33,7 +34,7 @@ def generative(
   *,
   steps: int,
   inner_steps: int = 100,
-  terms: GenerativeTerms | None = None,
+  terms: GenerativeTerms = _TERMS,
   condition: str = 'class',
   codes: str = 'learned',
   codes_per_step: int = 10,
@@ -77,7 +78,7 @@ def generative(
     counts: `[C]` real images of each class.
     steps: of the whole run; the rates fall linearly to 0.
     inner_steps: of a period.
-    terms: see `objectives.generative_terms`.
+    terms: weights and options of the losses.
     condition: what tells the classes apart: `'class'` and `'one_hot'` leave the
       stored embeddings as they are; `'online'` replaces them in every step by
       the mean features of the associations under the current network, each
@@ -117,6 +118,7 @@ def generative(
     >>> formation = formations.codebook(10, (32, 32, 3), embedding_dim=128)
     >>> method = generative(network, formation, dataset.counts, steps=10000)
   """
+  objectives.check_generative_terms(terms)
   check_choice('condition', condition, CONDITIONS)
   check_choice('codes', codes, CODES)
   for name, value in (
@@ -133,7 +135,7 @@ def generative(
   method = Method(
     network,
     formation,
-    terms or objectives.generative_terms(),
+    terms,
     codebook_optimizer(
       codes_learning_rate,
       generator_learning_rate,
@@ -165,7 +167,13 @@ def generative(
     codes_per_step,
     min(classes_per_step or num_classes, num_classes),
   )
-  made = Condenser(init_of(method), period_of(method, inner_steps))
+  made = Condenser(
+    init_of(method),
+    period_of(method, inner_steps),
+    lambda state, params: state._replace(
+      params=params, opt_state=method.optimizer.init(params)
+    ),
+  )
   return calibrated(made, formation)
 
 

@@ -21,7 +21,6 @@ from dcjax import (
 )
 from dcjax.base import Network
 from dcjax.condensing import Condenser, real_batches
-from dcjax.objectives import GenerativeTerms
 from dcjax.runs import _augment
 from dcjax.runs._build import Parts, build_network, learning_rate
 from dcjax.training import Mix
@@ -43,11 +42,6 @@ RUN_FIELDS = (
 )
 # Names of methods that are another one's function.
 _SAME = {'dsa': 'dc'}
-# Supplied to methods that hand these options on to another one.
-_PASSED_ON = {
-  'cda': ('flip', 'formation', 'spread'),
-  'gvbsm': ('flip', 'formation', 'patch_size', 'spread'),
-}
 # Numbers of a config that are None for the method where they are 0.
 _NONE_IF_ZERO = (
   'average_rate',
@@ -122,32 +116,31 @@ def _with_path(text, said):
 
 
 def _arguments(factory, given, said):
+  said = {n: v or None if n in _NONE_IF_ZERO else v for n, v in said.items()}
+  method = given.parts.config.method.name
   parameters = inspect.signature(factory).parameters
-  named = [n for n, p in parameters.items() if p.kind is not p.VAR_KEYWORD]
-  open_ended = len(named) < len(parameters)
-  known = (*named, *_PASSED_ON.get(given.parts.config.method.name, ()))
-  arguments = {}
-  for name in known:
-    if name in _SUPPLIED:
-      value = _SUPPLIED[name](given)
-      if value is not _ABSENT:
-        arguments[name] = value
-  if 'terms' in arguments:
-    said = {n: v for n, v in said.items() if n not in GenerativeTerms._fields}
-  unknown = [] if open_ended else [n for n in said if n not in parameters]
-  if unknown:
-    raise ValueError(
-      f'method.{unknown[0]}: method {given.parts.config.method.name!r} takes '
-      'none'
-    )
+  arguments, known = {}, set(parameters)
+  for name, parameter in parameters.items():
+    if hasattr(parameter.default, '_fields'):
+      fields = parameter.default._fields
+      found = {n: said.pop(n) for n in fields if n in said}
+      found |= _supplied(fields, given)
+      arguments[name] = parameter.default._replace(**found)
+  for name in said:
+    if name not in known:
+      raise ValueError(f'method.{name}: method {method!r} takes none')
   for field, name in _WORDS.items():
     if given.parts.config.get(field) and name not in parameters:
       raise ValueError(
-        f'{field} {given.parts.config[field]!r}: method '
-        f'{given.parts.config.method.name!r} takes none'
+        f'{field} {given.parts.config[field]!r}: method {method!r} takes none'
       )
-  said = {n: v or None if n in _NONE_IF_ZERO else v for n, v in said.items()}
-  return {**said, **arguments}
+  return said | arguments | _supplied(parameters, given)
+
+
+def _supplied(names, given):
+  """What a run gives for parameters, or fields of records, of these names."""
+  found = {n: _SUPPLIED[n](given) for n in names if n in _SUPPLIED}
+  return {n: v for n, v in found.items() if v is not _ABSENT}
 
 
 # Fields of a config that take the place of a part of the method.
@@ -373,12 +366,6 @@ def early_batches(parts: Parts) -> int:
   return section.early_batches + section.get('early_epochs', 0) * per_epoch
 
 
-def _terms(given):
-  section = given.parts.config.method
-  fields = [n for n in GenerativeTerms._fields if n in section]
-  return objectives.generative_terms(**{n: section[n] for n in fields})
-
-
 def _spread(given):
   spread = given.parts.placement.spread()
   return spread[0] if spread else _ABSENT
@@ -432,7 +419,6 @@ _SUPPLIED: dict[str, Callable[[Given], Any]] = {
   'std': lambda given: given.parts.dataset.std,
   'steps': _steps,
   'sweep': _sweep,
-  'terms': _terms,
   'train_augment': lambda given: _treatment(given, 'train'),
   'train_mix': lambda given: train_mix(given.parts),
   'unroll': lambda given: unroll(given.parts),
