@@ -20,7 +20,7 @@ from dcjax.base import (
   PyTree,
   StatefulObjective,
 )
-from dcjax.condensing._picking import subsample_indices, take
+from dcjax.condensing._picking import sampled
 from dcjax.condensing._sources import Source
 from dcjax.condensing._turns import comparison, in_turns
 from dcjax.inner import InnerData, InnerLoop, InnerState
@@ -31,11 +31,16 @@ from dcjax.utils import check_choice
 # Folds of a run's key, which steps fold with their count: one that no count
 # reaches, and two of a step's key that its split in two does not meet.
 _START_FOLD = 2**32 - 1
-_RESET_FOLD, _PREPARE_FOLD, _REST_FOLD = 2, 3, 4
+_RESET_FOLD, _PREPARE_FOLD, _REST_FOLD, _SHOW_FOLD = 2, 3, 4, 5
 # Of the start's key, that its split in two does not meet.
 _REMEMBER_FOLD = 2
 # Of an image step's key, that its split in three does not meet.
-_OBSERVE_FOLD = 3
+_OBSERVE_FOLD, _MEASURE_FOLD = 3, 4
+
+_ALL = 10**9
+
+# (key, params, target, variables of the network) -> params.
+Measure = Callable[[Key, Params, PyTree, PyTree], Params]
 
 
 class CondenseState(NamedTuple):
@@ -92,13 +97,15 @@ def condenser(
   classes: ClassStrategy = 'auto',
   project: str = 'period',
   reject_above: float | None = None,
+  measure: Measure | None = None,
 ) -> Condenser:
   """Composes a condensation method from its parts.
 
   One period: project the stored numbers into their range (here only, as IDC
   does, unless `project` says otherwise), take a new network, then scan over
   `inner_steps` of: draw a target, decode, match, step the images, train the
-  network. `inner` may prepare the network before each of these steps.
+  network. `inner` may prepare the network before each of these steps, and the
+  formation may finish the period.
 
   Args:
     network: what judges the images; None if the objective needs no network
@@ -120,6 +127,8 @@ def condenser(
     reject_above: image steps whose loss is above it, or whose loss or gradient
       is not finite, leave the stored numbers and their optimiser as they are
       (DATM), and the metric `rejected` is 1. None: every step is made.
+    measure: stored numbers that are not learned but measured anew, before the
+      images of a step are made (class embeddings). None: there are none.
 
   Raises:
     ValueError: if `project` is unknown, or no network is given.
@@ -135,6 +144,7 @@ def condenser(
     in_turns(network, comparison(objective, augment, classes)),
     most_synthetic,
     project,
+    measure,
   )
   remembers = isinstance(objective, StatefulObjective)
   step = _step(formation, inner, image_step, remembers)
@@ -189,9 +199,12 @@ def _period(formation, inner, step, inner_steps, project):
     state = state._replace(inner=inner.reset(reset_key, state.inner, data))
     if project != 'never':
       state = state._replace(params=formation.project(state.params))
-    return jax.lax.scan(
+    state, metrics = jax.lax.scan(
       lambda carry, _: step(key, carry, data), state, length=inner_steps
     )
+    if formation.finish is not None:
+      state = state._replace(params=formation.finish(state.params))
+    return state, metrics
 
   return period
 
@@ -209,8 +222,10 @@ def _step(formation, inner, image_step, remembers):
     state = state._replace(inner=inner.prepare(prepare_key, state.inner, data))
     own_key = step_key if remembers else None
     state, metrics = image_step(image_key, own_key, state, data)
+    show_key = jax.random.fold_in(rest_key, _SHOW_FOLD)
+    shown = sampled(formation, state.params, show_key, _ALL)
     inner_state, inner_metrics = inner.update(
-      inner_key, state.inner, data, formation.decode(state.params)
+      inner_key, state.inner, data, shown
     )
     metrics |= {f'network_{k}': v for k, v in inner_metrics.items()}
     return state._replace(inner=inner_state), metrics
@@ -240,7 +255,7 @@ def _guarded(optimizer, reject_above):
 
 
 def _image_step(
-  formation, source, inner, optimizer, update, compare, most, project
+  formation, source, inner, optimizer, update, compare, most, project, measure
 ):
   """Draw a target, decode, match, step the stored numbers."""
 
@@ -258,13 +273,20 @@ def _image_step(
       )
     target_state, target = source.next(draw_key, target_state, data)
     params, opt_state = optimizer.prepare(state.params, state.opt_state)
-    synthetic, decode_vjp = jax.vjp(formation.decode, params)
-    chosen = subsample_indices(pick_key, synthetic.images.shape[:2], most)
-    seen = synthetic if chosen is None else take(synthetic, chosen)
-    metrics, cotangent, memory = compare(
-      state.step, variables, target, seen, match_key, state.memory
+    if measure is not None:
+      measure_key = jax.random.fold_in(key, _MEASURE_FOLD)
+      params = measure(measure_key, params, target, variables)
+    classes = target.classes if isinstance(target, Batch) else None
+    synthetic, sample_vjp = jax.vjp(
+      lambda p: sampled(formation, p, pick_key, most, classes), params
     )
-    (gradient,) = decode_vjp(_whole(chosen, cotangent, synthetic))
+    metrics, cotangent, memory = compare(
+      state.step, variables, target, synthetic, match_key, state.memory
+    )
+    if cotangent.step_size is None and synthetic.step_size is not None:
+      unmoved = jnp.zeros_like(synthetic.step_size)
+      cotangent = cotangent._replace(step_size=unmoved)
+    (gradient,) = sample_vjp(cotangent)
     params, opt_state, metrics = update(gradient, params, opt_state, metrics)
     if project == 'step':
       params = formation.project(params)
@@ -278,19 +300,3 @@ def _image_step(
     return state, metrics
 
   return image_step
-
-
-def _whole(chosen, part, whole):
-  """The gradient of what was compared, zero for what was not, as a batch."""
-  step_size = part.step_size
-  if step_size is None and whole.step_size is not None:
-    step_size = jnp.zeros_like(whole.step_size)
-  if chosen is None:
-    return part._replace(step_size=step_size)
-  # Class by class, so that no device asks another where its classes are.
-  put = jax.vmap(lambda zeros, at, values: zeros.at[at].set(values))
-  images, labels = (
-    put(jnp.zeros_like(w), chosen, p)
-    for p, w in ((part.images, whole.images), (part.labels, whole.labels))
-  )
-  return Batch(images, labels, step_size=step_size)

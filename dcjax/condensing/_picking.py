@@ -1,9 +1,34 @@
-"""Images of a batch that a step compares."""
+"""Images of a set that a step compares."""
 
 import jax
 import jax.numpy as jnp
 
-from dcjax.base import Array, Batch, Key
+from dcjax.base import Array, Batch, Formation, Key, Params
+
+
+def sampled(
+  formation: Formation,
+  params: Params,
+  key: Key,
+  most: int,
+  classes: Array | None = None,
+) -> Batch:
+  """At most `most` images of each class, as a step of training makes them.
+
+  Args:
+    formation: decodes them, or samples if it can.
+    params: its numbers.
+    key: consumed.
+    most: at least 1.
+    classes: `[c]` int, the only ones; None for all.
+  """
+  if formation.sample is not None:
+    return formation.sample(params, key, most, classes)
+  batch = formation.decode(params)
+  if classes is not None:
+    images, labels = batch.images[classes], batch.labels[classes]
+    batch = batch._replace(images=images, labels=labels)
+  return subsample(key, batch, most)
 
 
 def subsample(key: Key, batch: Batch, most: int) -> Batch:
@@ -17,29 +42,14 @@ def subsample(key: Key, batch: Batch, most: int) -> Batch:
   Returns:
     The batch with `M` replaced by `min(M, most)`.
   """
-  chosen = subsample_indices(key, batch.images.shape[:2], most)
-  return batch if chosen is None else take(batch, chosen)
-
-
-def subsample_indices(
-  key: Key, shape: tuple[int, int], most: int
-) -> Array | None:
-  """Positions `[C, most]` that `subsample` keeps of `shape` `(C, M)`.
-
-  Returns:
-    None if everything is kept.
-  """
+  shape = batch.images.shape[:2]
   if shape[1] <= most:
-    return None
-  scores = jax.random.uniform(key, shape)
-  return jnp.argsort(scores, axis=1)[:, :most]
-
-
-def take(batch: Batch, chosen: Array) -> Batch:
-  """Returns what belongs to the images at `chosen [C, m]` of each class."""
+    return batch
+  chosen = jnp.argsort(jax.random.uniform(key, shape), axis=1)[:, :most]
+  # Class by class, so that no device asks another where its classes are.
   of_class = jax.vmap(lambda values, at: values[at])
   images, labels, weights = (
     None if values is None else of_class(values, chosen)
     for values in (batch.images, batch.labels, batch.weights)
   )
-  return Batch(images, labels, weights, batch.step_size)
+  return batch._replace(images=images, labels=labels, weights=weights)

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 
 from dcjax import inner, objectives, optimizers
-from dcjax.base import Augment, Formation, Network, Objective
+from dcjax.base import Augment, Formation, Network, Objective, StatefulObjective
 from dcjax.condensing import Condenser, Source, condenser, real_batches
 from dcjax.inner import InnerLoop
 from dcjax.utils import check_at_least
@@ -57,7 +57,7 @@ def cafe(
   most_synthetic: int = 10**6,
   network_batch_size: int = 256,
   network_learning_rate: float = 0.01,
-  objective: Objective | None = None,
+  objective: Objective | StatefulObjective | None = None,
   source: Source | None = None,
   loop: InnerLoop | None = None,
 ) -> Condenser:

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 
 from dcjax import inner, objectives, optimizers
-from dcjax.base import Augment, Formation, Network, Objective
+from dcjax.base import Augment, Formation, Network, Objective, StatefulObjective
 from dcjax.condensing import Condenser, Source, condenser, real_batches
 from dcjax.inner import InnerLoop
 from dcjax.matching import ClassStrategy
@@ -62,7 +62,7 @@ def dc(
   normalise: Augment | None = None,
   statistics_images: int = 16,
   classes: ClassStrategy = 'auto',
-  objective: Objective | None = None,
+  objective: Objective | StatefulObjective | None = None,
   source: Source | None = None,
   loop: InnerLoop | None = None,
 ) -> Condenser:

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 
 from dcjax import inner, objectives, optimizers
-from dcjax.base import Augment, Formation, Network, Objective
+from dcjax.base import Augment, Formation, Network, Objective, StatefulObjective
 from dcjax.condensing import Condenser, Source, condenser, real_batches
 from dcjax.inner import InnerLoop
 from dcjax.matching import ClassStrategy
@@ -26,7 +26,7 @@ def dm(
   batch_real: int = 256,
   most_synthetic: int = 10**6,
   classes: ClassStrategy = 'auto',
-  objective: Objective | None = None,
+  objective: Objective | StatefulObjective | None = None,
   source: Source | None = None,
   loop: InnerLoop | None = None,
 ) -> Condenser:

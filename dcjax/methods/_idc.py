@@ -4,7 +4,7 @@ import numpy as np
 import optax
 
 from dcjax import inner, objectives, optimizers
-from dcjax.base import Augment, Formation, Network, Objective
+from dcjax.base import Augment, Formation, Network, Objective, StatefulObjective
 from dcjax.condensing import Condenser, Source, condenser, real_batches
 from dcjax.inner import InnerLoop
 from dcjax.matching import ClassStrategy
@@ -34,7 +34,7 @@ def idc(
   network_weight_decay: float = 5e-4,
   early_batches: int = 0,
   classes: ClassStrategy = 'auto',
-  objective: Objective | None = None,
+  objective: Objective | StatefulObjective | None = None,
   source: Source | None = None,
   loop: InnerLoop | None = None,
 ) -> Condenser:

@@ -4,7 +4,14 @@ import numpy as np
 import optax
 
 from dcjax import inner, objectives
-from dcjax.base import Augment, Formation, Network, Objective, Params
+from dcjax.base import (
+  Augment,
+  Formation,
+  Network,
+  Objective,
+  Params,
+  StatefulObjective,
+)
 from dcjax.condensing import Condenser, Source, condenser, real_batches
 from dcjax.inner import InnerLoop
 from dcjax.utils import check_choice
@@ -29,7 +36,7 @@ def label_distillation(
   most_synthetic: int = 10**6,
   network_batch_size: int = 256,
   network_learning_rate: float = 1e-3,
-  objective: Objective | None = None,
+  objective: Objective | StatefulObjective | None = None,
   source: Source | None = None,
   loop: InnerLoop | None = None,
 ) -> Condenser:

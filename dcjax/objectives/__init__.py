@@ -42,6 +42,11 @@ from dcjax.objectives._generative import (
   pooled_features,
   standardised,
 )
+from dcjax.objectives._generative_steps import (
+  ANCHORS,
+  DiscriminatorState,
+  generative_matching,
+)
 from dcjax.objectives._gradient import (
   TENSORS,
   cross_entropy,
@@ -81,11 +86,13 @@ from dcjax.objectives._trajectory import (
 from dcjax.objectives._unrolled import POSITIONS, Unroll, train_on, unrolled
 
 __all__ = [
+  'ANCHORS',
   'DISTANCES',
   'FACTORIES',
   'POSITIONS',
   'REDUCTIONS',
   'TENSORS',
+  'DiscriminatorState',
   'FlatNetwork',
   'GenerativeTerms',
   'Judged',
@@ -116,6 +123,7 @@ __all__ = [
   'flat_network',
   'flatness',
   'generative_loss',
+  'generative_matching',
   'gradient_distance',
   'gradient_matching',
   'inter_loss',

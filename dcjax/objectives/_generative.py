@@ -277,31 +277,25 @@ def generative_loss(
   *,
   scores: Array,
   anchors: Array,
-  targets: Array,
 ) -> tuple[Array, Metrics]:
-  """The whole loss of codes, projection and generator.
+  """The whole loss of the images, or of what generates them.
 
   `L_adv + L_c + L_f + L_intra + L_inter` with the weights of `terms`.
 
   Args:
     terms: see `GenerativeTerms`.
-    fake: of synthetic images.
+    fake: of synthetic images, whose labels the classification takes.
     real: of the associations, the same classes.
     scores: `[c * n]` logits of the discriminator for synthetic images.
     anchors: `[c, F]` what the intra-class loss pulls to.
-    targets: `[c, K]` label of a class: one-hot, or a soft one.
 
   Returns:
     The loss, and every term before its weight.
   """
-  shape = fake.batch.images.shape[:2]
-  labels = jnp.repeat(targets, shape[1], axis=0)
-  pooled = fake.pooled.reshape(*shape, -1)
+  pooled = fake.pooled.reshape(*fake.batch.images.shape[:2], -1)
   parts = {
     'adversarial': adversarial_loss(scores, terms.saturating),
-    'classification': cross_entropy(
-      fake.logits, Batch(mixed(fake.batch).images, labels)
-    ),
+    'classification': cross_entropy(fake.logits, mixed(fake.batch)),
     'feature': association_loss(
       fake, real, terms.layer_weights, terms.reduction, terms.compared
     ),

@@ -1,5 +1,6 @@
 """From a config's method to its condenser: arguments are bound by name."""
 
+import functools
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -10,7 +11,6 @@ import optax
 
 from dcjax import (
   coresets,
-  formations,
   inner,
   kernels,
   methods,
@@ -78,15 +78,9 @@ def condenser(given: Given) -> Condenser:
   name = config.method.name
   factory = getattr(methods, _SAME.get(name, name))
   said = {n: v for n, v in config.method.items() if n not in RUN_FIELDS}
-  formation = given.parts.formation
-  codebook = formation.spec['name'] == 'codebook' and name != 'generative'
-  if codebook:  # trained with the statistics of its batches
-    shown = given.parts._replace(formation=formations.in_training(formation))
-    given = given._replace(parts=shown)
   try:
     _check_layer_weights(given.parts)
-    made = factory(**_arguments(factory, given, said))
-    return methods.calibrated(made, formation) if codebook else made
+    return factory(**_arguments(factory, given, said))
   except ValueError as error:
     raise ValueError(_with_path(str(error), said)) from error
 
@@ -118,29 +112,18 @@ def _with_path(text, said):
 def _arguments(factory, given, said):
   said = {n: v or None if n in _NONE_IF_ZERO else v for n, v in said.items()}
   method = given.parts.config.method.name
-  parameters = inspect.signature(factory).parameters
-  arguments, known = {}, set(parameters)
-  for name, parameter in parameters.items():
-    if hasattr(parameter.default, '_fields'):
-      fields = parameter.default._fields
-      found = {n: said.pop(n) for n in fields if n in said}
-      found |= _supplied(fields, given)
-      arguments[name] = parameter.default._replace(**found)
+  known, whole = specs.options_of(factory), inspect.signature(factory)
   for name in said:
     if name not in known:
       raise ValueError(f'method.{name}: method {method!r} takes none')
   for field, name in _WORDS.items():
-    if given.parts.config.get(field) and name not in parameters:
+    if given.parts.config.get(field) and name not in whole.parameters:
       raise ValueError(
         f'{field} {given.parts.config[field]!r}: method {method!r} takes none'
       )
-  return said | arguments | _supplied(parameters, given)
-
-
-def _supplied(names, given):
-  """What a run gives for parameters, or fields of records, of these names."""
-  found = {n: _SUPPLIED[n](given) for n in names if n in _SUPPLIED}
-  return {n: v for n, v in found.items() if v is not _ABSENT}
+  found = {n: _SUPPLIED[n](given) for n in known if n in _SUPPLIED}
+  found = {n: v for n, v in found.items() if v is not _ABSENT}
+  return specs.arguments(factory, said | found)
 
 
 # Fields of a config that take the place of a part of the method.
@@ -189,14 +172,14 @@ def _optimizer(given):
   def codebook(
     generator_learning_rate=5e-4, optimizer='adam', largest_gradient=0.0
   ):
-    return methods.codebook_optimizer(
+    steps = methods.CodebookSteps(
       learning_rate(given.parts),
       generator_learning_rate,
-      image_steps(given.parts),
       momentum,
       largest_gradient,
       optimizer,
     )
+    return methods.codebook_optimizer(steps, image_steps(given.parts))
 
   makers: dict[str, Callable[..., Any]] = {
     'adam': lambda b1=0.9, b2=0.999: optax.adam(_rate(given), b1, b2),
@@ -210,9 +193,14 @@ def _objective(given):
   word = given.parts.config.get('objective', '')
   if not word:
     return _ABSENT
-  return specs.call(
-    'objective', objectives.FACTORIES, specs.parse('objective', word)
+  generative = functools.partial(
+    methods.generative_objective,
+    judge(given),
+    given.parts.dataset.image_shape,
+    condition_dim=given.parts.formation.spec.get('embedding_dim'),
   )
+  makers = {**objectives.FACTORIES, 'generative': generative}
+  return specs.call('objective', makers, specs.parse('objective', word))
 
 
 def _source(given):
