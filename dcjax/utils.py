@@ -1,5 +1,6 @@
 """Small helpers that several parts share."""
 
+import numbers
 from typing import Any
 
 import jax
@@ -15,6 +16,14 @@ def check_at_least(field: str, value: float, least: float) -> None:
   """Raises a ValueError unless `value >= least`."""
   if not value >= least:
     raise ValueError(f'{field} {value!r}: must be at least {least}')
+
+
+def check_count(name: str, value: Any) -> int:
+  """Returns `value` as an int, or raises ValueError unless it is one >= 1."""
+  whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+  if not whole or value < 1:
+    raise ValueError(f'{name} is {value!r}; it must be an integer >= 1.')
+  return int(value)
 
 
 def check_logits(logits: jax.Array, labels: jax.Array) -> None:

@@ -561,7 +561,7 @@ def test_words_take_the_place_of_parts_of_a_method():
     for words in (
       {},
       {'objective': 'gradient:distance=cosine:tensors=weights'},
-      {'objective': 'distribution'},
+      {'objective': 'generative:discriminator_widths=(4,)'},
       {'inner': 'real:batches=1:batch_size=4'},
       {'inner': 'synthetic:epochs=1:batch_size=4'},
       {'source': 'real:batch_size=3'},

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from dcjax import base
 from dcjax.formations import _patches, _plan
+from dcjax.utils import check_count
 
 # Bases that images span this little of, beside the first, are drawn instead.
 _NEGLIGIBLE = 1e-3
@@ -103,7 +104,7 @@ def basis(
 
 def _spec(count, size, image_shape, cells, value_range):
   numbers = {'count': count, 'size': size, 'cells': cells}
-  numbers = {k: _plan.check_count(k, v) for k, v in numbers.items()}
+  numbers = {k: check_count(k, v) for k, v in numbers.items()}
   shape = _plan.check_image_shape(image_shape)
   if size > min(shape[:2]):
     raise ValueError(

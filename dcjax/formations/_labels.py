@@ -102,7 +102,7 @@ def with_labels(
       labels = jnp.maximum(labels, 0)
     return {**inner, 'labels': labels}
 
-  def finish(params: base.Params) -> base.Params:
+  def finish(params):
     return params | formation.finish(_without_labels(params))
 
   spec = formation.spec

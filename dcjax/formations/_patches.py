@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from dcjax import base
 from dcjax.formations import _plan
+from dcjax.utils import check_count
 
 
 def identity(
@@ -189,7 +190,7 @@ def complete_spec(
   spec: dict[str, Any], value_range: Sequence[float | None], padding: float
 ) -> dict[str, Any]:
   """Checks every option and returns the spec, ready for JSON."""
-  counts = {k: _plan.check_count(k, v) for k, v in spec.items() if k != 'name'}
+  counts = {k: check_count(k, v) for k, v in spec.items() if k != 'name'}
   return {
     **spec,
     **counts,

@@ -30,6 +30,8 @@ _LAX = {
   'tensorfloat32': lax.Precision.DEFAULT,
   'bfloat16': None,
 }
+# Set while a network is traced. An argument would have to pass through every
+# layer of every network.
 _PRECISION = contextvars.ContextVar('precision', default='auto')
 
 

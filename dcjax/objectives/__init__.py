@@ -49,7 +49,6 @@ from dcjax.objectives._generative_steps import (
 )
 from dcjax.objectives._gradient import (
   TENSORS,
-  cross_entropy,
   gradient_distance,
   gradient_matching,
   network_gradient,
@@ -59,7 +58,6 @@ from dcjax.objectives._kernel import (
   label_margin,
   mirrored,
 )
-from dcjax.objectives._parts import loss_and_gradient
 from dcjax.objectives._regularisation import densification, flatness
 from dcjax.objectives._statistics import (
   RunningStatistics,
@@ -112,7 +110,6 @@ __all__ = [
   'check_statistics_terms',
   'class_feature_means',
   'cosine',
-  'cross_entropy',
   'densification',
   'discrimination_loss',
   'discriminator_accuracy',
@@ -134,7 +131,6 @@ __all__ = [
   'l1_mean',
   'label_margin',
   'layer_distance',
-  'loss_and_gradient',
   'mean_feature',
   'mirrored',
   'network_gradient',

@@ -13,9 +13,9 @@ from dcjax.base import Params
 from dcjax.inner import InnerData
 from dcjax.runs import _costs, _experts, _method, _statistics, _watch
 from dcjax.runs._build import Parts
+from dcjax.runs._given import Given
 from dcjax.runs._loop import Task, compiled, loop
-from dcjax.runs._method import Given
-from dcjax.runs._networks import Observer
+from dcjax.runs._observers import Observer
 from dcjax.runs._stage import Stage, Work, tree
 
 # Ranges of real images that no condensed one leaves unless it diverges.

@@ -16,7 +16,7 @@ from dcjax import data, formations
 from dcjax.base import Network
 from dcjax.runs import _build, _watch
 from dcjax.runs._build import Parts
-from dcjax.runs._networks import Observer
+from dcjax.runs._observers import Observer
 from dcjax.runs._outlook import Outlook
 from dcjax.runs._stage import Stage
 from dcjax.trajectories import expert_bytes
@@ -61,7 +61,8 @@ def iteration(parts: Parts) -> float | None:
   """Operations of an outer iteration, or of a period; None: not counted."""
   one = _own(parts)
   section = parts.config.method
-  if 'iterations' in section or not one:
+  # A kernel's work is not the network's.
+  if 'iterations' in section or section.get('kernel') or not one:
     return None
   classes = section.get('classes_per_step') or parts.dataset.num_classes
   decoded = formations.decoded_count(parts.formation, parts.config.ipc)

@@ -10,7 +10,7 @@ import numpy as np
 from dcjax import labelling, trees
 from dcjax.runs import _augment, _build, _condense
 from dcjax.runs._build import Parts
-from dcjax.runs._networks import Observer
+from dcjax.runs._observers import Observer
 from dcjax.runs._stage import MEMORY, Kind, Stage
 
 # How a config names the labels -> what artefact and report say.

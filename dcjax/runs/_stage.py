@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from dcjax import artefact, sharding, trees
+from dcjax import artefact, records, sharding, trees
 from dcjax.runs._folder import STAGES, Folder
 from dcjax.runs._outlook import Outlook
 from dcjax.runs._progress import duration, say
@@ -205,7 +205,7 @@ def _make(stage, key, work, made):
   entry = {'key': key, 'seconds': seconds}
   note = {'stage': stage.name, **entry}
   if stage.kind.file == '':
-    entry['value'] = value
+    entry |= {'value': value, 'sha256': _seal(key, value)}
   elif sharding.is_main():
     path = _path(stage, key, work)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -240,7 +240,7 @@ def _found(stage, key, work):
   if stage.kind.file is None:
     return None
   entry = (work.folder.read(STAGES) or {}).get(_entry_name(stage, key))
-  if entry is not None and (not isinstance(entry, dict) or 'key' not in entry):
+  if entry is not None and not _is_whole(stage, entry):
     raise ValueError(
       f'{work.folder.path / STAGES}: is damaged (entry {stage.name!r}); remove '
       'the entry to make the stage again'
@@ -257,6 +257,24 @@ def _found(stage, key, work):
   found = entry is not None and there
   sharding.barrier(f'looked for {stage.name}')  # Now the first one may write.
   return entry if found else None
+
+
+def _is_whole(stage, entry):
+  """Whether an entry is as it was written; earlier ones have no SHA-256."""
+  if not isinstance(entry, dict) or not isinstance(entry.get('key'), str):
+    return False
+  if not isinstance(entry.get('seconds', 0), int | float):
+    return False
+  if stage.kind.file != '':
+    return True
+  value = entry.get('value')
+  seal = _seal(entry['key'], value)
+  return isinstance(value, dict) and entry.get('sha256', seal) == seal
+
+
+def _seal(key, value):
+  text = records.encode([key, value], STAGES)
+  return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _path(stage, key, work):

@@ -9,7 +9,7 @@ import numpy as np
 from dcjax import sharding, statistics
 from dcjax.runs import _augment
 from dcjax.runs._build import Parts
-from dcjax.runs._networks import Observer
+from dcjax.runs._observers import Observer
 from dcjax.runs._stage import MEMORY, Stage, tree
 from dcjax.statistics import LayerStatistics, Moments, Targets
 

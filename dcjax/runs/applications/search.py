@@ -15,7 +15,7 @@ from dcjax.data import Dataset
 from dcjax.runs._folder import write_text
 from dcjax.runs._progress import say
 from dcjax.runs._sets import whole
-from dcjax.runs.applications import _sets, _shared as shared
+from dcjax.runs.applications import _pages as pages, _sets, _shared as shared
 from dcjax.runs.settings import Settings
 
 WHOLE = 'whole'
@@ -89,22 +89,16 @@ def _train(search, label, spec, name):
   at_work, dataset, sets = search
   config = at_work.config
   section = config.whole if name == WHOLE else config.proxy
-  protocol = shared.protocol_of(section)._replace(test_points=(1.0,))
-  evaluator = evaluation.evaluator(
-    networks.build(spec, dataset.image_shape, dataset.num_classes),
-    dataset.test_images,
-    dataset.test_labels,
-    protocol=protocol,
-    **shared.treatments(dataset, section.family, section.cutmix, dataset.name),
-  )
+  network = networks.build(spec, dataset.image_shape, dataset.num_classes)
+  evaluator = shared.learner_of(config, network, dataset, section)
   with at_work.progress(f'{label} on {name}') as tell:
     result = evaluation.evaluate(
       evaluator,
       applications.batch_set(
         sets[name], dataset.num_classes, _padded_to(sets, name)
       ),
+      (dataset.test_images, dataset.test_labels),
       jax.random.key(config.seed),
-      protocol=protocol,
       num_seeds=section.seeds,
       progress=tell,
     )
@@ -148,7 +142,7 @@ def _report(at_work, num_classes, measured):
       ]
     )
   _write_files(at_work, measured)
-  page = shared.Page(
+  page = pages.Page(
     f'Architecture search: {config.data}, {len(labels)} ConvNets, '
     f'{config.ipc} images per class',
     (
@@ -164,7 +158,7 @@ def _report(at_work, num_classes, measured):
     {'Rankings': (_HEADER, rows)},
     'ranking.png',
   )
-  shared.write(at_work, page, {'rankings': without_nan(rankings)})
+  pages.write(at_work, page, {'rankings': without_nan(rankings)})
   return rankings
 
 
@@ -183,7 +177,7 @@ def _write_files(at_work, measured):
     for name, entries in measured.items()
     if name != WHOLE
   }
-  shared.draw_points(
+  pages.draw_points(
     at_work.path / 'ranking.png',
     points,
     'accuracy after training on the small set, %',

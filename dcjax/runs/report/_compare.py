@@ -18,7 +18,9 @@ def read(folder: str) -> dict[str, Any]:
   file = pathlib.Path(folder) / 'results.json'
   if not file.is_file():
     raise ValueError(f'{file}: is not there; finish the run first')
-  return records.read(file)
+  found = records.read(file)
+  records.check_accuracies(found, str(file))
+  return found
 
 
 def table(runs: dict[str, dict]) -> str:

@@ -3,7 +3,7 @@
 import pathlib
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from dcjax import records
 from dcjax.runs import _run, _stage, settings
+from dcjax.runs._artefact import environment
 from dcjax.runs._progress import duration, say
 from dcjax.runs.tables import _measure, _pages
 from dcjax.runs.tables._settings import arguments_of, config_of, name_of
@@ -19,6 +20,10 @@ from dcjax.runs.tables._types import Cell, Place, Run, Table
 RECORD = 'table.json'
 # What a cell needs whose data are not there.
 _TITLES = {'imagenet10': 'ImageNet', 'imagenet100': 'ImageNet'}
+
+
+# `(name of a run, place -> entry, what table.json holds of it)`.
+Keep = Callable[[str, Mapping[Place, Any], Mapping[str, Any]], None]
 
 
 class Job(NamedTuple):
@@ -46,6 +51,7 @@ def make(
   only: str = '',
   command: Sequence[str] = (),
   store: str | pathlib.Path | None = None,
+  keep: Keep | None = None,
 ) -> _pages.Page:
   """Makes a table, or goes on with it.
 
@@ -61,6 +67,7 @@ def make(
     only: part of the label of a row or of the name of a run; others wait.
     command: how to go on, for the pages.
     store: where runs share networks; a folder of the table by default.
+    keep: called with what is known of every run that is finished.
 
   Returns:
     What the pages show at the end.
@@ -92,6 +99,8 @@ def make(
           raise
         needs[job.name] = str(error)
         say(f'waits for its data: {error}')
+    if keep is not None and job.name not in needs:
+      keep(job.name, _found(folder, job, size), _recorded(folder)[job.name])
     _pages.write(folder, _page(folder, table, size, everything, text, needs))
   page = _page(folder, table, size, everything, text, needs)
   _pages.write(folder, page)
@@ -173,7 +182,12 @@ def _work(folder, job, size, store):
   jax.clear_caches()
   record = _recorded(folder)
   old = record.get(job.name, {}).get('entries', {})
-  record[job.name] = {'entries': {**old, **entries}, 'seconds': seconds}
+  record[job.name] = {
+    'entries': {**old, **entries},
+    'seconds': seconds,
+    'key': at_work.made.keys['artefact'],
+    'environment': environment(),
+  }
   records.write(folder / RECORD, record)
 
 
