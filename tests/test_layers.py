@@ -216,10 +216,7 @@ LONG: dict[str, str] = {}
 # Old words of what has another name: augment, and networks as observers.
 WORDS = {'squeeze', 'treat', 'treatment'}
 # Function -> why it may take more.
-WIDE: dict[str, str] = {
-  'edc': 'becomes a recipe of the shared step',
-  'generative': 'becomes a recipe of the shared step',
-}
+WIDE: dict[str, str] = {}
 
 
 def test_modules_and_functions_are_short_enough_to_read():

@@ -46,7 +46,7 @@ _RUNS: dict[str, dict[str, Any]] = {
     observers__labelling=(_OBSERVER,),
   ),
   'dsa': dict(
-    objective='feature',
+    objective='generative:discriminator_widths=(8,)',
     inner='random',
     source='real:batch_size=4',
   ),
@@ -561,6 +561,7 @@ def test_words_take_the_place_of_parts_of_a_method():
     for words in (
       {},
       {'objective': 'gradient:distance=cosine:tensors=weights'},
+      {'objective': 'generative:discriminator_widths=(4,)'},
       {'inner': 'real:batches=1:batch_size=4'},
       {'inner': 'synthetic:epochs=1:batch_size=4'},
       {'source': 'real:batch_size=3'},

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 from dcjax import evaluation, methods, sharding
 from dcjax.base import PyTree
 from dcjax.inner import InnerData
-from dcjax.methods import ObserverData
 from dcjax.runs import (
   _condense,
   _evaluate,
@@ -157,7 +156,8 @@ def _observed(parts, observers: Sequence[Observer]) -> Program:
     _statistics.used(parts, _statistics.shapes(parts, o, v))
     for o, v in zip(observers, variables, strict=True)
   ]
-  data = _everywhere(parts, ObserverData(tuple(variables), tuple(targets)))
+  data = InnerData(None, observers=tuple(variables), targets=tuple(targets))
+  data = _everywhere(parts, data)
   images = _stored(parts)['images']
   classes, ipc = images.shape[:2]
   cut = config.batches
@@ -167,7 +167,9 @@ def _observed(parts, observers: Sequence[Observer]) -> Program:
   slots = batches[0]
 
   def begin(key, images, data):
-    return condenser.init(key, methods.cut_batch(images, slots), data)
+    return condenser.init(
+      key, methods.cut_batch(images, slots, parts.formation.cells), data
+    )
 
   shapes = jax.eval_shape(begin, key, images, data)
   places = parts.placement.image_batch(shapes, slots.shape[:2])
