@@ -16,7 +16,7 @@ os.environ['XLA_FLAGS'] = ' '.join(
     os.environ.get('XLA_FLAGS', ''),
   )
 )
-# Nearly every program is kept: many tests compile the same small ones.
+# Every program is kept: many tests and programs compile the same small ones.
 os.environ.setdefault(
   'JAX_COMPILATION_CACHE_DIR',
   os.environ.get(
@@ -24,14 +24,22 @@ os.environ.setdefault(
     str(pathlib.Path(__file__).resolve().parent.parent / '.jax_cache'),
   ),
 )
-os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.1')
+os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
 
 import numpy as np
 import pytest
 
 # Files that take minutes: begun first, they do not keep one worker busy alone
 # in the end.
-_LONG = ('test_processes', 'test_smoke_runs', 'test_tables', 'test_benchmarks')
+_LONG = (
+  'test_benchmarks',
+  'test_processes',
+  'test_sharding',
+  'test_smoke_runs',
+  'test_tables',
+  'test_trajectories',
+  'test_unrolled',
+)
 
 
 def pytest_collection_modifyitems(items):
