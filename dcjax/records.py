@@ -8,6 +8,8 @@ from typing import Any
 from dcjax import files
 
 _MOST_BYTES = 2**28
+# As evaluations and applications call accuracies.
+_ACCURACIES = 'accuracy accuracy_mean best_mean per_seed_best per_seed_last'
 
 
 def write(path: files.AnyPath, value: Any) -> None:
@@ -69,12 +71,15 @@ def encode(value: Any, place: str) -> str:
   return text
 
 
-def decode(content: bytes, place: str) -> Any:
+def decode(
+  content: bytes, place: str, remedy: str = 'delete it to make it again'
+) -> Any:
   """Returns the value of JSON text, see `read`.
 
   Args:
     content: UTF-8.
     place: for messages.
+    remedy: for messages.
 
   Raises:
     ValueError: as `read`.
@@ -88,9 +93,42 @@ def decode(content: bytes, place: str) -> Any:
     )
   except (ValueError, RecursionError) as error:
     raise ValueError(
-      f'{place}: is damaged ({files.one_line(error)}); delete it to make it '
-      'again'
+      f'{place}: is damaged ({files.one_line(error)}); {remedy}'
     ) from error
+
+
+def check_accuracies(value: Any, place: str) -> None:
+  """Refuses a record of results whose accuracies are none.
+
+  Args:
+    value: as `read` returns it.
+    place: for messages.
+
+  Raises:
+    ValueError: an accuracy, or what lies below one, is no number in [0, 1].
+  """
+  if isinstance(value, list):
+    for child in value:
+      check_accuracies(child, place)
+  elif isinstance(value, dict):
+    for name, child in value.items():
+      # Other measures have a mean, too, but not of seeds.
+      mean = name == 'last_mean' and 'per_seed_last' in value
+      if mean or name in _ACCURACIES.split():
+        _check_fractions(child, f'{place}: is damaged ({name}')
+      else:
+        check_accuracies(child, place)
+
+
+def _check_fractions(value, place):
+  if isinstance(value, list | dict):
+    for child in value.values() if isinstance(value, dict) else value:
+      _check_fractions(child, place)
+  elif not isinstance(value, int | float) or not 0 <= value <= 1:
+    raise ValueError(
+      f'{place} is {value!r}, allowed are fractions in 0..1); delete it to '
+      'make it again'
+    )
 
 
 def _check(value, place):

@@ -1,5 +1,7 @@
 """One file of every kind that dcjax reads, and what is read from it."""
 
+import bz2
+import functools
 import importlib.util
 import json
 import pathlib
@@ -13,7 +15,15 @@ import published
 import runner
 from PIL import Image
 
-from dcjax import artefact, data, labelling, networks, records, trees
+from dcjax import (
+  artefact,
+  data,
+  formations,
+  labelling,
+  networks,
+  records,
+  trees,
+)
 from dcjax.runs import _checkpoint, _stage
 from dcjax.runs._folder import Folder, Stop
 from dcjax.runs._outlook import Outlook
@@ -61,8 +71,6 @@ def _dataset(name, root, **options):
 
 # Whether two files belong together is said in terms of the arrays.
 _SET = ('images', 'labels', 'class')
-# Options of a formation are refused when it decodes.
-_SPEC_WORDS = ('factor', 'formation')
 
 
 def kinds(root: pathlib.Path) -> list[Kind]:
@@ -101,7 +109,8 @@ def _own(root):
   def read():
     return _decoded(artefact.load(path))
 
-  yield Kind('artefact', path, read, True, words=_SPEC_WORDS)
+  yield Kind('artefact', path, read, True)
+  yield from _packed(root)
   soft = root / 'soft.npz'
   labels = np.full((2, 3, 2), 0.5, np.float32)
   artefact.save(soft, _artefact(labels=labels, spec={'name': 'identity'}))
@@ -123,6 +132,23 @@ def _own(root):
   record = root / 'results.json'
   records.write(record, {'accuracy': 0.9, 'of': [1, {'name': 'x', 'n': None}]})
   yield Kind('record', record, lambda: _record(records.read(record)))
+
+
+def _packed(root):
+  """Artefacts that hold no images as such."""
+  images = np.random.default_rng(1).random((2, 3, 8, 8, 1), np.float32)
+  for spec in (
+    {'name': 'quantised', 'bits': 3, 'inner': 'uniform', 'factor': 2},
+    {'name': 'basis', 'count': 2, 'size': 4, 'image_shape': [8, 8, 1]},
+  ):
+    formation = formations.build(spec)
+    params = formation.init(jax.random.key(0), images)
+    kept = formations.as_stored(formation, params)
+    spec = formations.stored_spec(formation, params)
+    path = root / f'{spec["name"]}.npz'
+    artefact.save(path, _artefact(params=jax.device_get(kept), spec=spec))
+    read = functools.partial(lambda p: _decoded(artefact.load(p)), path)
+    yield Kind(f'artefact {spec["name"]}', path, read, True)
 
 
 def _any(path):
@@ -166,7 +192,7 @@ def _run(root):
     folder = Folder(root, config)
     folder.results()
     made = _stage.run(stages, _stage.Work(folder, Stop(), Outlook()))
-    return {**made('start'), **_decoded(made('condense'))}
+    return {**made('data'), **made('start'), **_decoded(made('condense'))}
 
   records.write(root / 'config.json', config)
   read()
@@ -174,13 +200,14 @@ def _run(root):
   folder.finish({'accuracy': 0.5})
   folder.append_metrics({'outer': 1, 'loss': 0.5})
   for name in ('stages.json', 'config.json', 'results.json'):
-    yield Kind(name, root / name, read, words=('workdir',))
+    sealed = name == 'stages.json'  # or made again
+    yield Kind(name, root / name, read, False, sealed, words=('workdir',))
   yield Kind(
     'metrics', root / 'metrics.jsonl', lambda: _record(folder.metrics())
   )
   for path in (root / 'condensed.npz', *sorted(root.glob('stages/*'))):
     sealed = path.parent != root
-    yield Kind(path.name, path, read, True, sealed, words=_SPEC_WORDS)
+    yield Kind(path.name, path, read, True, sealed)
   yield from _checkpoint_files(root.with_name('checkpoints'))
 
 
@@ -222,16 +249,20 @@ def _published(root):
     read = _dataset('cifar10', where)
     name = f'CIFAR batch {protocol}'
     yield Kind(name, where / 'test_batch', read, words=_SET)
-  (root / 'tar').mkdir()
-  archive = root / 'tar/cifar-10-python.tar.gz'
-  with tarfile.open(archive, 'w:gz') as tar:
-    tar.add(root / 'cifar', 'cifar-10-batches-py')
-  read = _dataset('cifar10', root / 'tar')
-  yield Kind('CIFAR archive', archive, read, words=(*_SET, 'data_batch'))
+  for mode in ('w:gz', 'w'):
+    archive = root / f'tar{mode[1:]}/cifar-10-python.tar.gz'
+    archive.parent.mkdir()
+    with tarfile.open(archive, mode) as tar:
+      tar.add(root / 'cifar', 'cifar-10-batches-py')
+    read = _dataset('cifar10', archive.parent)
+    yield Kind(f'CIFAR tar{mode[1:]}', archive, read, words=_SET)
   published.write_svhn(root / 'svhn')
-  path = root / 'svhn/train_32x32.mat'
-  yield Kind('mat', path, _dataset('svhn', root / 'svhn'), words=_SET)
+  for part in ('train', 'test'):
+    path = root / f'svhn/{part}_32x32.mat'
+    read = _dataset('svhn', root / 'svhn')
+    yield Kind(f'mat {part}', path, read, words=_SET)
   yield from _usps(root / 'usps')
+  yield from _tfds(root / 'tfds')
 
 
 def _usps(root):
@@ -245,16 +276,48 @@ def _usps(root):
     ]
     (root / name).write_text('\n'.join(lines) + '\n')
   yield Kind('libsvm', root / 'usps', _dataset('usps', root), words=_SET)
+  packed = root / 'packed/usps.bz2'
+  packed.parent.mkdir()
+  for name in ('usps', 'usps.t'):
+    content = bz2.compress((root / name).read_bytes())
+    packed.with_name(f'{name}.bz2').write_bytes(content)
+  read = _dataset('usps', packed.parent)
+  yield Kind('libsvm.bz2', packed, read, words=_SET)
   h5py = importlib.util.find_spec('h5py') and importlib.import_module('h5py')
   if not h5py:
     return
-  path = root / 'h5/usps.h5'
-  path.parent.mkdir()
-  with h5py.File(path, 'w') as file:
-    for part in ('train', 'test'):
-      file[f'{part}/data'] = rng.random((20, 256), np.float32)
-      file[f'{part}/target'] = published.cycle(20)
-  yield Kind('HDF5', path, _dataset('usps', path.parent), words=_SET)
+  for packed in (None, 'gzip'):
+    path = root / f'h5{packed}/usps.h5'
+    path.parent.mkdir()
+    with h5py.File(path, 'w') as file:
+      for part in ('train', 'test'):
+        values = rng.random((20, 256), np.float32)
+        file.create_dataset(f'{part}/data', data=values, compression=packed)
+        file[f'{part}/target'] = published.cycle(20)
+    read = _dataset('usps', path.parent)
+    yield Kind(f'HDF5 {packed}', path, read, words=_SET)
+
+
+def _tfds(root):
+  """A set of records, what is said about it, and a window of it."""
+  if not importlib.util.find_spec('tensorflow_datasets'):
+    return
+  published.write_tfds(root)
+  whole = _dataset('tfds:dcjax_shapes', root, size=4)
+  for path in sorted(root.rglob('*')):
+    if path.is_file() and '-test.' not in path.name:
+      name = f'TFDS {path.name.partition("-00000")[0]}'
+      yield Kind(name, path, whole, words=(*_SET, str(root)))
+  (path,) = root.rglob('*-train.array_record*')
+
+  def read():
+    found = data.load('tfds:dcjax_shapes', root, size=4, window=2)
+    try:
+      return {'images': found.stream.window(1), 'labels': found.stream.labels}
+    finally:
+      found.stream.close()
+
+  yield Kind('TFDS in windows', path, read, words=(*_SET, str(root)))
 
 
 def _folders(root):
@@ -268,6 +331,16 @@ def _folders(root):
       Image.fromarray(image).save(path)
     read = _dataset('image_folder', where)
     yield Kind(end, where / f'a/2.{end}', read, words=_SET)
+  windows = root / 'png'
+
+  def read_windows():
+    found = data.load('image_folder', windows, window=2)
+    try:
+      return {'images': found.stream.window(1), 'labels': found.stream.labels}
+    finally:
+      found.stream.close()
+
+  yield Kind('png in windows', windows / 'a/2.png', read_windows, words=_SET)
   tiny = root / 'annotated'
   for n, image in enumerate(pixels):
     name = f'train/{"ab"[n % 2]}/{n}.png' if n < 6 else f'val/images/{n}.png'

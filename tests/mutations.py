@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import zipfile
+import zlib
 from typing import NamedTuple
 
 import numpy as np
@@ -97,6 +98,12 @@ def _repacked(rng, content):
       return module.compress(inside), f'packed: {what}'
   if content[:1] in (b'{', b'['):
     return _changed(rng, content)
+  if content[126:128] == b'IM' and content[128:129] == b'\x0f':  # MAT
+    size = int.from_bytes(content[132:136], 'little')
+    inside, what = _damaged(rng, zlib.decompress(content[136 : 136 + size]))
+    inside = zlib.compress(inside)
+    start = content[:132] + len(inside).to_bytes(4, 'little')
+    return start + inside + content[136 + size :], f'packed: {what}'
   length = int.from_bytes(content[:8], 'little')
   if content[8:9] == b'{' and 8 + length <= len(content):  # safetensors
     header, what = _changed(rng, content[8 : 8 + length])

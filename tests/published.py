@@ -68,7 +68,9 @@ def write_svhn(folder, count=20):
   labels = (1 + cycle(count))[:, None].astype(np.uint8)
   for part in ('train', 'test'):
     content = {'X': images.transpose(1, 2, 3, 0), 'y': labels}
-    io.savemat(folder / f'{part}_32x32.mat', content)
+    # Published ones are packed; both are read.
+    packed = part == 'train'
+    io.savemat(folder / f'{part}_32x32.mat', content, do_compression=packed)
   return images
 
 
@@ -94,3 +96,39 @@ def write_words(root, words, count=10):
     for i in range(count):
       samples = tone(16000, 0.2, 300 * (c + 1) + 10 * i)
       write_wav(root / word / f'{i:02d}.wav', samples)
+
+
+def write_tfds(folder):
+  """Writes a TFDS set of pictures of two sizes, 'square' and 'wide'."""
+  import tensorflow_datasets as tfds
+  from PIL import Image
+
+  class DcjaxShapes(tfds.core.GeneratorBasedBuilder):
+    VERSION = tfds.core.Version('1.0.0')
+
+    def _info(self):
+      features = tfds.features.FeaturesDict(
+        {
+          'photo': tfds.features.Image(shape=(None, None, 3)),
+          'kind': tfds.features.ClassLabel(names=['square', 'wide']),
+          'weight': tfds.features.Scalar(np.float32),
+        }
+      )
+      return tfds.core.DatasetInfo(builder=self, features=features)
+
+    def _split_generators(self, manager):
+      counts = {'train': 12, 'test': 4, 'validation': 6}
+      return {s: self._generate_examples(n, s) for s, n in counts.items()}
+
+    def _generate_examples(self, count, split):
+      for i in range(count):
+        kind = i % 2
+        pixels = np.full((8, 8 + 4 * kind, 3), 100 * kind + i, np.uint8)
+        # Secret test labels, which TFDS writes as -1.
+        label = -1 if split == 'test' else kind
+        picture = Image.fromarray(pixels)
+        yield i, {'photo': picture, 'kind': label, 'weight': 0.5}
+
+  builder = DcjaxShapes(data_dir=str(folder), file_format='array_record')
+  builder.download_and_prepare()
+  return folder

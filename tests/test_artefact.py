@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import hashlib
 import importlib.util
+import io
 import json
 import os
 import pathlib
@@ -526,10 +527,43 @@ def test_soft_labels_follow_the_decoded_images():
 
 
 def test_soft_labels_of_the_wrong_length_are_refused():
-  artefact = make('uniform', labels=np.full((2, 3, 5), 0.2))
-  for view in (artefact.numpy, artefact.batch):
-    with pytest.raises(ValueError, match=r'3 entries a class.* 12 images'):
-      view()
+  with pytest.raises(ValueError, match=r'\(2, 3, 5\), .* decodes 12 images'):
+    make('uniform', labels=np.full((2, 3, 5), 0.2))
+
+
+@pytest.mark.parametrize(
+  'change',
+  [
+    {'factor': -1},
+    {'factor': 10**9},
+    {'factor': True},
+    {'padding': 'x'},
+    {'value_range': [1, 0]},
+    {'options': 3},
+    {'name': 'bound', 'cap': 2},
+    {'name': 'multiscale', 'factor': 2.5},
+    {'name': 'quantised', 'inner': 'identity', 'bits': 0},
+    {'name': 'basis'},
+    {'name': 'none of ours'},
+    {'step_size': 'x'},
+  ],
+)
+def test_a_spec_that_cannot_decode_is_refused_when_it_is_read(path, change):
+  artefacts.save(path, make('uniform'))
+  with zipfile.ZipFile(path) as archive:
+    entries = {name: archive.read(name) for name in archive.namelist()}
+  meta = json.loads(np.load(io.BytesIO(entries['meta.npy'])).tobytes())
+  meta['spec'] |= change
+  stream = io.BytesIO()
+  np.save(stream, np.frombuffer(json.dumps(meta).encode(), np.uint8))
+  with zipfile.ZipFile(path, 'w') as archive:
+    for name, content in (entries | {'meta.npy': stream.getvalue()}).items():
+      archive.writestr(name, content)
+  with pytest.raises(
+    ValueError, match=r'is not a valid artefact: .*spec'
+  ) as no:
+    artefacts.load(path)
+  assert '\n' not in str(no.value)
 
 
 def test_learnable_formation_decodes_with_its_network(path):

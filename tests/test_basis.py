@@ -194,7 +194,7 @@ def test_shapes_that_do_not_fit_are_named():
     )
   with pytest.raises(ValueError, match="'basis', which needs bases"):
     formations.numpy_decode(formation.spec, np.asarray(random_images()))
-  with pytest.raises(ValueError, match='params lack bases'):
+  with pytest.raises(ValueError, match="params lack 'bases'"):
     artefacts.Artefact(
       params={'coefficients': np.zeros((2, 1, 4), np.float32)},
       spec=formation.spec,

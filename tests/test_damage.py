@@ -7,7 +7,6 @@ import pytest
 
 from dcjax import artefact, specs
 from dcjax.runs import _checkpoint, settings
-from dcjax.runs._folder import Folder
 
 
 def _one_line(caught, *names):
@@ -71,13 +70,6 @@ def test_damaged_facts_of_a_checkpoint_are_named(tmp_path):
   with pytest.raises(_checkpoint.CheckpointError) as caught:
     _checkpoint.Checkpoints(tmp_path)
   _one_line(caught, str(tmp_path), 'delete')
-
-
-def test_metrics_end_where_a_number_is_none(tmp_path):
-  lines = ['{"outer": 1, "loss": 1.0}', '{"outer": 2, "loss": NaN}']
-  (tmp_path / 'metrics.jsonl').write_text('\n'.join(lines))
-  (tmp_path / 'config.json').write_text('{}')
-  assert [r['outer'] for r in Folder(tmp_path, {}).metrics()] == [1]
 
 
 @pytest.mark.parametrize(

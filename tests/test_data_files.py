@@ -4,6 +4,7 @@ import bz2
 import gzip
 import pickle
 import tarfile
+import zlib
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from published import (
 )
 
 from dcjax import data
+from dcjax.data import _raw
 
 # Published files.
 
@@ -195,6 +197,98 @@ def test_bad_usps_hdf5_is_named(tmp_path):
   path.write_bytes(path.read_bytes()[:1000])
   with pytest.raises(ValueError, match=r'usps\.h5 is not .*HDF5'):
     data.load('usps', tmp_path)
+
+
+# Files that take far more memory than they have bytes, or lead elsewhere.
+
+
+def _mat(path):
+  from scipy import io
+
+  images = np.zeros((32, 32, 3, 500), np.uint8)
+  content = {'X': images, 'y': np.ones((500, 1), np.uint8)}
+  io.savemat(path / 'test_32x32.mat', content, do_compression=True)
+
+
+def _cells(path):
+  from scipy import io
+
+  content = {'X': np.zeros((32, 32, 3, 1), np.uint8)}
+  content['y'] = np.array([[np.array([[1]])]], object)
+  io.savemat(path / 'test_32x32.mat', content)
+
+
+def _h5(change):
+  def write(path):
+    h5py = pytest.importorskip('h5py')
+    (path / 'usps.h5').unlink()
+    with h5py.File(path / 'usps.h5', 'w') as file:
+      change(file, h5py)
+
+  return write
+
+
+def _h5_chunk(file, h5py):
+  options = dict(chunks=(10, 256), compression='gzip', dtype='u1')
+  made = file.create_dataset('train/data', (10, 256), **options)
+  made.id.write_direct_chunk((0, 0), zlib.compress(bytes(2**20)))
+
+
+def _h5_outside(file, h5py):
+  outside = [('/etc/passwd', 0, 10)]
+  file.create_dataset('train/data', (10, 1), 'u1', external=outside)
+
+
+def _h5_link(file, h5py):
+  file['train'] = h5py.ExternalLink('/etc/passwd', '/')
+
+
+def _h5_many(file, h5py):
+  file.create_dataset('train/data', (2**40, 256), 'f8', chunks=(1, 256))
+
+
+def _h5_texts(file, h5py):
+  file.create_dataset('train/data', (10, 256), 'S9')
+
+
+def _archive(path):
+  for file in path.glob('data_batch_*'):
+    file.unlink()
+  with gzip.open(path / 'cifar-10-python.tar.gz', 'wb') as stream:
+    stream.write(bytes(2**21))
+
+
+def _lines(path):
+  (path / 'usps.h5').unlink()
+  for name in ('usps.bz2', 'usps.t.bz2'):
+    (path / name).write_bytes(bz2.compress(b'1\n' * 70_000))
+
+
+@pytest.mark.parametrize(
+  ('name', 'write', 'said'),
+  [
+    ('svhn', _mat, 'more than .* bytes, unpacked'),
+    ('svhn', _cells, 'its y, cell, does not label'),
+    ('usps', _h5(_h5_chunk), 'a chunk of its train/data has more than 2560'),
+    ('usps', _h5(_h5_outside), 'no array that it holds itself'),
+    ('usps', _h5(_h5_link), 'its train is missing, or a link'),
+    ('usps', _h5(_h5_many), r'has more than \d+ bytes'),
+    ('usps', _h5(_h5_texts), r'holds \|S9, no numbers'),
+    ('usps', _lines, 'it has 70000 lines'),
+    ('cifar10', _archive, 'more than .* bytes'),
+  ],
+  ids=range(9),
+)
+def test_sizes_are_known_before_memory_is_taken(
+  tmp_path, monkeypatch, name, write, said
+):
+  monkeypatch.setattr(_raw, '_MOST_BYTES', 2**20)
+  write_svhn(tmp_path)
+  _write_usps_h5(tmp_path / 'usps.h5', np.zeros((10, 256)))
+  write_cifar(tmp_path, 'cifar10')
+  write(tmp_path)
+  with pytest.raises(ValueError, match=f'is not readable as .*{said}'):
+    data.load(name, tmp_path)
 
 
 def _write_usps_libsvm(path, pixels):

@@ -2,7 +2,7 @@
 
 import shutil
 
-import numpy as np
+import published
 import pytest
 
 from dcjax import data
@@ -18,40 +18,7 @@ def tfds():
 def shapes_dir(tfds, tmp_path_factory):
   """A prepared set of pictures of two sizes, classes 'square' and 'wide'."""
   pytest.importorskip('array_record')
-  from PIL import Image
-
-  class DcjaxShapes(tfds.core.GeneratorBasedBuilder):
-    VERSION = tfds.core.Version('1.0.0')
-
-    def _info(self):
-      features = tfds.features.FeaturesDict(
-        {
-          'photo': tfds.features.Image(shape=(None, None, 3)),
-          'kind': tfds.features.ClassLabel(names=['square', 'wide']),
-          'weight': tfds.features.Scalar(np.float32),
-        }
-      )
-      return tfds.core.DatasetInfo(builder=self, features=features)
-
-    def _split_generators(self, manager):
-      counts = {'train': 12, 'test': 4, 'validation': 6}
-      return {s: self._generate_examples(n, s) for s, n in counts.items()}
-
-    def _generate_examples(self, count, split):
-      for i in range(count):
-        kind = i % 2
-        pixels = np.full((8, 8 + 4 * kind, 3), 100 * kind + i, np.uint8)
-        # Secret test labels, which TFDS writes as -1.
-        label = -1 if split == 'test' else kind
-        yield (
-          i,
-          {'photo': Image.fromarray(pixels), 'kind': label, 'weight': 0.5},
-        )
-
-  folder = tmp_path_factory.mktemp('tfds')
-  builder = DcjaxShapes(data_dir=str(folder), file_format='array_record')
-  builder.download_and_prepare()
-  return folder
+  return published.write_tfds(tmp_path_factory.mktemp('tfds'))
 
 
 def test_own_tfds_set_is_resized_and_skips_secret_labels(shapes_dir):
@@ -101,6 +68,18 @@ def test_damaged_records_are_said_in_one_sentence(shapes_dir, tmp_path):
   with pytest.raises(ValueError, match=message) as caught:
     data.load('tfds:dcjax_shapes', damaged, size=4)
   assert '\n' not in str(caught.value)
+
+
+def test_a_damaged_description_is_said_in_one_sentence(shapes_dir, tmp_path):
+  damaged = tmp_path / 'tfds'
+  shutil.copytree(shapes_dir, damaged)
+  (file,) = damaged.rglob('dataset_info.json')
+  for content in (file.read_bytes()[:-20], b'\xff', b'[]'):
+    file.write_bytes(content)
+    message = f"TFDS set 'dcjax_shapes' in {damaged}: .* damaged .*; run python"
+    with pytest.raises(ValueError, match=message) as caught:
+      data.load('tfds:dcjax_shapes', damaged, size=4)
+    assert '\n' not in str(caught.value)
 
 
 @pytest.mark.parametrize('name', ['mnist', 'svhn', 'tfds:cifar10'])

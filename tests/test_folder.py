@@ -222,16 +222,56 @@ def test_a_folder_with_a_checkpoint_or_damage_is_not_released(claimed):
 # Records.
 
 
-@pytest.mark.parametrize('line', ['3', '[1]', 'null', '{"loss": 1}', '{"ou'])
-def test_metrics_end_at_a_damaged_line(claimed, line):
+@pytest.mark.parametrize(
+  'line',
+  ['3', '[1]', 'null', '{"loss": 1}', '{"ou', '{"outer": 3, "loss": NaN}', ''],
+)
+def test_a_damaged_line_of_metrics_is_named(claimed, line):
   good = [{'outer': 1, 'loss': 2.0}, {'outer': 2, 'loss': 1.0}]
   for record in good:
     claimed.append_metrics(record)
   with open(claimed.path / 'metrics.jsonl', 'a') as file:
-    file.write(f'{line}\n' + json.dumps({'outer': 4}) + '\n')
-  assert claimed.metrics() == good
+    file.write('{"outer": 3, "lo')
+  assert claimed.metrics() == good  # a kill cut the last one short
   claimed.keep_metrics(1)
   assert claimed.metrics() == good[:1]
+  with open(claimed.path / 'metrics.jsonl', 'a') as file:
+    file.write(f'{line}\n' + json.dumps({'outer': 4}) + '\n')
+  before = contents(claimed.path)
+  message = r'metrics\.jsonl, line 2: is damaged .*; delete that line'
+  for reads in (claimed.metrics, lambda: claimed.keep_metrics(1)):
+    with pytest.raises(ValueError, match=message) as caught:
+      reads()
+    assert '\n' not in str(caught.value)
+  assert contents(claimed.path) == before
+
+
+def test_metrics_that_are_not_finite_are_null(claimed):
+  claimed.append_metrics({'outer': 1, 'loss': 2.0, 'norm': float('nan')})
+  assert claimed.metrics() == [{'outer': 1, 'loss': 2.0, 'norm': None}]
+
+
+@pytest.mark.parametrize(
+  ('name', 'value'),
+  [
+    ('stages.json', {'evaluate/x 1': {'key': 'x', 'value': {'best_mean': 7}}}),
+    ('stages.json', {'a': {'last_mean': -0.1, 'per_seed_last': [0.5]}}),
+    ('stages.json', {'a': {'accuracy': {'x': [[0.5, 1.5]]}}}),
+    ('results.json', {'own': {'condensed': {'per_seed_last': ['0.5', 0]}}}),
+    ('results.json', {'checkpoints': [{'accuracy_mean': None}]}),
+  ],
+)
+def test_accuracies_that_are_none_are_damage(claimed, name, value):
+  claimed.write(name, value)
+  message = rf'{name}: is damaged \(\w+ is .* allowed are fractions in 0\.\.1'
+  with pytest.raises(ValueError, match=message):
+    claimed.read(name)
+
+
+def test_other_measures_may_be_any_number(claimed):
+  value = {'measure/norm': {'last_mean': 12.5, 'last_std': 3.0}}
+  claimed.write('stages.json', value)
+  assert claimed.read('stages.json') == value
 
 
 def fail(*arguments, **options):

@@ -71,7 +71,7 @@ def test_finished_stages_are_found_again(work):
   entries = recorded(work)
   assert list(entries) == [f'{n} {again.keys[n][:8]}' for n in again.keys]
   for name, entry in entries.items():
-    assert entry.keys() == {'key', 'seconds', 'value'}
+    assert entry.keys() == {'key', 'seconds', 'sha256', 'value'}
     assert entry['key'] == again.keys[name.split()[0]]
 
 
@@ -231,6 +231,11 @@ def test_a_sole_stage_of_other_data_is_refused(work):
     ('{"s0": ', 'damaged'),
     ('{"s0": 1}', r"entry 's0'\); remove the entry to make the stage again"),
     ('{"s0": {}}', r"entry 's0'"),
+    ('{"s0": {"key": "k"}}', r"entry 's0'"),
+    ('{"s0": {"key": 1, "value": {}}}', r"entry 's0'"),
+    ('{"s0": {"key": "k", "value": 1}}', r"entry 's0'"),
+    ('{"s0": {"key": "k", "value": {}, "seconds": ""}}', r"entry 's0'"),
+    ('{"s0": {"key": "k", "value": {}, "sha256": "0"}}', r"entry 's0'"),
   ],
 )
 def test_damaged_records_of_stages_are_named(work, content, message):
@@ -240,6 +245,15 @@ def test_damaged_records_of_stages_are_named(work, content, message):
     run([stage], work)
   assert 'stages.json' in one_line(caught)
   assert maker.calls == 0
+
+
+def test_a_changed_number_of_a_record_is_damage(work):
+  (stage,), _ = chain(RECORD)
+  run([stage], work)
+  file = work.folder.path / 'stages.json'
+  file.write_text(file.read_text().replace('"sum": 1', '"sum": 3'))
+  with pytest.raises(ValueError, match=r'stages\.json: is damaged'):
+    run([stage], work)
 
 
 def test_a_stop_between_stages_keeps_what_is_finished(work):

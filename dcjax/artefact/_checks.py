@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from dcjax.artefact import _decodable
 from dcjax.whitening import Zca
 
 LABEL_FORMS = ('probabilities', 'centred')
@@ -30,19 +31,19 @@ def checked_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
   params = _arrays('params', fields['params'])
   mean, std = (_floats(name, fields[name]) for name in ('mean', 'std'))
   _check_normalisation(mean, std)
-  if 'images' in params:
-    _check_images(params['images'], len(class_names), len(mean))
   spec = _spec(fields['spec'])
-  _check_packed(spec, params, len(class_names), len(mean))
-  _check_mixture(spec, params, len(class_names))
-  _check_step_size(spec, params)
+  labels = _labels(fields['labels'], len(class_names))
+  images = _decodable.stored_images(spec, params)
+  if images is not None:
+    _check_images(images, len(class_names), len(mean))
+  shape = _decodable.decoded_shape(spec, params, images)
+  _check_decoded(shape, len(class_names), len(mean), labels)
   value_range = _value_range(fields['value_range'])
   if 'images' in params:
     _check_size_of_values(params['images'], value_range)
   regime = fields['label_regime']
   if not isinstance(regime, str) or not regime:
     raise ValueError(f'label_regime must be a non-empty text, got {regime!r}.')
-  labels = _labels(fields['labels'], len(class_names))
   if spec.get('labels') == 'centred' and labels is None:
     raise ValueError("labels are None, but spec says 'labels': 'centred'.")
   return {
@@ -137,44 +138,22 @@ def _check_images(images: Any, num_classes: int, num_channels: int):
     )
 
 
-def _check_packed(
-  spec: Mapping[str, Any],
-  params: Mapping[str, Any],
+def _check_decoded(
+  shape: tuple[int, ...],
   num_classes: int,
   num_channels: int,
+  labels: np.ndarray | None,
 ):
-  if spec['name'] != 'quantised' or 'images' in params:
-    return
-  from dcjax import formations
-
-  missing = sorted({'codes', 'scales', 'offsets'} - set(params))
-  if missing:
-    raise ValueError(f'params lack {", ".join(missing)} of packed images.')
-  images = formations.numpy_unpacked(spec, params)
-  _check_images(images, num_classes, num_channels)
-
-
-def _check_mixture(
-  spec: Mapping[str, Any], params: Mapping[str, Any], num_classes: int
-):
-  if spec['name'] != 'basis':
-    return
-  missing = sorted({'bases', 'coefficients'} - set(params))
-  if missing:
-    raise ValueError(f'params lack {", ".join(missing)} of a basis.')
-  found = params['coefficients'].shape[0]
-  if found != num_classes:
+  if (shape[0], shape[-1]) != (num_classes, num_channels):
     raise ValueError(
-      f'params/coefficients hold {found} classes, class_names {num_classes};'
-      ' they must agree.'
+      f'params decode to {shape[0]} classes and {shape[-1]} channels,'
+      f' class_names are {num_classes} and mean has {num_channels} values.'
     )
-
-
-def _check_step_size(spec: Mapping[str, Any], params: Mapping[str, Any]):
-  if 'step_size' in spec or 'step_size' in params:
-    from dcjax import formations
-
-    formations.numpy_step_size(spec, params)
+  if labels is not None and labels.shape[1] != shape[1]:
+    raise ValueError(
+      f'labels have shape {labels.shape}, the formation decodes {shape[1]}'
+      ' images a class; they must agree.'
+    )
 
 
 def _check_size_of_values(

@@ -29,7 +29,6 @@ def batch(artefact: Artefact) -> Batch:
   decoded = _decoded(artefact)
   if artefact.labels is None:
     return decoded
-  _check_labels(artefact, decoded.images.shape[1])
   return decoded._replace(labels=jnp.asarray(artefact.labels))
 
 
@@ -178,7 +177,6 @@ def by_class(artefact: Artefact) -> tuple[np.ndarray, np.ndarray]:
     images, labels = (np.asarray(array) for array in batch(artefact)[:2])
     return images.astype(np.float32), _hard_if_one_hot(artefact, labels)
   if artefact.labels is not None:
-    _check_labels(artefact, images.shape[1])
     return images, artefact.labels
   classes = np.arange(images.shape[0], dtype=np.int32)[:, None]
   return images, np.broadcast_to(classes, images.shape[:2])
@@ -212,12 +210,3 @@ def _hard_if_one_hot(artefact: Artefact, labels: np.ndarray) -> np.ndarray:
   if hard and (labels.sum(-1) == 1).all():
     return labels.argmax(-1).astype(np.int32)
   return labels.astype(np.float32)
-
-
-def _check_labels(artefact: Artefact, decoded: int):
-  stored = artefact.labels.shape[1]
-  if stored != decoded:
-    raise ValueError(
-      f'labels hold {stored} entries a class, the formation decodes {decoded}'
-      ' images a class; they must agree.'
-    )

@@ -1,15 +1,22 @@
 """Finding files, and one clear error for files that cannot be read."""
 
+import bz2
 import contextlib
 import gzip
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from dcjax import files
 
 # What public functions take for a path.
 AnyPath = str | os.PathLike[str]
+
+_PACKED: dict[bytes, Callable[[Any], Any]] = {
+  b'\x1f\x8b': gzip.open,
+  b'BZh': bz2.open,
+}
 
 
 def find(
@@ -58,21 +65,20 @@ def reading(path: pathlib.Path | str, kind: str) -> Iterator[None]:
 
 
 def read_bytes(path: pathlib.Path, most: int) -> bytes:
-  """Returns a file's content, decompressed if it is gzip by its first bytes.
+  """Returns a file's content, unpacked if it starts like gzip or bzip2.
 
   Args:
     path: of the file.
-    most: bytes that it may have, decompressed.
+    most: bytes that it may have, unpacked.
 
   Raises:
     ValueError: it has more, or is no regular file.
   """
   with files.opened(path) as stream:
-    packed = stream.read(2) == b'\x1f\x8b'
+    start = stream.read(3)
     stream.seek(0)
-    content = (gzip.GzipFile(fileobj=stream) if packed else stream).read(
-      most + 1
-    )
+    unpack = [made for key, made in _PACKED.items() if start.startswith(key)]
+    content = (unpack[0](stream) if unpack else stream).read(most + 1)
   if len(content) > most:
     raise ValueError(f'it has more than {most} bytes')
   return content

@@ -1,5 +1,6 @@
 """Readers of the image sets' published files."""
 
+import io
 import math
 import pathlib
 import tarfile
@@ -9,11 +10,12 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from dcjax import files
-from dcjax.data import _files, _pickles
+from dcjax.data import _bounded, _files, _pickles
 
 # More than any of the files has, unpacked: MNIST 47 MB, CIFAR-100 155 MB.
 _MOST_BYTES = 2**28
 _MOST_USPS = 2**16
+_MAT_NUMBERS = ('double', 'single', 'int', 'uint')
 
 
 class Arrays(NamedTuple):
@@ -136,12 +138,14 @@ def _cifar_reader(
 
   def read_archive(path: pathlib.Path) -> list:
     parts = []
-    with _files.reading(path, 'tar'), tarfile.open(path) as tar:
-      for batch in batches:
-        stream = tar.extractfile(f'{unpacked}/{batch}')
-        if stream is None:
-          raise ValueError(f'its {batch} is no file')
-        parts.append(_read_cifar_batch(stream, batch, label_key))
+    with _files.reading(path, 'tar'):
+      content = io.BytesIO(_files.read_bytes(path, _MOST_BYTES))
+      with tarfile.open(fileobj=content, mode='r:') as tar:
+        for batch in batches:
+          stream = tar.extractfile(f'{unpacked}/{batch}')
+          if stream is None:
+            raise ValueError(f'its {batch} is no file')
+          parts.append(_read_cifar_batch(stream, batch, label_key))
     return parts
 
   def read(data_dir: pathlib.Path) -> Arrays:
@@ -176,15 +180,22 @@ def _read_svhn_part(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
   import scipy.io
 
   with _files.reading(path, 'SVHN mat'):
-    # Their sizes are looked at before they are read.
-    shapes = {n: (s, k) for n, s, k in scipy.io.whosmat(path)}
-    shape, kind = shapes.get('X', ((), 'missing'))
+    stream = io.BytesIO(_bounded.unpacked_mat(path, _MOST_BYTES))
+    listed = scipy.io.whosmat(stream)
+    found = {name: (shape, kind) for name, shape, kind in listed}
+    if len(found) < len(listed):
+      raise ValueError('it names a variable twice')
+    shape, kind = found.get('X', ((), 'missing'))
     if kind != 'uint8' or shape[:3] != (32, 32, 3) or len(shape) != 4:
       raise ValueError(f'its X is {kind} {shape}')
-    if math.prod(shapes.get('y', ((), ''))[0]) != shape[3]:
-      raise ValueError(f'its y does not label {shape[3]} images')
-    content = scipy.io.loadmat(path, variable_names=['X', 'y'])
+    answers, kind = found.get('y', ((), 'missing'))
+    # Cells in cells in cells would crash their reader.
+    if not kind.startswith(_MAT_NUMBERS) or math.prod(answers) != shape[3]:
+      raise ValueError(f'its y, {kind}, does not label {shape[3]} images')
+    content = scipy.io.loadmat(stream, variable_names=['X', 'y'])
     images, labels = content['X'], content['y'].reshape(-1)
+    if images.dtype != np.uint8:
+      raise ValueError(f'its X is stored as {images.dtype}')
     if labels.dtype.kind not in 'iuf' or not np.isin(labels, range(11)).all():
       raise ValueError('its labels are not all in 0..10')
     labels = labels.astype(np.int32)
@@ -215,12 +226,13 @@ def _read_usps_h5(path: pathlib.Path) -> Arrays:
   arrays = []
   with _files.reading(path, 'USPS HDF5'), h5py.File(path, 'r') as file:
     for part in ('train', 'test'):
-      values, target = file[part]['data'], file[part]['target']
-      # Their sizes are looked at before they are read.
+      values, target = (
+        _bounded.h5_array(file, f'{part}/{name}', _MOST_BYTES)
+        for name in ('data', 'target')
+      )
       if values.shape != (*target.shape, 256) or len(values) > _MOST_USPS:
         raise ValueError(f'its {part} is {values.shape} with {target.shape}')
-      arrays.append(_usps_images(values[:]))
-      arrays.append(target[:])
+      arrays += [_usps_images(values), target]
   return Arrays(*arrays)
 
 
@@ -228,7 +240,10 @@ def _read_usps_libsvm(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
   from sklearn import datasets
 
   with _files.reading(path, 'USPS libsvm'):
-    values, labels = datasets.load_svmlight_file(str(path), n_features=256)
+    stream = io.BytesIO(_files.read_bytes(path, _MOST_BYTES))
+    values, labels = datasets.load_svmlight_file(stream, n_features=256)
+    if len(labels) > _MOST_USPS:
+      raise ValueError(f'it has {len(labels)} lines')
     # Published in [-1, 1], with the digit d as class d + 1.
     images = _usps_images((values.toarray() + 1) / 2)
     if not np.isin(labels, range(1, 11)).all():

@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from dcjax import files
 from dcjax.data import (
   _dataset,
   _files,
@@ -182,6 +183,14 @@ def _builder(
       f'like it are {close}; all names: '
       'https://www.tensorflow.org/datasets/catalog/overview.'
     ) from None  # TFDS's own message lists all of its 1,000 sets.
+  except (ImportError, OSError):
+    raise
+  # Its descriptions are read by parsers that raise nearly anything.
+  except Exception as error:
+    raise ValueError(
+      f'TFDS set {name!r} in {data_dir}: its description is damaged '
+      f'({files.one_line(error)}); run {prepare_command(name, data_dir)}.'
+    ) from error
   finally:
     logging.getLogger('absl').setLevel(level)
 

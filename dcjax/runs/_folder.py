@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import json
+import math
 import os
 import pathlib
 import shutil
@@ -18,6 +19,7 @@ from dcjax.runs._progress import say
 
 CONFIG, STAGES, RESULTS = 'config.json', 'stages.json', 'results.json'
 METRICS, CHECKPOINTS, LOCK = 'metrics.jsonl', 'checkpoints', '.lock'
+FILM = 'film'  # pictures along the way, one for each point of evaluation
 # What a run writes. Where one of these lies without `config.json`, it is
 # somebody's, and nobody can tell whose.
 _OURS = (STAGES, RESULTS, METRICS, CHECKPOINTS, 'condensed.npz', 'report.html')
@@ -177,8 +179,9 @@ class Folder:
       return
     with contextlib.suppress(OSError):
       shutil.rmtree(kept, ignore_errors=True)
-      shutil.rmtree(self.path / 'stages', ignore_errors=True)
-      for name in (METRICS, STAGES, CONFIG):
+      for name in ('stages', FILM):
+        shutil.rmtree(self.path / name, ignore_errors=True)
+      for name in (METRICS, STAGES, CONFIG, 'report.html', 'images.png'):
         (self.path / name).unlink(missing_ok=True)
 
   def _has_little(self):
@@ -201,6 +204,8 @@ class Folder:
     value = records.read(file)
     if not isinstance(value, dict):
       raise ValueError(f'{file}: is damaged (it holds no record)')
+    if name in (STAGES, RESULTS):
+      records.check_accuracies(value, str(file))
     return value
 
   def write(self, name: str, value: Mapping[str, Any]) -> None:
@@ -224,26 +229,32 @@ class Folder:
     return found if self.read(CONFIG) == self.config else None
 
   def metrics(self) -> list[dict[str, Any]]:
-    """The lines of `metrics.jsonl` so far."""
+    """The lines of `metrics.jsonl` so far.
+
+    Raises:
+      ValueError: if one is damaged; says which.
+    """
     file = self.path / METRICS
     if not file.exists():
       return []
-    found = []
     text = file.read_text(encoding='utf-8', errors='replace')
-    for line in text.splitlines():
-      record = _record(line)
-      if record is None:
-        break  # a line that a kill cut short, and all after it
-      found.append(record)
-    return found
+    # What follows the last line break is a line that a kill cut short.
+    return [
+      _record(line, f'{file}, line {number}')
+      for number, line in enumerate(text.split('\n')[:-1], 1)
+    ]
 
   def append_metrics(self, record: Mapping[str, Any]) -> None:
-    """Adds one line to `metrics.jsonl`."""
+    """Adds one line to `metrics.jsonl`; what is not finite becomes null."""
     if not sharding.is_main():
       return
+    said = {
+      name: None if isinstance(v, float) and not math.isfinite(v) else v
+      for name, v in record.items()
+    }
     try:
       with open(self.path / METRICS, 'a', encoding='utf-8') as stream:
-        stream.write(json.dumps(record) + '\n')
+        stream.write(json.dumps(said) + '\n')
     except OSError as error:
       raise OSError(
         f'{self.path / METRICS} could not be written: {error}'
@@ -298,14 +309,15 @@ def write_text(path: pathlib.Path, text: str) -> None:
       stream.write(text.encode())
 
 
-def _record(line):
-  """Returns the record of a line of `metrics.jsonl`, or None if damaged."""
-  try:
-    record = records.decode(line.encode(), METRICS)
-  except ValueError:
-    return None
-  whole = isinstance(record, dict) and isinstance(record.get('outer'), int)
-  return record if whole else None
+def _record(line, place):
+  """Returns the record of a line of `metrics.jsonl`."""
+  remedy = 'delete that line, which only pages show'
+  record = records.decode(line.encode(), place, remedy)
+  for name, missing in (('outer', None), ('loss', 0), ('seconds', 0)):
+    found = record.get(name, missing) if isinstance(record, dict) else None
+    if not isinstance(found, int | float):
+      raise ValueError(f'{place}: is damaged ({name} is {found!r}); {remedy}')
+  return record
 
 
 def differences(

@@ -18,13 +18,15 @@ from typing import Any, NamedTuple
 
 import jax
 
-from dcjax import artefact, sharding, trees
+from dcjax import artefact, records, sharding, trees
 from dcjax.runs._folder import STAGES, Folder
 from dcjax.runs._outlook import Outlook
 from dcjax.runs._progress import duration, say
 
 # Raised when makers change what they make of the same settings.
 _VERSION = 1
+# Stages whose output is looked at.
+_SEEN = ('start', 'artefact', 'evaluate/')
 
 
 class Kind(NamedTuple):
@@ -110,6 +112,7 @@ class Work(NamedTuple):
     outlook: what is left, and how long it takes.
     store: folder that runs share, or None.
     profile: whether to trace the second iteration of every loop.
+    tell: called when there is something new to look at, see `_results.teller`.
   """
 
   folder: Folder
@@ -117,6 +120,7 @@ class Work(NamedTuple):
   outlook: Outlook
   store: pathlib.Path | None = None
   profile: bool = False
+  tell: Callable[..., None] = lambda **news: None
 
 
 class Made(NamedTuple):
@@ -175,12 +179,15 @@ def run(stages: Sequence[Stage], work: Work, made: Made | None = None) -> Made:
     key = key_of(stage, [made.keys[name] for name in stage.inputs])
     made.keys[stage.name] = key
     entry = _found(stage, key, work)
-    if entry is None and stage.kind.file is not None:
+    new = entry is None and stage.kind.file is not None
+    if new:
       entry = _make(stage, key, work, made)
     else:
       work.outlook.finish(stage.name)
     made.seconds[stage.name] = (entry or {}).get('seconds', 0.0)
     made.outputs[stage.name] = _output(stage, key, work, made, entry)
+    if new and stage.name.startswith(_SEEN):
+      work.tell()
   return made
 
 
@@ -205,7 +212,7 @@ def _make(stage, key, work, made):
   entry = {'key': key, 'seconds': seconds}
   note = {'stage': stage.name, **entry}
   if stage.kind.file == '':
-    entry['value'] = value
+    entry |= {'value': value, 'sha256': _seal(key, value)}
   elif sharding.is_main():
     path = _path(stage, key, work)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -240,7 +247,7 @@ def _found(stage, key, work):
   if stage.kind.file is None:
     return None
   entry = (work.folder.read(STAGES) or {}).get(_entry_name(stage, key))
-  if entry is not None and (not isinstance(entry, dict) or 'key' not in entry):
+  if entry is not None and not _is_whole(stage, entry):
     raise ValueError(
       f'{work.folder.path / STAGES}: is damaged (entry {stage.name!r}); remove '
       'the entry to make the stage again'
@@ -257,6 +264,24 @@ def _found(stage, key, work):
   found = entry is not None and there
   sharding.barrier(f'looked for {stage.name}')  # Now the first one may write.
   return entry if found else None
+
+
+def _is_whole(stage, entry):
+  """Whether an entry is as it was written; earlier ones have no SHA-256."""
+  if not isinstance(entry, dict) or not isinstance(entry.get('key'), str):
+    return False
+  if not isinstance(entry.get('seconds', 0), int | float):
+    return False
+  if stage.kind.file != '':
+    return True
+  value = entry.get('value')
+  seal = _seal(entry['key'], value)
+  return isinstance(value, dict) and entry.get('sha256', seal) == seal
+
+
+def _seal(key, value):
+  text = records.encode([key, value], STAGES)
+  return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _path(stage, key, work):
