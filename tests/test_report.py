@@ -515,10 +515,10 @@ def test_classes_are_told_apart_over_all_networks():
     test_labels=np.array([0, 0, 2]), num_classes=3
   )
   predicted = np.array([[0, 2, 2], [0, 0, 1]])
-  found = _by_class.told_apart(predicted, dataset, True)
+  found = _by_class.told_apart(predicted, dataset, 'condensed')
   assert found['by_class'] == [0.75, None, 0.5]
   assert found['confusion'] == [[3, 0, 1], [0, 0, 0], [0, 1, 1]]
-  assert 'confusion' not in _by_class.told_apart(predicted, dataset, False)
+  assert 'confusion' not in _by_class.told_apart(predicted, dataset, 'random')
 
 
 def test_the_nearest_real_image_is_one_of_the_class():

@@ -9,12 +9,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 
 from dcjax import base
-from dcjax.formations import (
-  _codebook_numpy,
-  _codebook_start,
-  _generator,
-  _plan,
-)
+from dcjax.formations import _codebook_numpy, _codebook_start, _generator, _plan
 from dcjax.utils import check_choice, check_count
 
 STORED = ('float32', 'float16')

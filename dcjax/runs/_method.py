@@ -5,10 +5,7 @@ import inspect
 import jax
 import jax.numpy as jnp
 
-from dcjax import (
-  formations,
-  methods,
-)
+from dcjax import formations, methods
 from dcjax.condensing import Condenser
 from dcjax.objectives import GenerativeTerms
 from dcjax.runs._given import ABSENT, SUPPLIED, Given
@@ -97,8 +94,11 @@ def _with_path(text, said):
 def _arguments(factory, given, said):
   said = {n: v or None if n in _NONE_IF_ZERO else v for n, v in said.items()}
   method = given.parts.config.method.name
-  parameters = inspect.signature(factory).parameters
-  open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+  everything = inspect.signature(factory).parameters
+  parameters = {
+    n: p for n, p in everything.items() if p.kind is not p.VAR_KEYWORD
+  }
+  open_ended = len(parameters) < len(everything)
   arguments, known = {}, set(parameters)
   for name, parameter in parameters.items():
     if hasattr(parameter.default, '_fields'):

@@ -187,28 +187,30 @@ def _observed(parts, observers: Sequence[Observer]) -> Program:
 def _evaluation(parts) -> Program:
   """All networks of one evaluation of the condensed set, with hard labels."""
   dataset, config = parts.dataset, parts.config
+  seeds = config.evaluation.seeds
   asked = _wanted.wanted(config)
   protocol = _wanted.protocol(parts, asked[0])
   feed = _evaluate.feed_of(parts, 'plain', False, protocol, ())
   program = _evaluate.evaluator_of(parts, parts.network, feed, protocol)
   images = _wanted.expected_images(parts, asked[0])
   shape = (images, *dataset.image_shape)
-  training = _everywhere(
-    parts,
-    evaluation.TrainingSet(
-      jax.ShapeDtypeStruct(shape, jnp.float32),
-      jax.ShapeDtypeStruct((images, dataset.num_classes), jnp.float32),
-      jax.ShapeDtypeStruct((), jnp.int32),
-    ),
+  keys = jax.eval_shape(lambda: evaluation.seed_keys(jax.random.key(0), seeds))
+  training = evaluation.TrainingSet(
+    jax.ShapeDtypeStruct(shape, jnp.float32),
+    jax.ShapeDtypeStruct((images, dataset.num_classes), jnp.float32),
+    jax.ShapeDtypeStruct((), jnp.int32),
   )
-  keys = _key(parts, config.evaluation.seeds)
-  state = _everywhere(parts, jax.eval_shape(program.start, keys, training))
-  epochs = _everywhere(parts, jax.ShapeDtypeStruct((), jnp.int32))
+  args = (keys, training, jax.ShapeDtypeStruct((), jnp.int32))
+  if parts.placement.mesh is None:  # else the networks are spread from inside
+    args = _everywhere(parts, args)
+  keys, training, epochs = args
+  state = jax.eval_shape(program.start, keys, training)
+  if parts.placement.mesh is None:
+    state = _everywhere(parts, state)
   steps = -(-images // min(protocol.batch_size, images))
   return Program(
     'evaluate',
-    f'evaluation of {protocol.epochs} epochs of {config.evaluation.seeds} '
-    'networks',
+    f'evaluation of {protocol.epochs} epochs of {seeds} networks',
     len(asked),
     protocol.epochs * steps,
     program.train,
