@@ -1,6 +1,7 @@
 """What the applications share: the folder at work, learners, pages."""
 
 import contextlib
+import dataclasses
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ from dcjax import applications, artefact, augment, data, sharding, specs
 from dcjax.base import Network
 from dcjax.data import Dataset
 from dcjax.evaluation import Protocol
-from dcjax.runs import _augment, _build, _run, _stage, report
+from dcjax.runs import _augment, _build, _run, _stage, report, settings
 from dcjax.runs._folder import Folder, write_text
 from dcjax.runs._outlook import Outlook
 from dcjax.runs._progress import Progress, say
@@ -144,7 +145,9 @@ def domains(config: Any) -> list[Dataset]:
     found = data.at_most(
       _build.load(one), config.most_images, config.test_images
     )
-    loaded.append(found)
+    # A file's name would decide what sets it is taken to be like.
+    plain = settings.plain_name(specs.parse('data', name)['name'])
+    loaded.append(dataclasses.replace(found, name=plain))
   first = loaded[0]
   for dataset in loaded[1:]:
     if dataset.class_names != first.class_names:
@@ -221,16 +224,26 @@ def protocol_of(section: Any) -> Protocol:
 def learner_of(
   network: Network,
   dataset: Dataset,
+  like: str,
   section: Any,
   distillation: applications.Distillation | None = None,
   **options: Any,
 ) -> applications.Learner:
-  """A learner from a config section: `Protocol` fields, `family`, `cutmix`."""
+  """A learner from a config section: `Protocol` fields, `family`, `cutmix`.
+
+  Args:
+    network: that learns.
+    dataset: whose normalisation decides.
+    like: see `treatments`.
+    section: of the config.
+    distillation: see `applications.learner`.
+    **options: of `applications.learner`.
+  """
   return applications.learner(
     network,
     protocol=protocol_of(section),
     distillation=distillation,
-    **treatments(dataset, section.family, section.cutmix, dataset.name),
+    **treatments(dataset, section.family, section.cutmix, like),
     **options,
   )
 

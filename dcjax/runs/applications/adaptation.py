@@ -54,7 +54,7 @@ def _source_networks(at_work, source):
   """`S` networks trained on the whole source set, once."""
   config = at_work.config
   network = shared.network_of(config, source)
-  learner = shared.learner_of(network, source, config.source)
+  learner = shared.learner_of(network, source, config.like, config.source)
   keys = applications.seed_keys(jax.random.key(config.seed), config.seeds)
   start = learner.init(keys)
 
@@ -75,7 +75,7 @@ def _adapted(at_work, source, target, networks, sets):
   config = at_work.config
   network = shared.network_of(config, source)
   # Normalised as on the source: the networks know no other images.
-  learner = shared.learner_of(network, source, config.adapting)
+  learner = shared.learner_of(network, source, config.like, config.adapting)
   test = (target.test_images, target.test_labels)
   longest = max(np.prod(batch.images.shape[:2]) for batch in sets.values())
   key = jax.random.fold_in(jax.random.key(config.seed), 1)

@@ -72,7 +72,9 @@ def _learner(config, dataset, mode):
   if mode == 'continued' and config.distillation.weight:
     settings = applications.Distillation(**config.distillation)
   network = shared.network_of(config, dataset)
-  return shared.learner_of(network, dataset, config.training, settings)
+  return shared.learner_of(
+    network, dataset, config.like, config.training, settings
+  )
 
 
 def _axes(config, dataset, num_classes):

@@ -41,7 +41,7 @@ def run(
   _sets.check(config.sets.names, config, members)
   network = shared.network_of(config, dataset)
   learners = {
-    name: shared.learner_of(network, dataset, section)
+    name: shared.learner_of(network, dataset, config.like, section)
     for name, section in (('', config.training), (MEMBERS, config.members))
   }
   with shared.opened(chosen, workdir, **options) as at_work:

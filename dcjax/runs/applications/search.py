@@ -95,7 +95,7 @@ def _train(search, label, spec, name):
     dataset.test_images,
     dataset.test_labels,
     protocol=protocol,
-    **shared.treatments(dataset, section.family, section.cutmix, dataset.name),
+    **shared.treatments(dataset, section.family, section.cutmix, config.like),
   )
   with at_work.progress(f'{label} on {name}') as tell:
     result = evaluation.evaluate(

@@ -85,11 +85,18 @@ def _learners(config, dataset):
     strength=config.sparsity.strength,
   )
   return {
-    'whole': shared.learner_of(network, dataset, config.whole),
+    'whole': shared.learner_of(network, dataset, config.like, config.whole),
     'sparsity': shared.learner_of(
-      network, dataset, config.sparsity, loss=loss, wrap_optimizer=sparse
+      network,
+      dataset,
+      config.like,
+      config.sparsity,
+      loss=loss,
+      wrap_optimizer=sparse,
     ),
-    'tuning': shared.learner_of(network, dataset, section, loss=loss),
+    'tuning': shared.learner_of(
+      network, dataset, config.like, section, loss=loss
+    ),
   }
 
 

@@ -56,7 +56,7 @@ def _learners(config, dataset, distil):
     applications.Distillation(**config.distillation) if distil else None
   )
   return [
-    shared.learner_of(network, dataset, section, settings)
+    shared.learner_of(network, dataset, config.like, section, settings)
     for section in (config.training, config.balancing)
   ]
 
