@@ -67,6 +67,13 @@ def test_names_that_only_hint_at_parts_are_refused(tmp_path, train, test):
     _load(tmp_path)
 
 
+def test_names_that_only_look_alike_are_said(tmp_path):
+  _folder(tmp_path / 'train', ('caf\u00e9', 'the'))
+  _folder(tmp_path / 'test', ('cafe\u0301', 'the'))
+  with pytest.raises(ValueError, match='look alike, but their accents'):
+    _load(tmp_path)
+
+
 def test_of_two_parts_the_one_for_testing_is_used_and_the_other_named(tmp_path):
   _folder(tmp_path / 'train')
   _folder(tmp_path / 'val', count=3)

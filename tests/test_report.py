@@ -318,9 +318,24 @@ def test_report_leaves_out_what_is_missing(write, results, metrics):
   assert ('Curves' in page.text) == bool(metrics)
 
 
-def test_a_bar_does_not_end_a_cell_of_markdown():
-  text = report.markdown(['set', 'x'], [['dm:augment.evaluate=crop|flip', 1]])
-  assert text.splitlines()[2] == '| dm:augment.evaluate=crop\\|flip | 1 |'
+def test_nothing_ends_a_cell_of_markdown():
+  names = ['dm:augment.evaluate=crop|flip', 'a\nb', '<b>']
+  text = report.markdown(['set', 'x'], [[name, 1] for name in names])
+  assert text.splitlines()[2:] == [
+    '| dm:augment.evaluate=crop\\|flip | 1 |',
+    '| a b | 1 |',
+    '| &lt;b> | 1 |',
+  ]
+
+
+def test_names_in_a_plot_are_no_formulas(tmp_path):
+  lines = {name: ([1, 2], [1.0, 2.0]) for name in ('$x^$', '_run')}
+  figure = pictures.curve(
+    lines, x_label='steps', y_label='loss', levels={r'$\none$': 1.5}
+  )
+  figure.savefig(tmp_path / 'plot.png')
+  labels = figure.axes[0].get_legend().get_texts()
+  assert len(labels) == 3
 
 
 def test_grid_has_one_row_per_class():

@@ -5,6 +5,7 @@ from typing import Any
 
 from dcjax import records
 from dcjax.runs.report import _pictures as pictures
+from dcjax.runs.report._html import markdown
 
 _SETS = ('condensed', 'initial', 'random', 'herding')
 
@@ -25,22 +26,21 @@ def read(folder: str) -> dict[str, Any]:
 
 def table(runs: dict[str, dict]) -> str:
   """Returns a Markdown table, one row a run: last accuracies in percent."""
-  rows = [
-    '| run | data | ipc | formation | condense | ' + ' | '.join(_SETS) + ' |',
-    '| --- ' * (5 + len(_SETS)) + '|',
-  ]
+  rows = []
   for name, results in runs.items():
     spec = results['formation']
-    cells = [
-      name,
-      results['dataset'],
-      results['ipc'],
-      f'{spec["name"]} {spec.get("factor", "")}'.strip(),
-      f'{results["seconds"]["condense"]:.0f} s',
-      *(_accuracy(results['evaluations'].get(s)) for s in _SETS),
-    ]
-    rows.append('| ' + ' | '.join(str(cell) for cell in cells) + ' |')
-  return '\n'.join(rows)
+    rows.append(
+      [
+        name,
+        results['dataset'],
+        results['ipc'],
+        f'{spec["name"]} {spec.get("factor", "")}'.strip(),
+        f'{results["seconds"]["condense"]:.0f} s',
+        *(_accuracy(results['evaluations'].get(s)) for s in _SETS),
+      ]
+    )
+  header = ['run', 'data', 'ipc', 'formation', 'condense', *_SETS]
+  return markdown(header, rows)
 
 
 def _accuracy(entry):

@@ -154,7 +154,7 @@ def curve(
   for i, (name, (x, y)) in enumerate(lines.items()):
     line_colour = _COLOURS[i % len(_COLOURS)]
     marker = 'o' if len(x) < 30 else None
-    axes.plot(x, y, color=line_colour, label=name, marker=marker, ms=4)
+    axes.plot(x, y, color=line_colour, label=_text(name), marker=marker, ms=4)
     if name in (bands or {}):
       y, half = np.asarray(y), np.asarray(bands[name])
       axes.fill_between(
@@ -162,10 +162,19 @@ def curve(
       )
   for i, (name, value) in enumerate((levels or {}).items(), len(lines)):
     axes.axhline(
-      value, color=_COLOURS[i % len(_COLOURS)], linestyle='--', label=name
+      value,
+      color=_COLOURS[i % len(_COLOURS)],
+      linestyle='--',
+      label=_text(name),
     )
   _style(axes, x_label, y_label, log, colour)
   return figure
+
+
+def _text(name: str) -> str:
+  """A name as it is: no formula, and not left out for its underscore."""
+  name = name.replace('$', r'\$')
+  return f' {name}' if name.startswith('_') else name
 
 
 def _style(axes, x_label: str, y_label: str, log: bool, colour: str):
