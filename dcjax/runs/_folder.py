@@ -240,7 +240,8 @@ class Folder:
     file = self.path / METRICS
     if not file.exists():
       return []
-    text = file.read_text(encoding='utf-8', errors='replace')
+    with files.opened(file) as stream:
+      text = stream.read().decode(errors='replace')
     # What follows the last line break is a line that a kill cut short.
     return [
       _record(line, f'{file}, line {number}')
