@@ -21,7 +21,7 @@ from dcjax.base import (
   Params,
   PyTree,
 )
-from dcjax.data import _sampling as sampling
+from dcjax.data import sampling
 from dcjax.inner import InnerData, InnerLoop, InnerState
 from dcjax.matching import ClassStrategy, match_and_gradient
 from dcjax.optimizers import ImageOptimizer, as_image_optimizer
@@ -185,7 +185,7 @@ def condenser(
     inner_steps: image steps in a period.
     most_synthetic: decoded images of a class that one step compares; more are
       drawn from at random (IDC's `batch_syn_max`).
-    classes: see `dcjax.matching.over_classes`.
+    classes: see `dcjax.mapping.over_classes`.
     project: when stored numbers are projected into their range: `'period'` (at
       its start), `'step'` (also after every step) or `'never'` (DC, DSA, DM).
     reject_above: image steps whose loss is above it, or whose loss or gradient

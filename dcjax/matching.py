@@ -1,11 +1,7 @@
 """`match`: how far synthetic images are from what they must agree with."""
 
-from collections.abc import Callable
-from typing import Any
-
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from dcjax.base import (
   Array,
@@ -18,46 +14,8 @@ from dcjax.base import (
   PyTree,
   Variables,
 )
-from dcjax.data._sampling import gathered
-
-# A name, a number of classes at a time, or what maps a function itself.
-ClassStrategy = str | int | Callable[[Callable[..., Any]], Callable[..., Any]]
-
-
-def over_classes(
-  function: Callable[..., Any], strategy: ClassStrategy = 'auto'
-) -> Callable[..., Any]:
-  """Maps a one-class function over the leading class axis of its arguments.
-
-  Args:
-    function: takes and returns pytrees without the class axis.
-    strategy: `'scan'` (one class after another: least memory, fastest on a
-      CPU), `'vmap'` (all at once), a number of classes to batch at a time,
-      `'auto'`, which picks by platform, or a function that does the mapping
-      (`dcjax.sharding.class_strategy`).
-
-  Returns:
-    A function of pytrees whose leaves have a leading axis `C`.
-
-  Raises:
-    ValueError: if the strategy is unknown.
-  """
-  if callable(strategy):
-    return strategy(function)
-  if strategy == 'auto':
-    strategy = 'scan' if jax.default_backend() == 'cpu' else 'vmap'
-  if strategy == 'vmap':
-    return lambda *args: jax.vmap(function)(*gathered(args))
-  if strategy == 'scan':
-    return lambda *args: lax.map(lambda xs: function(*xs), gathered(args))
-  if isinstance(strategy, int) and strategy > 0:
-    return lambda *args: lax.map(
-      lambda xs: function(*xs), gathered(args), batch_size=strategy
-    )
-  raise ValueError(
-    f"class strategy {strategy!r}: must be 'auto', 'scan', 'vmap' or a "
-    'positive number of classes'
-  )
+from dcjax.data.sampling import gathered
+from dcjax.mapping import Strategy as ClassStrategy, over_classes
 
 
 def match(
@@ -92,7 +50,7 @@ def match(
     objective: see `dcjax.objectives`.
     augment: applied to real and synthetic images with one key for each class
       (siamese augmentation, Zhao & Bilen, 2021); normalisation belongs here.
-    classes: see `over_classes`.
+    classes: see `mapping.over_classes`.
 
   Returns:
     The loss `[]`, summed over classes, and metrics, likewise.

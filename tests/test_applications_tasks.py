@@ -1,5 +1,6 @@
 """Task-incremental learning, adaptation, search and membership as commands."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 import runner
 
 from dcjax import data
+from dcjax.runs.applications import _shared
 
 
 @pytest.fixture(scope='module')
@@ -31,6 +33,19 @@ def _assert_nothing_is_repeated(folder, run, found):
   before = (folder / 'stages.json').read_bytes()
   np.testing.assert_equal(run(), found)
   assert (folder / 'stages.json').read_bytes() == before
+
+
+def test_strategies_follow_the_set_and_what_it_is_like():
+  digits = data.load('digits')
+  for arguments, name, like in (
+    ('image_folder,like=mnist', 'image_folder', 'mnist'),
+    ('tfds:mnist:3.0.1', 'tfds:mnist:3.0.1', 'mnist'),
+    ('mnist+fashion_mnist', 'fashion_mnist', 'fashion_mnist'),
+    ('mnist+fashion_mnist,like=svhn', 'fashion_mnist', 'svhn'),
+  ):
+    config = runner.resolved(arguments, 'tasks').config
+    one = dataclasses.replace(digits, name=name)
+    assert _shared.like_of(config, one) == like
 
 
 def test_task_incremental_learning(data_dir, tmp_path):
@@ -60,7 +75,7 @@ def test_adaptation(data_dir, tmp_path):
   found = run()
   assert list(found) == ['no adaptation', 'random']
   assert all(len(values) == 2 for values in found.values())
-  assert (tmp_path / 'bars.png').is_file()
+  assert (tmp_path / 'plot.svg').is_file()
   _assert_nothing_is_repeated(tmp_path, run, found)
 
 

@@ -15,7 +15,7 @@ import dcjax
 from dcjax import augment, data
 from dcjax.inner import InnerData
 from dcjax.runs import _augment, _build, _method, _run, settings
-from dcjax.runs._method import Given
+from dcjax.runs._given import Given
 from dcjax.runs.applications import _shared as shared
 
 
@@ -295,7 +295,7 @@ def test_dc_evaluates_mnist_with_its_own_augmentation(tmp_path):
   evaluated = _build.evaluation_augment(parts)(key, images)
   expected = augment.chain(parts.normalise, augment.dc_evaluation('noise'))
   np.testing.assert_array_equal(evaluated, expected(key, images))
-  matched = _augment.treatment(parts.dataset, chosen, 'match', parts.placement)
+  matched = _augment.augment_of(parts.dataset, chosen, 'match', parts.placement)
   matched = matched(key, images)
   np.testing.assert_allclose(matched, parts.normalise(key, images), atol=1e-6)
   assert np.abs(evaluated - matched).max() > 1e-4

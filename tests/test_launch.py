@@ -9,6 +9,9 @@ import sys
 
 import pytest
 
+from dcjax.runs import tables
+from dcjax.runs.tables import _making
+
 _LAUNCH = pathlib.Path(__file__).resolve().parent.parent / 'experiments/launch'
 
 
@@ -28,7 +31,9 @@ def _run(script, *arguments, **environment):
   )
 
 
-@pytest.mark.parametrize('script', ['tpu_pod.sh', 'gpu_host.sh'])
+@pytest.mark.parametrize(
+  'script', ['tpu_pod.sh', 'gpu_host.sh', 'quarter_hour.sh']
+)
 def test_too_few_arguments_show_the_usage(script):
   done = _run(script, 'one')
   assert done.returncode == 2
@@ -111,3 +116,35 @@ def test_what_the_scripts_say_is_understood():
   assert done.returncode == 0, done.stderr
   assert re.search(r"^data_dir +'/mnt/bucket/data' +said$", done.stdout, re.M)
   assert re.search(r'^ipc +20 +said$', done.stdout, re.M)
+
+
+def test_a_quarter_of_an_hour_asks_for_cells_that_are_there(tmp_path):
+  """And what is finished is not begun again; a stop is no failure."""
+  log = tmp_path / 'log'
+  python = _tool(
+    tmp_path / 'python',
+    f'echo "$@" >> {log}; for w in "$@"; do case $w in --out=*) '
+    'touch "${w#--out=}"; esac; done',
+  )
+
+  def lines(*more):
+    log.write_text('')
+    arguments = (str(tmp_path / 'work'), 'DATA', *more)
+    done = _run('quarter_hour.sh', *arguments, DCJAX_PYTHON=python)
+    assert done.returncode == 0, done.stderr
+    return log.read_text().splitlines()
+
+  first = lines()
+  assert first[0].startswith('benchmarks/gpu.py --ipc=1 ')
+  assert lines() == first[1:]
+  assert lines('reference', '0') == []  # no time at all
+  table = tables.load('idc_table10', 'reference', 'cifar10')
+  jobs = _making.jobs(table, 'reference')
+  found = []
+  for line in first[1:]:
+    only = re.search(r'--config.only=(\S+)', line)[1]
+    (job,) = _making.choose(jobs, only)
+    found += job.cells
+    assert '--config.records=docs/records' in line
+  row = 'cifar10, ipc {}'.format
+  assert found == [(row(1), 'DM'), (row(10), 'DM'), (row(1), 'IDC')]

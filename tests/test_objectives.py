@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch_layout
 
-from dcjax import matching, networks, objectives
+from dcjax import losses, matching, networks, objectives
 from dcjax.base import Batch, Variables
-from dcjax.objectives import _parts
+from dcjax.objectives import _distribution
 
 _NAMES = {'mse': 'squared', 'l1': 'l1', 'l1_mean': 'l1_mean', 'cos': 'cosine'}
 _TENSORS = [
@@ -202,14 +202,12 @@ def test_a_gradient_in_parts_is_the_whole_gradient(monkeypatch, weights):
   variables = network.init(jax.random.key(0))
   images = jax.random.uniform(jax.random.key(1), (12, 8, 8, 3))
   batch = Batch(images, jax.nn.one_hot(jnp.arange(12) % 3, 3), weights)
-  value, tracked, parted = objectives.loss_and_gradient(
-    network, variables, batch
-  )
+  value, tracked, parted = losses.loss_and_gradient(network, variables, batch)
   assert tracked == variables.state
-  monkeypatch.setattr(_parts, '_MOST_PIXELS', 4 * 8 * 8)
+  monkeypatch.setattr(losses, '_MOST_PIXELS', 4 * 8 * 8)
   monkeypatch.setattr(jax, 'device_count', lambda: 1)
-  assert _parts.count_parts(network, images.shape, variables) == 3
-  in_parts = objectives.loss_and_gradient(network, variables, batch)
+  assert losses.count_parts(network, images.shape, variables) == 3
+  in_parts = losses.loss_and_gradient(network, variables, batch)
   np.testing.assert_allclose(in_parts[0], value, rtol=1e-6)
   whole = objectives.network_gradient(network, variables, batch)
   for other in (parted, in_parts[2]):
@@ -227,14 +225,14 @@ def test_batches_are_parted_only_where_images_are_independent(monkeypatch):
   )
   own = networks.convnet((32, 32, 3), 10)
   monkeypatch.setattr(jax, 'device_count', lambda: 1)
-  assert _parts.count_parts(own, (64, 32, 32, 3), narrow) == 4
-  assert _parts.count_parts(own, (64, 32, 32, 3), wide) == 8
-  assert _parts.count_parts(own, (64, 16, 16, 3), narrow) == 1
-  assert _parts.count_parts(own, (62, 32, 32, 3), narrow) == 1  # 62 = 2 x 31
+  assert losses.count_parts(own, (64, 32, 32, 3), narrow) == 4
+  assert losses.count_parts(own, (64, 32, 32, 3), wide) == 8
+  assert losses.count_parts(own, (64, 16, 16, 3), narrow) == 1
+  assert losses.count_parts(own, (62, 32, 32, 3), narrow) == 1  # 62 = 2 x 31
   tracking = narrow._replace(state={'mean': jnp.zeros(3)})
-  assert _parts.count_parts(own, (64, 32, 32, 3), tracking) == 1
+  assert losses.count_parts(own, (64, 32, 32, 3), tracking) == 1
   monkeypatch.setattr(jax, 'device_count', lambda: 8)
-  assert _parts.count_parts(own, (64, 32, 32, 3), narrow) == 1
+  assert losses.count_parts(own, (64, 32, 32, 3), narrow) == 1
 
 
 def test_embeddings_in_parts_are_those_of_the_whole(monkeypatch):
@@ -242,8 +240,11 @@ def test_embeddings_in_parts_are_those_of_the_whole(monkeypatch):
   variables = network.init(jax.random.key(0))
   images = jax.random.uniform(jax.random.key(1), (12, 8, 8, 3))
   expected = network.apply(variables, images, True)[0].embedding
-  monkeypatch.setattr(_parts, '_MOST_PIXELS', 4 * 8 * 8)
+  monkeypatch.setattr(losses, '_MOST_PIXELS', 4 * 8 * 8)
   monkeypatch.setattr(jax, 'device_count', lambda: 1)
   np.testing.assert_allclose(
-    _parts.embed(network, variables, images), expected, rtol=1e-5, atol=1e-6
+    _distribution._embed(network, variables, images),
+    expected,
+    rtol=1e-5,
+    atol=1e-6,
   )

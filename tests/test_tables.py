@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.parse
 
 import jax.numpy as jnp
 import numpy as np
@@ -23,8 +24,11 @@ from dcjax.runs.tables import (
   _packing,
   _pages,
   _plots,
+  _records,
   _settings,
+  _truth,
   _types,
+  _work,
 )
 
 _DOCS = pathlib.Path(__file__).parent.parent / 'docs'
@@ -46,8 +50,15 @@ _WANTED = {
   'dc_width',
   'dc_ipc',
   'dc_lenet',
+  'dd_mnist',
+  'edc_table1',
+  'generative_table2',
+  'kip_fc',
+  'label_distillation',
+  'rded',
 }
 # Augmentation is most of what compiles.
+_PLAIN_CELL = tables.Accuracy()
 _PLAIN = {'augment.family': 'none', 'evaluation.family': 'none'}
 
 
@@ -99,7 +110,8 @@ def stopped(tmp_path_factory):
 def finished(stopped):
   """The same folder after the same command: folder, page, records."""
   folder, _, first = stopped
-  return folder, _table(folder, 'idc_table6'), first
+  kept = str(folder / 'docs' / 'records')
+  return folder, _table(folder, 'idc_table6', records=kept), first
 
 
 def test_a_stopped_table_shows_what_it_has(stopped):
@@ -144,10 +156,118 @@ def _check_page(folder, page):
     )
   web = html.unescape((folder / 'table.html').read_text(encoding='utf-8'))
   assert page.table.title in web
-  assert not re.search(r'(src|href)="(?!data:)', web)
-  if page.table.plot is not None:
-    assert (folder / 'table.png').read_bytes().startswith(b'\x89PNG')
-    assert 'data:image/png;base64' in web
+  # Every cell and every run leads to a report, which holds the cell's number.
+  for link in set(re.findall(r'(?:src|href)="([^"]*)"', web)):
+    assert (folder / urllib.parse.unquote(link)).is_file()
+  for line in page.runs:
+    told = (folder / 'runs' / line.name / 'report.html').read_text('utf-8')
+    for place, run in page.places.items():
+      number = _pages.measured_text(page, place)
+      if run == line.name and page.table.cells[place].measure == _PLAIN_CELL:
+        assert number in told
+  if page.table.plot is not None and page.table.plot.kind != 'heat':
+    assert (folder / 'table.svg').read_bytes().startswith(b'<svg')
+    assert '<svg' in web
+
+
+def test_what_a_table_measures_is_kept_as_records(finished):
+  folder, page, (first, _) = finished
+  kept = folder / 'docs' / 'records'
+  found = _records.read(kept)['idc_table6', 'smoke']
+  assert set(found) == set(page.measured)
+  for place, measured in found.items():
+    entry = page.measured[place]
+    assert list(measured.last) == entry['per_seed_last']
+    assert list(measured.best) == entry['per_seed_best']
+    assert measured.seconds == entry['seconds']
+  record = found['ConvNet-3', page.table.columns[0]].record
+  assert record['run'] == first.name
+  assert (
+    record['settings']
+    == runner.stages(folder / 'runs' / first.name)['artefact']['key']
+  )
+  assert set(record['versions']) >= {'jax', 'python'}
+  assert 'condense' in record['seconds']
+  text = (folder / 'docs' / 'published.md').read_text('utf-8')
+  assert text == _page(kept)
+  assert 'At size smoke' in text
+
+
+def _page(folder):
+  known = {name: tables.load(name, 'reference') for name in _NAMES}
+  return _truth.page(folder, known)
+
+
+def _record(folder, **changes):
+  """A record of DC's Table 2 with the cells `last` and `reason`."""
+  entries = {
+    ('condensed with MLP', 'MLP'): [0.705, 0.715],  # printed: 70.5 +- 1.2
+    ('condensed with MLP', 'ConvNet'): [0.30, 0.32],  # printed: 63.9 +- 6.5
+  }
+  found = {
+    place: {'last_mean': np.mean(last), 'per_seed_last': last, **changes}
+    for place, last in entries.items()
+  }
+  made = {
+    'key': 'abc',
+    'environment': {'device': 'cpu', 'devices': 1, 'jax': '0.10'},
+    'seconds': {'condense': 3.0},
+  }
+  return _records.keep(
+    folder, 'dc_table2', 'reference', 'dc-mnist', found, made, 'dcjax ...'
+  )
+
+
+def test_the_page_says_what_was_reproduced_and_what_changed(tmp_path):
+  before = _truth.measured_texts(tmp_path)
+  path = _record(tmp_path)
+  table = tables.load('dc_table2', 'reference')
+  found = _records.read(tmp_path)['dc_table2', 'reference']
+  drawn = {line.place: line for line in _truth.lines(table, found)}
+  good, bad = (drawn['condensed with MLP', n] for n in ('MLP', 'ConvNet'))
+  assert (good.verdict, bad.verdict) == ('ok', 'off')
+  np.testing.assert_allclose(good.points, 0.5)
+  np.testing.assert_allclose(bad.deviations, (31.0 - 63.9) / 6.5)
+  assert drawn['condensed with MLP', 'LeNet'].verdict == 'open'
+  assert len(list(_truth.changes(before, _truth.measured_texts(tmp_path)))) == 2
+  # A reason stays when the cell is measured again.
+  record = path.read_text().replace('"reason": ""', '"reason": "too short"')
+  path.write_text(record)
+  _record(tmp_path)
+  assert 'MLP · ConvNet: too short' in _page(tmp_path)
+
+
+@pytest.mark.parametrize(
+  ('old', 'new', 'said'),
+  [
+    ('"commit"', '"comit"', "field 'commit' must be a str"),
+    ('0.705', '"a"', 'must be a list of numbers'),
+    ('condensed with MLP', 'condensed with X', 'has no cell'),
+    ('0.705', 'NaN', 'is damaged'),
+  ],
+)
+def test_a_damaged_record_is_named(tmp_path, old, new, said):
+  path = _record(tmp_path)
+  path.write_text(path.read_text().replace(old, new))
+  with pytest.raises(ValueError, match=said):
+    _page(tmp_path)
+
+
+def test_the_page_of_published_cells_follows_from_the_records():
+  page = (_DOCS / 'published.md').read_text(encoding='utf-8')
+  assert page == _page(_DOCS / 'records')
+
+
+def test_operations_are_counted_without_pixels():
+  """DC at one image a class: 743 and a forward of 96.8 MFLOP, by hand."""
+  table = tables.load('dc_depth', 'reference')
+  place = ('condensed with 3', '3')
+  table = table._replace(cells={place: table.cells[place]})
+  # 1000 networks, 10 classes, 256 real images and one synthetic thrice.
+  expected = 3 * 1000 * 10 * (256 + 3) * 96.8e6
+  np.testing.assert_allclose(_work.of_table(table)[place], expected, rtol=0.1)
+  with pytest.raises(ValueError, match="like 'mine': must be one of mnist"):
+    _work.blank('mine')
 
 
 def test_cells_of_every_kind_read_one_run(finished, tmp_path):

@@ -14,12 +14,14 @@ from dcjax.artefact._file import FORMAT, VERSION, load, save
 from dcjax.artefact._foreign import load_any
 from dcjax.artefact._idc import export_idc, import_idc
 from dcjax.artefact._plain import export_plain
+from dcjax.artefact._published import LAYOUTS, import_published
 from dcjax.artefact._storage import codebook_bytes, storage
 from dcjax.artefact._types import Artefact
 from dcjax.files import replacing
 
 __all__ = [
   'FORMAT',
+  'LAYOUTS',
   'VERSION',
   'Artefact',
   'ArtefactError',
@@ -29,6 +31,7 @@ __all__ = [
   'export_idc',
   'export_plain',
   'import_idc',
+  'import_published',
   'load',
   'load_any',
   'replacing',

@@ -9,6 +9,7 @@ import numpy as np
 from dcjax import _user_npz, files
 from dcjax.artefact._file import load
 from dcjax.artefact._idc import by_class, import_idc
+from dcjax.artefact._published import import_published
 from dcjax.artefact._types import Artefact
 
 
@@ -19,6 +20,7 @@ def load_any(
   std: Sequence[float],
   class_names: Sequence[str],
   factor: int = 1,
+  layout: str = '',
 ) -> Artefact:
   """Reads a condensed set of any known form.
 
@@ -30,12 +32,19 @@ def load_any(
     std: per channel, where the file does not say.
     class_names: where the file does not say.
     factor: multi-formation factor of a `data.pt`, which does not say.
+    layout: of another code's file, see `import_published`; '' for the above.
 
   Raises:
     OSError: there is no such file.
     ValueError: it is damaged, or of no known form; names it.
   """
   name = os.fspath(path)
+  if layout:
+    if factor != 1:
+      raise ValueError(f'factor {factor}: of layout {layout!r} it must be 1')
+    return import_published(
+      name, layout, mean=mean, std=std, class_names=class_names
+    )
   if name.endswith(('.pt', '.pth')):
     spec = {'name': 'uniform', 'factor': factor}
     return import_idc(

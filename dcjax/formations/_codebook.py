@@ -15,7 +15,7 @@ from dcjax.formations import (
   _generator,
   _plan,
 )
-from dcjax.utils import check_choice
+from dcjax.utils import check_choice, check_count
 
 STORED = ('float32', 'float16')
 _FROZEN = ('embeddings', 'statistics')
@@ -109,10 +109,10 @@ def codebook(
 
 
 def _spec(counts, image_shape, stored, value_range):
-  checked = {k: _plan.check_count(k, v) for k, v in counts.items()}
+  checked = {k: check_count(k, v) for k, v in counts.items()}
   if len(image_shape) != 3:
     raise ValueError(f'image_shape is {image_shape!r}; it must be (H, W, D).')
-  shape = [_plan.check_count('image_shape', size) for size in image_shape]
+  shape = [check_count('image_shape', size) for size in image_shape]
   check_choice('stored', stored, STORED)
   low, high = _plan.check_value_range(value_range)
   if low is None or high is None:

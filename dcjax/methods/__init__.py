@@ -10,10 +10,10 @@ from dcjax.methods._class_embeddings import (
   feature_sizes,
 )
 from dcjax.methods._codebook_fit import fit_codebook
-from dcjax.methods._dc import dc, dc_loops
+from dcjax.methods._dc import RealStatistics, dc, dc_loops
 from dcjax.methods._dd import INITIALISATIONS, dd, dd_unroll
 from dcjax.methods._dm import dm
-from dcjax.methods._frepo import frepo
+from dcjax.methods._frepo import Pool, frepo
 from dcjax.methods._generative import (
   CODES,
   CONDITIONS,
@@ -31,7 +31,7 @@ from dcjax.methods._generator_training import (
   generator_training,
   gradient_penalty,
 )
-from dcjax.methods._idc import idc, learning_rate_multiplier
+from dcjax.methods._idc import OnReal, idc, learning_rate_multiplier
 from dcjax.methods._image_batches import (
   cut_batch,
   image_batches,
@@ -39,9 +39,10 @@ from dcjax.methods._image_batches import (
 )
 from dcjax.methods._kip import kip
 from dcjax.methods._label_distillation import label_distillation
-from dcjax.methods._mtt import mtt
+from dcjax.methods._mtt import Starts, mtt
 from dcjax.methods._rat_bptt import adam_unroll, rat_bptt
 from dcjax.methods._rded import rded, shuffle_cells, stitch
+from dcjax.methods._settings import Instead, OnSynthetic
 from dcjax.methods._statistics import (
   EdcConfiguration,
   cda,
@@ -71,9 +72,15 @@ __all__ = [
   'GanState',
   'GenerativeState',
   'GeneratorTraining',
+  'Instead',
   'ObserverData',
   'ObserverState',
+  'OnReal',
+  'OnSynthetic',
+  'Pool',
+  'RealStatistics',
   'Recovery',
+  'Starts',
   'Treatment',
   'adam_unroll',
   'cafe',

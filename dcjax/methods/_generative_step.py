@@ -21,7 +21,7 @@ from dcjax.base import (
   Variables,
 )
 from dcjax.condensing import CondenseState
-from dcjax.data import _sampling as sampling
+from dcjax.data import sampling
 from dcjax.inner import InnerLoop, InnerState
 from dcjax.networks import Discriminator
 from dcjax.objectives import GenerativeTerms, Judged

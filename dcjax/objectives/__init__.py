@@ -44,7 +44,6 @@ from dcjax.objectives._generative import (
 )
 from dcjax.objectives._gradient import (
   TENSORS,
-  cross_entropy,
   gradient_distance,
   gradient_matching,
   network_gradient,
@@ -54,7 +53,6 @@ from dcjax.objectives._kernel import (
   label_margin,
   mirrored,
 )
-from dcjax.objectives._parts import loss_and_gradient
 from dcjax.objectives._regularisation import densification, flatness
 from dcjax.objectives._statistics import (
   RunningStatistics,
@@ -96,7 +94,6 @@ __all__ = [
   'calibrating_scale',
   'class_feature_means',
   'cosine',
-  'cross_entropy',
   'densification',
   'discrimination_loss',
   'discriminator_accuracy',
@@ -118,7 +115,6 @@ __all__ = [
   'l1_mean',
   'label_margin',
   'layer_distance',
-  'loss_and_gradient',
   'mean_feature',
   'mirrored',
   'network_gradient',

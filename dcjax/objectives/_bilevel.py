@@ -13,7 +13,8 @@ from dcjax.base import (
   Objective,
   Variables,
 )
-from dcjax.objectives._gradient import cross_entropy, network_gradient
+from dcjax.losses import cross_entropy
+from dcjax.objectives._gradient import network_gradient
 from dcjax.objectives._joint import mixed, outputs_of
 
 # Where the calibrating factor is looked for, and in how many halvings.

@@ -14,7 +14,7 @@ from dcjax.artefact import Artefact
 from dcjax.runs import _augment, _build, _condense
 from dcjax.runs._build import Parts
 from dcjax.runs._labels import REGIMES, Labels
-from dcjax.runs._networks import Observer
+from dcjax.runs._observers import Observer
 from dcjax.runs._stage import ARTEFACT, Stage
 
 

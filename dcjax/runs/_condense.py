@@ -14,9 +14,9 @@ from dcjax.inner import InnerData
 from dcjax.methods import ObserverData
 from dcjax.runs import _costs, _experts, _method, _statistics, _watch
 from dcjax.runs._build import Parts
+from dcjax.runs._given import Given
 from dcjax.runs._loop import Task, compiled, loop
-from dcjax.runs._method import Given
-from dcjax.runs._networks import Observer
+from dcjax.runs._observers import Observer
 from dcjax.runs._stage import Stage, Work, tree
 
 # Ranges of real images that no condensed one leaves unless it diverges.
@@ -193,10 +193,16 @@ def _points(parts, total, numbers, after):
 
 
 def _program(period, key, like, data, parts, places):
+  where = out_places(parts, places)
+  options = {} if where is None else {'out_shardings': where}
+  return compiled(period, key, like, data, **options)
+
+
+def out_places(parts: Parts, places: Any) -> Any:
+  """Where the results of a period lie, from where its state does."""
   if parts.placement.mesh is None:
-    return compiled(period, key, like, data)
-  everywhere = parts.placement.copies({'m': 0})['m']
-  return compiled(period, key, like, data, out_shardings=(places, everywhere))
+    return None
+  return places, parts.placement.copies({'m': 0})['m']
 
 
 def _record(parts, steps, number, metrics, seconds, took, batch=None):

@@ -19,6 +19,7 @@ from dcjax.runs._progress import say
 
 CONFIG, STAGES, RESULTS = 'config.json', 'stages.json', 'results.json'
 METRICS, CHECKPOINTS, LOCK = 'metrics.jsonl', 'checkpoints', '.lock'
+FILM = 'film'  # pictures along the way, one for each point of evaluation
 # What a run writes. Where one of these lies without `config.json`, it is
 # somebody's, and nobody can tell whose.
 _OURS = (STAGES, RESULTS, METRICS, CHECKPOINTS, 'condensed.npz', 'report.html')
@@ -183,8 +184,9 @@ class Folder:
       return
     with contextlib.suppress(OSError):
       shutil.rmtree(kept, ignore_errors=True)
-      shutil.rmtree(self.path / 'stages', ignore_errors=True)
-      for name in (METRICS, STAGES, CONFIG):
+      for name in ('stages', FILM):
+        shutil.rmtree(self.path / name, ignore_errors=True)
+      for name in (METRICS, STAGES, CONFIG, 'report.html', 'images.png'):
         (self.path / name).unlink(missing_ok=True)
 
   def _has_little(self):

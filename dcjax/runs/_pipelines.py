@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dcjax import artefact, fairness, files, sharding, trees
+from dcjax import artefact, fairness, files, formations, sharding, trees
 from dcjax.runs import (
   _artefact,
   _build,
@@ -18,6 +18,7 @@ from dcjax.runs import (
   _generator,
   _labels,
   _networks,
+  _observers,
   _own_test,
   _sets,
   _start,
@@ -26,7 +27,7 @@ from dcjax.runs import (
 )
 from dcjax.runs._build import Parts
 from dcjax.runs._evaluate import Evaluations
-from dcjax.runs._networks import Observer
+from dcjax.runs._observers import Observer
 from dcjax.runs._stage import ARTEFACT, MEMORY, RECORD, Made, Stage, Work, run
 from dcjax.runs._wanted import Wanted
 from dcjax.utils import check_choice
@@ -81,7 +82,7 @@ def condensing(parts: Parts, work: Work, made: Made) -> Pipeline:
       'method.soft_labels True: are those of class features; must be False '
       f'where method.condition is {config.method.condition!r}'
     )
-  found = _networks.observers(parts, roles)
+  found = _observers.observers(parts, roles)
   looking = [o for o in found if 'matching' in o.roles]
   teachers = [o for o in found if 'labelling' in o.roles]
   if config.method.name in ('sre2l', 'cda') and len(looking) > 1:
@@ -93,7 +94,7 @@ def condensing(parts: Parts, work: Work, made: Made) -> Pipeline:
     raise ValueError('observers.matching (): must name at least one network')
   stages = [data_stage(parts)]
   for wanted in found:
-    stage = _networks.observer_stage(parts, work, wanted)
+    stage = _observers.observer_stage(parts, work, wanted)
     stages.append(stage._replace(work=_costs.observer(parts, wanted)))
   stages += _before_start(parts, work)
   stages.append(_start.stage(parts, looking))
@@ -152,6 +153,7 @@ def _along_the_way(shared: Evaluations, made: Made) -> _condense.After:
     def make(*found):
       return {**evaluated.make(*found), 'outer': outer, 'at': seconds}
 
+    shared.work.tell(params=params, outer=outer)
     inputs = ('data', 'start')
     own = Stage(f'set/{name}', lambda *_: batch, inputs, settings, MEMORY)
     run([own, evaluated._replace(make=make)], shared.work, made)
@@ -211,31 +213,59 @@ def _fair_stage(parts, asked) -> Stage:
 
 
 def given(parts: Parts, work: Work, made: Made) -> Pipeline:
-  """Evaluates and scores a set that was made elsewhere."""
+  """Evaluates and scores a set that was made elsewhere.
+
+  Raises:
+    OSError: if it is not there.
+    ValueError: if it cannot be read, or has another number of images a class
+      than `ipc`, which the random images beside it have.
+  """
   del made
   config = parts.config
-  file = config.file
-
-  def load(_):
-    return artefact.load_any(
-      file,
-      mean=parts.dataset.mean,
-      std=parts.dataset.std,
-      class_names=parts.dataset.class_names,
-      factor=config.factor,
-    )
-
-  if not file:
+  if not config.file:
     raise ValueError('file: must name the set, as file=condensed.npz')
-  with files.opened(file) as stream:
+  with files.opened(config.file) as stream:
     content = hashlib.file_digest(stream, 'sha256').hexdigest()
+  found = artefact.load_any(
+    config.file,
+    mean=parts.dataset.mean,
+    std=parts.dataset.std,
+    class_names=parts.dataset.class_names,
+    factor=config.factor,
+    layout=config.layout,
+  )
+  parts = parts._replace(config=_with_ipc(parts, found))
+  # What its labels are, and how many images it decodes to, the file says.
+  parts = parts._replace(formation=formations.build(found.spec))
+  decoded = jax.eval_shape(found.batch).images.shape
+  if decoded[2:] != parts.dataset.image_shape:
+    raise ValueError(
+      f'{config.file}: images {list(decoded[2:])} must be of the size '
+      f'{list(parts.dataset.image_shape)} of {parts.dataset.name}'
+    )
+  cause = {'content': content, 'layout': config.layout}
   stages = [
     data_stage(parts),
-    Stage('artefact', load, ('data',), {'content': content}, ARTEFACT),
+    Stage('artefact', lambda _: found, ('data',), cause, ARTEFACT),
   ]
   shared = _evaluate.evaluations(parts, work)
   asked = [w for w in _wanted.wanted(config) if w.images != 'initial']
   return Pipeline([*stages, *evaluating(shared, asked)], [], asked)
+
+
+def _with_ipc(parts, found):
+  """The config with the images a class that a file stores."""
+  config, stored = parts.config, found.params.get('images')
+  if stored is None or stored.shape[1] == config.ipc:
+    return config
+  if parts.settings.origins.get('ipc') == 'said':
+    raise ValueError(
+      f'ipc {config.ipc}: {config.file} stores {stored.shape[1]} images a '
+      f'class; leave ipc out, or say ipc={stored.shape[1]}'
+    )
+  config = config.copy_and_resolve_references()
+  config.ipc = stored.shape[1]
+  return config
 
 
 PIPELINES = {'condense': condensing, 'given': given}

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from dcjax import (
   applications,
+  artefact,
   augment,
   evaluation,
   labelling,
@@ -225,6 +226,7 @@ CHOICES: dict[str, Iterable[Any]] = {
     for axis in ('activation', 'norm', 'pooling')
   },
   'labels.regime': REGIMES,
+  'layout': ('', *artefact.LAYOUTS),
   'method.codes': methods.CODES,
   'method.compared': ('image', 'class'),
   'method.condition': methods.CONDITIONS,

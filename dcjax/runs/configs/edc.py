@@ -55,7 +55,7 @@ def values(chosen):
     'edc',
     configuration='',
     start=(
-      f'rded:factor={chosen.factor}:candidates=256:crops=4'
+      'rded:factor=2:candidates=256:crops=4'
       ':best_of_image=False:ratio=(0.75,1.3333333333333333)'
       ':arrangement=grouped'
       if large

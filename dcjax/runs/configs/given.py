@@ -5,7 +5,10 @@
     --config.data_dir=DATA
 
 `file` is an artefact of dcjax, a `data.pt` of the IDC code, or an `.npz` with
-images and labels. `evaluation.fair=true` adds the scores of DD-Ranking.
+images and labels; `layout=dc`, `mtt`, `kip` or `frepo` reads what those codes
+published (see `dcjax.artefact.import_published`), with `zca=` where their data
+were whitened. `ipc` is what the file stores.
+`evaluation.fair=true` adds the scores of DD-Ranking.
 """
 
 from dcjax.runs import settings
@@ -27,6 +30,7 @@ def values(chosen):
   return dict(
     pipeline='given',
     file='',
+    layout='',
     labels=dict(regime='hard', temperature=1.0),
     augment=dict(family='idc', evaluate='auto', mix='auto'),
     evaluation=shared.evaluation(

@@ -15,24 +15,14 @@ CIFAR-10 50.6 / 67.5 / 74.5, Fashion-MNIST 81.0 / 86.0 / 86.2, MNIST 94.2 / 98.4
 / 99.1, SVHN 68.5 / 87.5 / 90.1. Measured: docs/results.md.
 """
 
-from dcjax.evaluation import imagenet_epochs
 from dcjax.runs import settings
-from dcjax.runs.configs import _matching as matching, _shared as shared
+from dcjax.runs.configs import (
+  _idc_sets as sets,
+  _matching as matching,
+  _shared as shared,
+)
 
 DATA, LIKE = 'digits', shared.LIKE
-# Data set -> distance, learning rate, network batches of an image step.
-_PUBLISHED = {
-  'digits': ('l1', 0.05, 8),
-  'mnist': ('l1', 1e-4, 8),
-  'fashion_mnist': ('l1', 1e-4, 8),
-  'svhn': ('squared', 5e-3, 8),
-  'cifar10': ('squared', 5e-3, 32),
-  'cifar100': ('squared', 5e-3, 32),
-  'speech': ('l1', 3e-3, 8),
-  'imagenet10': ('l1', 3e-3, 8),
-  'imagenet100': ('l1', 1e-3, 4),
-}
-_IMAGENET = {'imagenet10': 10, 'imagenet100': 100}
 
 
 def get_config(arg: str | None = None):
@@ -41,9 +31,9 @@ def get_config(arg: str | None = None):
 
 
 def choices(chosen):
-  imagenet = chosen.like in _IMAGENET
+  imagenet = sets.is_imagenet(chosen.like)
   sizes = shared.sizes(chosen)
-  if chosen.like in ('speech', 'wav_folder'):
+  if sets.is_speech(chosen.like):
     sizes['convnet'] = {**sizes.get('convnet', {}), 'depth': 4}
   return dict(
     ipc=1 if chosen.smoke else 10,
@@ -54,27 +44,20 @@ def choices(chosen):
 
 
 def values(chosen):
-  distance, rate, network_batches = _PUBLISHED.get(
-    'speech' if chosen.like == 'wav_folder' else chosen.like,
-    _PUBLISHED['cifar10'],
-  )
   made = matching.base(
     chosen,
     outer=2000,
     clip=True,
     method=dict(
       name='idc',
-      distance=distance,
       # The published choice; an MLP has no convolutions.
       tensors='weights' if chosen.network['name'] == 'mlp' else 'conv',
-      learning_rate=rate,
       scale_learning_rate=True,
       momentum=0.5,
       sweep=True,
       inner_steps=100,
       batch_real=64,
       most_synthetic=128,
-      network_batches=network_batches,
       network_batch_size=64,
       network_learning_rate=0.01,
       network_weight_decay=5e-4,
@@ -84,64 +67,12 @@ def values(chosen):
       pool_epochs=5,
     ),
     augment=dict(family='idc'),
-    evaluation=shared.evaluation(
-      'idc',
-      1000,
-      at=(0.1, 0.2, 0.5),
-      baselines=('initial', 'random', 'herding', *_equal_updates(chosen)),
-    ),
+    evaluation=dict(protocol='idc', seeds=3, at=(0.1, 0.2, 0.5)),
   )
-  if chosen.like in ('speech', 'wav_folder'):
-    speech = dict(formation='time_axis', outer=1000)
-    made = shared.merged(
-      made, speech, dict(method=dict(network_learning_rate=3e-4))
-    )
-  if chosen.like in _IMAGENET:
-    made = shared.merged(made, _imagenet(chosen))
+  made = shared.merged(made, sets.changes(chosen))
   if chosen.formation == 'codebook':
     made = shared.merged(made, matching.codebook(chosen))
   return made
-
-
-def _equal_updates(chosen):
-  """Decoded images make more updates an epoch than as many stored ones."""
-  many = chosen.factor > 1 and not chosen.smoke
-  return ('random_updates',) if many else ()
-
-
-def _imagenet(chosen):
-  """ImageNet subsets; the sizes of ImageNet-100 are those of its own script.
-
-  The published ImageNet-100 was condensed in five processes of 20 classes, with
-  64 real images of each class in a step; networks of a pool were trained, and
-  go on, with batches of 128.
-  """
-  classes = _IMAGENET[chosen.like]
-  made = dict(
-    outer=500,
-    # All decoded images are trained on, also where `bound` condenses fewer.
-    evaluation=dict(epochs=imagenet_epochs(chosen.ipc, chosen.factor, classes)),
-    augment=dict(
-      evaluate='imagenet',
-      mix='cutmix:probability=1.0',
-      train_mix='cutmix:probability=1.0',
-    ),
-    # Activations of one class at 224 pixels fill a device.
-    execution=dict(classes='scan'),
-  )
-  if chosen.factor >= 3 and chosen.ipc >= 20:
-    made['formation'] = 'bound:cap=128'
-  if classes < 100:
-    return made | dict(method=dict(early_epochs=10))
-  made['evaluation']['protocol'] = 'imagenet100'
-  return made | dict(
-    method=dict(
-      network_batch_size=128,
-      network_learning_rate=0.1,
-      network_weight_decay=1e-4,
-      pool_networks=10,
-    )
-  )
 
 
 def short(chosen):

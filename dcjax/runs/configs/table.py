@@ -37,7 +37,9 @@ def choices(chosen):
 
 def values(chosen):
   del chosen
-  return dict(table='', size='short', dataset='', only='', changes='')
+  return dict(
+    table='', size='short', dataset='', only='', changes='', records=''
+  )
 
 
 def smoke(chosen):

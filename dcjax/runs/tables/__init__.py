@@ -1,10 +1,14 @@
 """The papers' tables: what each holds, and the way from its name to it."""
 
 import importlib
+import pathlib
 import pkgutil
+import shlex
 from typing import Any
 
+from dcjax import records
 from dcjax.runs import settings
+from dcjax.runs._progress import say
 from dcjax.runs.tables._types import (
   SIZES,
   Accuracy,
@@ -12,6 +16,7 @@ from dcjax.runs.tables._types import (
   ClassGradient,
   GradientNorm,
   MatchingLoss,
+  OwnTest,
   Plot,
   RecordedLoss,
   Run,
@@ -25,6 +30,7 @@ __all__ = [
   'ClassGradient',
   'GradientNorm',
   'MatchingLoss',
+  'OwnTest',
   'Plot',
   'RecordedLoss',
   'Run',
@@ -32,6 +38,7 @@ __all__ = [
   'load',
   'make',
   'names',
+  'published',
   'titles',
 ]
 
@@ -80,7 +87,52 @@ def make(
     only=config.only,
     command=command or _command(chosen, workdir),
     store=store,
+    keep=_keeper(config, command or _command(chosen, workdir)),
   )
+
+
+def published(
+  folder: str | pathlib.Path, *, costs: bool = False
+) -> pathlib.Path:
+  """Draws the page of published and measured numbers, `published.md`.
+
+  Args:
+    folder: of the records; the page lies beside it.
+    costs: count the operations of all cells anew, which takes minutes.
+
+  Raises:
+    ValueError: a record is damaged, or names a cell that its table has not.
+  """
+  from dcjax.runs.tables import _records, _truth, _work
+
+  folder = pathlib.Path(folder).expanduser()
+  known = {name: load(name, 'reference') for name in names()}
+  if costs:
+    folder.mkdir(parents=True, exist_ok=True)
+    counted = {name: _work.of_table(table) for name, table in known.items()}
+    records.write(folder / _records.COSTS, _work.as_record(counted))
+  return _truth.write(folder, known)
+
+
+def _keeper(config, command):
+  """Writes records, draws the page and says what changed; None without."""
+  if not config.records:
+    return None
+  from dcjax.runs.tables import _records, _truth
+
+  folder = pathlib.Path(config.records).expanduser()
+
+  def keep(run, found, made):
+    before = _truth.measured_texts(folder)
+    path = _records.keep(
+      folder, config.table, config.size, run, found, made, shlex.join(command)
+    )
+    published(folder)
+    say(f'record: {path}')
+    for line in _truth.changes(before, _truth.measured_texts(folder)):
+      say(f'  {line}')
+
+  return keep
 
 
 def _changes(text: str) -> dict[str, str]:
@@ -96,7 +148,7 @@ def _command(chosen: settings.Settings, workdir: Any) -> list[str]:
   """The command that goes on with a table that a program began."""
   said = {
     field: chosen.config[field]
-    for field in ('size', 'dataset', 'only', 'changes', 'data_dir')
+    for field in ('size', 'dataset', 'only', 'changes', 'records', 'data_dir')
     if chosen.config[field]
   }
   words = [chosen.config.table, *(f'{n}={v}' for n, v in said.items())]

@@ -6,7 +6,14 @@ import numpy as np
 
 from dcjax import specs
 from dcjax.artefact import Artefact
-from dcjax.runs import _augment, _build, _evaluate, _pipelines, settings
+from dcjax.runs import (
+  _augment,
+  _build,
+  _evaluate,
+  _own_test as _own,
+  _pipelines,
+  settings,
+)
 from dcjax.runs._run import Opened
 from dcjax.runs._stage import MEMORY, RECORD, Stage, run
 from dcjax.runs._wanted import Wanted
@@ -20,6 +27,7 @@ from dcjax.runs.tables._types import (
   GradientNorm,
   MatchingLoss,
   Measure,
+  OwnTest,
   RecordedLoss,
 )
 
@@ -60,6 +68,8 @@ def measured(at_work: Opened, measure: Measure, size: str) -> dict[str, Any]:
   name = key_of(measure, size)
   if isinstance(measure, Accuracy):
     return _accuracy(at_work, measure, size, name)
+  if isinstance(measure, OwnTest):
+    return _of_its_own(at_work)
   make = _NUMBERS[type(measure)]
 
   def found(condensed):
@@ -67,6 +77,17 @@ def measured(at_work: Opened, measure: Measure, size: str) -> dict[str, Any]:
 
   stage = Stage(f'measure/{name}', found, ('artefact',), {}, RECORD)
   return run([stage], at_work.work, at_work.made)(stage.name)
+
+
+def _of_its_own(at_work):
+  """The test of the method's own: a kernel's, or the unrolled training's."""
+  parts = at_work.parts
+  own = _own.stages(parts, [Wanted('condensed', 'condensed')])
+  if not own:
+    method = parts.config.method.name
+    raise ValueError(f'method {method!r}: has no test of its own')
+  sets = _pipelines.sets(parts, ['condensed'])
+  return run([*sets, *own], at_work.work, at_work.made)(own[0].name)
 
 
 def _summary(values):
@@ -106,29 +127,46 @@ _NUMBERS = {
 
 def _accuracy(at_work, measure, size, name):
   """Trains the networks of a cell on its set of images."""
+  parts, asked = asked_of(at_work.parts, measure, size, name)
+  pipeline = at_work.pipeline
+  teachers = [o for o in pipeline.observers if 'labelling' in o.roles]
+  shared = _evaluate.evaluations(parts, at_work.work, teachers)
+  if measure.pack != 1:
+    own = [_packed_stage(asked.images, measure.pack)]
+  else:
+    own = _pipelines.sets(parts, [asked.images])
+  stage = _evaluate.stage(shared, asked)
+  made = run([*own, stage], at_work.work, at_work.made)
+  return made(stage.name)
+
+
+def asked_of(
+  parts: _build.Parts, measure: Accuracy, size: str, name: str = ''
+) -> tuple[_build.Parts, Wanted]:
+  """The parts of a run as a cell changes them, and the evaluation it asks for.
+
+  Args:
+    parts: of the run.
+    measure: of the cell.
+    size: of the table.
+    name: of the evaluation.
+  """
   changes = {**measure.changes}
   word = ''
   if measure.network is not None:
     word = specs.word(sized(measure.network, size))
     changes['evaluation.networks'] = (word,)
-  config = at_work.parts.config
+  config = parts.config
   if measure.epochs_divisor != 1:
     epochs = config.evaluation.epochs // measure.epochs_divisor
     changes['evaluation.epochs'] = max(1, epochs)
   if size == 'reference':
     whole = _WHOLE_EPOCHS.get(config.evaluation.protocol, 0)
     changes['evaluation.whole_epochs'] = whole
-  parts = changed(at_work.parts, changes)
-  shared = _evaluate.evaluations(parts, at_work.work)
   images = measure.images
   if measure.pack != 1:
     images = f'condensed pack={measure.pack}'
-    own = [_packed_stage(images, measure.pack)]
-  else:
-    own = _pipelines.sets(parts, [images])
-  stage = _evaluate.stage(shared, Wanted(name, images, word))
-  made = run([*own, stage], at_work.work, at_work.made)
-  return made(stage.name)
+  return changed(parts, changes), Wanted(name, images, word)
 
 
 def _packed_stage(name, factor):

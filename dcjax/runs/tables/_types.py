@@ -110,7 +110,27 @@ class ClassGradient(NamedTuple):
     return f'class gradient {self.what}'
 
 
-Measure = Accuracy | MatchingLoss | RecordedLoss | GradientNorm | ClassGradient
+class OwnTest(NamedTuple):
+  """Test accuracy of what a method condensed for, where that is no network.
+
+  A kernel regression on the set (KIP), or the training that was differentiated
+  (DD, RaT-BPTT).
+  """
+
+  @property
+  def key(self) -> str:
+    """The name under which it is recorded."""
+    return "test of the method's own"
+
+
+Measure = (
+  Accuracy
+  | OwnTest
+  | MatchingLoss
+  | RecordedLoss
+  | GradientNorm
+  | ClassGradient
+)
 
 
 class Cell(NamedTuple):

@@ -1,0 +1,127 @@
+"""What the published schedules of the papers' cells take, counted from shapes.
+
+No pixel is needed: data sets of the published sizes stand in for the real ones.
+"""
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from dcjax.data import Dataset
+from dcjax.runs import _build, _costs, _observers, _wanted, settings
+from dcjax.runs.tables import _making, _measure
+from dcjax.runs.tables._types import Accuracy, Place, Table
+
+# Classes, training images of a class, test images, image.
+_SETS = {
+  'mnist': (10, 6000, 10_000, (28, 28, 1)),
+  'fashion_mnist': (10, 6000, 10_000, (28, 28, 1)),
+  'svhn': (10, 7326, 26_032, (32, 32, 3)),
+  'cifar10': (10, 5000, 10_000, (32, 32, 3)),
+  'cifar100': (100, 500, 10_000, (32, 32, 3)),
+  'tiny_imagenet': (200, 500, 10_000, (64, 64, 3)),
+  'speech': (8, 875, 1000, (64, 64, 1)),
+  'imagenet10': (10, 1300, 500, (224, 224, 3)),
+  'imagenet100': (100, 1290, 5000, (224, 224, 3)),
+  'imagenet1k': (1000, 1281, 50_000, (224, 224, 3)),
+}
+
+
+@functools.cache
+def blank(name: str) -> Dataset:
+  """A data set of a published one's sizes, without its pixels.
+
+  Raises:
+    ValueError: if its sizes are not known here.
+  """
+  if name not in _SETS:
+    raise ValueError(f'like {name!r}: must be one of {", ".join(_SETS)}')
+  classes, each, tests, shape = _SETS[name]
+
+  def pixels(count):
+    return np.broadcast_to(np.uint8(0), (count, *shape))
+
+  return Dataset(
+    name,
+    pixels(classes * each),
+    np.repeat(np.arange(classes, dtype=np.int32), each),
+    pixels(tests),
+    np.arange(tests, dtype=np.int32) % classes,
+    tuple(str(c) for c in range(classes)),
+    (0.5,) * shape[-1],
+    (0.25,) * shape[-1],
+  )
+
+
+def of_table(table: Table) -> dict[Place, float]:
+  """Operations of every cell: its condensation, observers and evaluation.
+
+  Args:
+    table: at size `'reference'`. Cells that no program counts are left out.
+  """
+  found: dict[Place, float] = {}
+  for job in _making.jobs(table, 'reference'):
+    # There is nothing to whiten, and the work is the same.
+    settings.set_fields(job.config, {'zca': 'none'})
+    chosen = settings.resolve(job.config)
+    parts = _build.build(chosen, dataset=blank(chosen.config.like))
+    observers = _used_observers(parts)
+    looking = [o for o in observers if 'matching' in o.roles]
+    made = sum(_costs.observer(parts, o) for o in observers)
+    if 'iterations' in parts.config.method:
+      made += _costs.condensation(parts, looking)
+    elif 'inner_steps' in parts.config.method:
+      made += _costs.condensation(parts, ())
+    for place, cell in job.cells.items():
+      images = getattr(cell.measure, 'images', 'condensed')
+      used = made if images in ('condensed', 'initial') else 0.0
+      total = used + _evaluation(parts, cell.measure, observers)
+      if total:
+        found[place] = total
+  return found
+
+
+def _used_observers(parts):
+  """Those of methods that look through them or have them label."""
+  roles = []
+  if 'iterations' in parts.config.method or parts.config.method.name == 'rded':
+    roles.append('matching')
+  if parts.config.labels.regime != 'hard':
+    roles.append('labelling')
+  return _observers.observers(parts, roles)
+
+
+def _evaluation(parts, measure, observers) -> float:
+  if not isinstance(measure, Accuracy):
+    return 0.0
+  parts, asked = _measure.asked_of(parts, measure, 'reference')
+  network = parts.network
+  if asked.word:
+    network = _build.build_network('network', asked.word, parts.dataset)
+  online = parts.config.labels.regime == 'online'
+  total = _costs.evaluation(
+    parts,
+    network,
+    _wanted.expected_images(parts, asked),
+    _wanted.protocol(parts, asked).epochs,
+    [o for o in observers if 'labelling' in o.roles] if online else (),
+  )
+  chosen = asked.images in _costs.BY_FEATURES
+  return total + (_costs.selection(parts) if chosen else 0.0)
+
+
+def as_record(costs: Mapping[str, Mapping[Place, float]]) -> dict[str, Any]:
+  """`table -> row -> column -> PFLOP`, four digits."""
+  return {
+    name: {
+      row: {
+        column: float(f'{value / 1e15:.4g}')
+        for (r, column), value in places.items()
+        if r == row
+      }
+      for row in {row for row, _ in places}
+    }
+    for name, places in costs.items()
+  }
