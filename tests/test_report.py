@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 import types
+from xml.etree import ElementTree
 
 import numpy as np
 import pages
@@ -18,7 +19,7 @@ from PIL import Image
 
 from dcjax import data, networks
 from dcjax.runs import _by_class, _views, report
-from dcjax.runs.report import _headline, _pictures as pictures
+from dcjax.runs.report import _figure, _headline, _pictures as pictures, _svg
 
 
 class Page(html.parser.HTMLParser):
@@ -328,9 +329,25 @@ def test_report_leaves_out_what_is_missing(write, results, metrics):
   assert ('Curves' in page.text) == bool(metrics)
 
 
-def test_a_bar_does_not_end_a_cell_of_markdown():
-  text = report.markdown(['set', 'x'], [['dm:augment.evaluate=crop|flip', 1]])
-  assert text.splitlines()[2] == '| dm:augment.evaluate=crop\\|flip | 1 |'
+def test_nothing_ends_a_cell_of_markdown():
+  names = ['dm:augment.evaluate=crop|flip', 'a\nb', '<b>']
+  text = report.markdown(['set', 'x'], [[name, 1] for name in names])
+  assert text.splitlines()[2:] == [
+    '| dm:augment.evaluate=crop\\|flip | 1 |',
+    '| a b | 1 |',
+    '| &lt;b> | 1 |',
+  ]
+
+
+def test_names_in_a_plot_are_no_formulas(tmp_path):
+  names = ('$x^$', '_run', '<b>&')
+  series = [_svg.Series(name, (0, 1), (1.0, 2.0)) for name in names]
+  plots = [_svg.Plot('title', series, 'steps', ticks=('$a', '_'))]
+  _figure.save(plots, tmp_path / 'plot.png')
+  _figure.save(plots, tmp_path / 'plot.svg')
+  text = (tmp_path / 'plot.svg').read_text()
+  ElementTree.fromstring(text)
+  assert '&lt;b&gt;&amp;' in text
 
 
 def test_grid_has_one_row_per_class():

@@ -1,6 +1,7 @@
 """Turns settings into the parts of a run."""
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -167,8 +168,8 @@ def load(config: Any) -> Dataset:
   spec = specs.parse('data', config.data)
   name = spec.pop('name')
   folder = config.data_dir or os.environ.get('DCJAX_DATA_DIR') or None
-  if 'classes' in spec:  # names, also where they look like numbers
-    spec['classes'] = tuple(str(spec['classes']).split('+'))
+  if 'classes' in spec:  # names as they are said, whatever they look like
+    spec['classes'] = tuple(re.split('[+,]', spec['classes']))
   return whitened(config, data.load(name, folder, **spec))
 
 

@@ -34,7 +34,7 @@ def _draw(axes, plot):
     look = {
       'color': f'C{number % 10}',
       'ls': '--' if series.dashed else ('-', ':', '-.')[again],
-      'label': series.name or None,
+      'label': _text(series.name) or None,
     }
     if series.kind == 'level':
       axes.axhline(series.y[0], **look)
@@ -48,7 +48,7 @@ def _draw(axes, plot):
         series.x, series.y, spread, marker=marker, ms=4, capsize=3, **look
       )
   if plot.ticks:
-    axes.set_xticks(range(len(plot.ticks)), plot.ticks)
+    axes.set_xticks(range(len(plot.ticks)), [_text(t) for t in plot.ticks])
   axes.set_xscale('log' if plot.log_x else 'linear')
   axes.set_yscale('log' if plot.log_y else 'linear')
   axes.set_xlabel(plot.x_label)
@@ -57,3 +57,9 @@ def _draw(axes, plot):
   axes.spines[['top', 'right']].set_visible(False)
   if axes.get_legend_handles_labels()[0]:
     axes.legend(frameon=False, fontsize='small')
+
+
+def _text(name):
+  """A name as it is: no formula, and not left out for its underscore."""
+  name = name.replace('$', r'\$')
+  return f' {name}' if name.startswith('_') else name

@@ -160,5 +160,6 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def _cell(value: Any) -> str:
-  """A bar ends a cell, also in code."""
-  return str(value).replace('|', '\\|')
+  """A bar ends a cell, also in code, and so does a line; markup is text."""
+  text = ' '.join(str(value).splitlines())
+  return text.replace('|', '\\|').replace('<', '&lt;')
