@@ -1,5 +1,6 @@
 """Shared test set-up: CPU, persistent compilation cache, golden files."""
 
+import importlib.metadata
 import os
 import pathlib
 import signal
@@ -8,14 +9,11 @@ os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 # Compiling takes most of the time here, and a third less so; what is computed
 # stays the same up to rounding. Processes that tests start inherit it.
 os.environ.setdefault('JAX_DISABLE_MOST_OPTIMIZATIONS', 'true')
-# And two thirds less with these, of which later releases may know nothing.
-os.environ['XLA_FLAGS'] = ' '.join(
-  (
-    '--xla_cpu_use_fusion_emitters=false',
-    '--xla_cpu_parallel_codegen_split_count=1',
-    os.environ.get('XLA_FLAGS', ''),
-  )
-)
+_FLAGS = ['--xla_cpu_parallel_codegen_split_count=1']
+# And two thirds less with this; later releases end at a flag that they lost.
+if importlib.metadata.version('jaxlib').startswith('0.10.'):
+  _FLAGS.append('--xla_cpu_use_fusion_emitters=false')
+os.environ['XLA_FLAGS'] = ' '.join([*_FLAGS, os.environ.get('XLA_FLAGS', '')])
 # Every program is kept: many tests and programs compile the same small ones.
 os.environ.setdefault(
   'JAX_COMPILATION_CACHE_DIR',
