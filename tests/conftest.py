@@ -9,11 +9,16 @@ os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 # Compiling takes most of the time here, and a third less so; what is computed
 # stays the same up to rounding. Processes that tests start inherit it.
 os.environ.setdefault('JAX_DISABLE_MOST_OPTIMIZATIONS', 'true')
-_FLAGS = ['--xla_cpu_parallel_codegen_split_count=1']
-# And two thirds less with this; later releases end at a flag that they lost.
-if importlib.metadata.version('jaxlib').startswith('0.10.'):
-  _FLAGS.append('--xla_cpu_use_fusion_emitters=false')
-os.environ['XLA_FLAGS'] = ' '.join([*_FLAGS, os.environ.get('XLA_FLAGS', '')])
+# And two thirds less with these; releases end at flags that they do not know.
+os.environ['XLA_FLAGS'] = ' '.join(
+  (
+    '--xla_cpu_parallel_codegen_split_count=1',
+    '--xla_cpu_use_fusion_emitters=false'
+    if importlib.metadata.version('jaxlib').startswith('0.10.')
+    else '',
+    os.environ.get('XLA_FLAGS', ''),
+  )
+)
 # Every program is kept: many tests and programs compile the same small ones.
 os.environ.setdefault(
   'JAX_COMPILATION_CACHE_DIR',
