@@ -32,6 +32,7 @@ set and any settings; a setting may be a flag as well:
       --config.data_dir=DATA --config.method.distance=l1
 
   {program} list                      methods, data sets, networks, tables
+  {program} list fields               what every setting means, and may be
   {program} --config=idc:digits --print_config     every setting, and its origin
   {program} --config=idc:cifar10 --plan=h100       memory and hours on a machine
   {program} compare runs/a runs/b     finished runs side by side; with
@@ -309,6 +310,11 @@ def _list(what):
 
   if what and what[0] in names():
     print(settings.module(what[0]).__doc__.strip())
+    return 0
+  if what[:1] == ['fields']:
+    from dcjax.runs import _reference
+
+    print(_reference.page(names()), end='')
     return 0
   if what:
     near = difflib.get_close_matches(what[0], names(), 3, 0.4)

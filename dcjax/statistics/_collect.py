@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -226,7 +226,7 @@ def collect(
   key: Key,
   augment: Augment,
   batch_size: int = 64,
-  **options,
+  **options: Any,
 ) -> Targets:
   """Collects the statistics of a set in one pass, in one compiled program.
 
