@@ -45,7 +45,7 @@ def step(
 
   Args:
     problem: see `Problem`.
-    classes: class strategy; see `dcjax.matching.over_classes`.
+    classes: class strategy; see `dcjax.mapping.over_classes`.
     conv_form: see `dcjax.networks.convolve`.
     precision: of the convolutions' operands: `'float32'`, `'tf32'` or
       `'bfloat16'`.
@@ -94,7 +94,7 @@ def _compiled(condenser: Condenser, params, data, analyse) -> Prepared:
 
 
 def _analysis(compiled, jaxpr) -> dict[str, float]:
-  from _flops import count_flops
+  from dcjax.runs._flops import count_flops
 
   found = compiled.cost_analysis() or {}
   found = found[0] if isinstance(found, list) else found
@@ -126,7 +126,7 @@ def formation_of(problem: Problem):
   return formations.uniform(problem.factor)
 
 
-def treatment(problem: Problem, strategy: str, **options: Any):
+def augment_of(problem: Problem, strategy: str, **options: Any):
   """Returns normalisation followed by a strategy."""
   return augment.chain(
     normalise(problem), augment.sequence(strategy, **options)
@@ -144,14 +144,16 @@ def _idc(sizes: Problem, network, formation, counts, classes) -> Condenser:
     formation,
     counts,
     learning_rate=sizes.learning_rate,
-    match_augment=treatment(sizes, MATCH_STRATEGY['idc']),
-    train_augment=treatment(sizes, 'color_crop', sharing='sample'),
-    train_mix=cutmix,
+    match_augment=augment_of(sizes, MATCH_STRATEGY['idc']),
     inner_steps=1,
     batch_real=sizes.batch_real,
     most_synthetic=sizes.most_synthetic,
-    network_batches=sizes.network_batches,
-    network_batch_size=sizes.network_batch_size,
+    networks=methods.OnReal(
+      network_batches=sizes.network_batches,
+      network_batch_size=sizes.network_batch_size,
+      train_augment=augment_of(sizes, 'color_crop', sharing='sample'),
+      train_mix=cutmix,
+    ),
     classes=classes,
   )
 
@@ -164,12 +166,14 @@ def _dc(sizes: Problem, network, formation, counts, classes) -> Condenser:
     [STD] * sizes.image_shape[2],
     learning_rate=sizes.learning_rate,
     match_augment=normalise(sizes),
-    train_augment=normalise(sizes),
     inner_steps=1,
-    epochs=sizes.epochs,
     batch_real=sizes.batch_real,
     most_synthetic=sizes.most_synthetic,
-    network_batch_size=sizes.network_batch_size,
+    networks=methods.OnSynthetic(
+      epochs=sizes.epochs,
+      network_batch_size=sizes.network_batch_size,
+      train_augment=normalise(sizes),
+    ),
     classes=classes,
   )
 
@@ -181,7 +185,7 @@ def _dm(sizes: Problem, network, formation, counts, classes) -> Condenser:
     counts,
     [STD] * sizes.image_shape[2],
     learning_rate=sizes.learning_rate,
-    match_augment=treatment(sizes, MATCH_STRATEGY['dm'], single=True),
+    match_augment=augment_of(sizes, MATCH_STRATEGY['dm'], single=True),
     inner_steps=1,
     batch_real=sizes.batch_real,
     most_synthetic=sizes.most_synthetic,

@@ -19,7 +19,7 @@ def by_dcjax(
     seeds: `'scan'` or `'vmap'`; see `dcjax.evaluation.evaluator`.
   """
   import jax
-  from _dcjax_step import cutmix, device_peak, normalise, treatment
+  from _dcjax_step import augment_of, cutmix, device_peak, normalise
 
   from dcjax import evaluation, networks
 
@@ -29,14 +29,13 @@ def by_dcjax(
   network = networks.convnet(
     sizes.image_shape, sizes.classes, depth=sizes.depth, width=sizes.width
   )
+  protocol = evaluation.idc_protocol()
+  augment = augment_of(sizes, 'color_crop', sharing='sample')
   evaluator = evaluation.evaluator(
     network,
-    images,
-    labels,
-    protocol=evaluation.idc_protocol(),
+    evaluation.feed(protocol, augment=augment, mix=cutmix),
+    protocol=protocol,
     normalise=normalise(sizes),
-    augment=treatment(sizes, 'color_crop', sharing='sample'),
-    mix=cutmix,
     seeds=seeds,
   )
   keys = jax.random.split(jax.random.key(0), num_networks)

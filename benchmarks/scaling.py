@@ -19,7 +19,7 @@ from _harness import Alternative, Case, Limits, Measured
 from _problem import Problem, idc_problem, parse_counts
 from absl import flags
 
-from dcjax.matching import over_classes
+from dcjax.mapping import over_classes
 
 VARIABLES = ('classes', 'ipc', 'factor', 'size')
 _LABELS = ('grows', 'value')

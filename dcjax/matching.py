@@ -1,11 +1,7 @@
 """`match`: how far synthetic images are from what they must agree with."""
 
-from collections.abc import Callable
-from typing import Any
-
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from dcjax.base import (
   Array,
@@ -16,48 +12,11 @@ from dcjax.base import (
   Network,
   Objective,
   PyTree,
+  StatefulObjective,
   Variables,
 )
-from dcjax.data._sampling import gathered
-
-# A name, a number of classes at a time, or what maps a function itself.
-ClassStrategy = str | int | Callable[[Callable[..., Any]], Callable[..., Any]]
-
-
-def over_classes(
-  function: Callable[..., Any], strategy: ClassStrategy = 'auto'
-) -> Callable[..., Any]:
-  """Maps a one-class function over the leading class axis of its arguments.
-
-  Args:
-    function: takes and returns pytrees without the class axis.
-    strategy: `'scan'` (one class after another: least memory, fastest on a
-      CPU), `'vmap'` (all at once), a number of classes to batch at a time,
-      `'auto'`, which picks by platform, or a function that does the mapping
-      (`dcjax.sharding.class_strategy`).
-
-  Returns:
-    A function of pytrees whose leaves have a leading axis `C`.
-
-  Raises:
-    ValueError: if the strategy is unknown.
-  """
-  if callable(strategy):
-    return strategy(function)
-  if strategy == 'auto':
-    strategy = 'scan' if jax.default_backend() == 'cpu' else 'vmap'
-  if strategy == 'vmap':
-    return lambda *args: jax.vmap(function)(*gathered(args))
-  if strategy == 'scan':
-    return lambda *args: lax.map(lambda xs: function(*xs), gathered(args))
-  if isinstance(strategy, int) and strategy > 0:
-    return lambda *args: lax.map(
-      lambda xs: function(*xs), gathered(args), batch_size=strategy
-    )
-  raise ValueError(
-    f"class strategy {strategy!r}: must be 'auto', 'scan', 'vmap' or a "
-    'positive number of classes'
-  )
+from dcjax.data.sampling import gathered
+from dcjax.mapping import Strategy as ClassStrategy, over_classes
 
 
 def match(
@@ -92,7 +51,7 @@ def match(
     objective: see `dcjax.objectives`.
     augment: applied to real and synthetic images with one key for each class
       (siamese augmentation, Zhao & Bilen, 2021); normalisation belongs here.
-    classes: see `over_classes`.
+    classes: see `mapping.over_classes`.
 
   Returns:
     The loss `[]`, summed over classes, and metrics, likewise.
@@ -171,6 +130,47 @@ def match_and_gradient(
   return jax.tree.map(lambda m: jnp.sum(m, 0), metrics), cotangent
 
 
+def match_and_remember(
+  network: Network | None,
+  variables: Variables,
+  target: PyTree,
+  synthetic: Batch,
+  key: Key,
+  state: PyTree,
+  *,
+  objective: StatefulObjective,
+  augment: Augment | None = None,
+) -> tuple[Metrics, Batch, PyTree]:
+  """`match_and_gradient` of an objective that remembers.
+
+  Args:
+    network: see `match`, as for the other arguments.
+    variables: see `match`.
+    target: see `match`.
+    synthetic: see `match`.
+    key: the objective's own, if nothing is augmented here.
+    state: of the objective.
+    objective: sees all classes at once.
+    augment: see `match`.
+
+  Returns:
+    Metrics, the gradient in the synthetic batch, and the next state.
+  """
+  _check(target, synthetic)
+  target = gathered(target)
+  draw, rest = (None, key) if augment is None else jax.random.split(key)
+
+  def batch_loss(learned):
+    seen = learned._replace(weights=synthetic.weights)
+    both = _augment_both(augment, draw, target, seen, joint=True)
+    return objective.loss(network, variables, *both, rest, state)
+
+  found, (metrics, following) = jax.grad(batch_loss, has_aux=True)(
+    synthetic._replace(weights=None)
+  )
+  return metrics, found, following
+
+
 def _of_classes(synthetic):
   """What is mapped over classes: the step size belongs to none of them."""
   return synthetic._replace(step_size=None)
@@ -186,13 +186,18 @@ def _augmented(network, variables, objective, augment):
   def loss_fn(target, synthetic, key):
     target = gathered(target)
     draw, rest = jax.random.split(key)
-    if augment is not None:
-      if isinstance(target, Batch):
-        target = _augment_batch(augment, draw, target, objective.joint)
-      synthetic = _augment_batch(augment, draw, synthetic, objective.joint)
-    return objective.loss(network, variables, target, synthetic, rest)
+    both = _augment_both(augment, draw, target, synthetic, objective.joint)
+    return objective.loss(network, variables, *both, rest)
 
   return loss_fn
+
+
+def _augment_both(augment, key, target, synthetic, joint):
+  if augment is None:
+    return target, synthetic
+  if isinstance(target, Batch):
+    target = _augment_batch(augment, key, target, joint)
+  return target, _augment_batch(augment, key, synthetic, joint)
 
 
 def _augment_batch(augment, key, batch, joint):

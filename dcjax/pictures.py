@@ -30,7 +30,7 @@ def to_uint8(
 
 
 def encode_png(
-  array: np.ndarray, scale: int | None = None, max_side: int | None = None
+  array: np.ndarray, scale: int | None = None, tallest: int | None = None
 ) -> bytes:
   """Returns the bytes of a PNG file.
 
@@ -38,7 +38,7 @@ def encode_png(
     array: uint8 `[H, W, 1]`, `[H, W, 3]` or `[H, W]`.
     scale: whole factor of nearest-neighbour enlargement; None: as large as
       keeps the longer side within 1000 pixels, at most 8.
-    max_side: larger pictures are shrunk to this longer side, in pixels.
+    tallest: pictures of more rows than this are shrunk.
 
   Raises:
     ValueError: the array is no picture, or `scale` is below 1.
@@ -62,8 +62,9 @@ def encode_png(
   picture = Image.fromarray(plain)
   size = (picture.width * scale, picture.height * scale)
   picture = picture.resize(size, Image.Resampling.NEAREST)
-  if max_side is not None:
-    picture.thumbnail((max_side, max_side))
+  if tallest is not None and picture.height > tallest:
+    width = round(picture.width * tallest / picture.height)
+    picture = picture.resize((width, tallest), Image.Resampling.BOX)
   stream = io.BytesIO()
   picture.save(stream, 'png', optimize=True)
   return stream.getvalue()

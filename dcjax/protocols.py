@@ -34,7 +34,7 @@ class Protocol(NamedTuple):
       their place, with the live statistics of BatchNorm; None for none.
     debias: whether the first weights leave no trace in that average; see
       `optimizers.with_average`.
-    loss: `'cross_entropy'`, or `'squared'` (see `training.squared_error`), for
+    loss: `'cross_entropy'`, or `'squared'` (see `losses.squared_error`), for
       sets with centred labels.
   """
 

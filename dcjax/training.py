@@ -17,15 +17,14 @@ from dcjax.base import (
   PyTree,
   Variables,
 )
-from dcjax.objectives import loss_and_gradient
+from dcjax.losses import Loss, gradient_of, loss_and_gradient
 
 # (key, images [B, H, W, D], labels [B, K], weights [B] or None) -> the mixed
 # images and labels.
 Mix = Callable[[Key, Array, Array, Array | None], tuple[Array, Array]]
 
-# (logits [B, K], batch as the network saw it, labels [B, K] before mixing) ->
-# [].
-Loss = Callable[[Array, Batch, Array], Array]
+# (key, source) -> (source, batch).
+Draw = Callable[[Key, Any], tuple[Any, Any]]
 
 
 class TrainState(NamedTuple):
@@ -62,11 +61,7 @@ def train_step(
   network: Network,
   optimizer: optax.GradientTransformation,
   state: TrainState,
-  batch: Batch,
-  key: Key,
-  *,
-  augment: Augment | None = None,
-  mix: Mix | None = None,
+  batch: Any,
   loss: Loss | None = None,
 ) -> tuple[TrainState, Metrics]:
   """One update of a network by cross-entropy, or by another loss.
@@ -75,30 +70,20 @@ def train_step(
     network: the network.
     optimizer: its optimiser.
     state: where it stands.
-    batch: images `[B, H, W, D]` in [0, 1], labels `[B, K]`, weights `[B]`.
-    key: consumed by augmentation and mixing.
-    augment: normalisation and per-sample augmentation.
-    mix: CutMix or the like, after augmentation.
-    loss: instead of cross-entropy with the mixed labels; see
-      `labelling.online`.
+    batch: images `[B, H, W, D]`, normalised and augmented, labels `[B, K]` and
+      weights `[B]` or None; or what else the loss reads.
+    loss: instead of cross-entropy.
 
   Returns:
     The next state and `{'loss': []}`.
   """
-  augment_key, mix_key = jax.random.split(key)
-  own_labels = batch.labels
-  if augment is not None:
-    batch = batch._replace(images=augment(augment_key, batch.images))
-  if mix is not None:
-    images, labels = mix(mix_key, batch.images, batch.labels, batch.weights)
-    batch = batch._replace(images=images, labels=labels)
   if loss is None:
     value, tracked, gradient = loss_and_gradient(
       network, state.variables, batch
     )
   else:
-    value, tracked, gradient = _other_gradient(
-      network, state.variables, batch, own_labels, loss
+    value, tracked, gradient = gradient_of(
+      loss, network, state.variables, batch
     )
   updates, opt_state = optimizer.update(
     gradient, state.opt_state, state.variables.params
@@ -108,39 +93,37 @@ def train_step(
   return state, {'loss': value}
 
 
-def squared_error(logits: Array, batch: Batch, labels: Array) -> Array:
-  """Half of the squared error to the labels, summed over classes: a `Loss`.
-
-  FRePo's, of labels that are centred.
+def augmented(
+  key: Key, batch: Batch, augment: Augment | None = None, mix: Mix | None = None
+) -> Batch:
+  """Augments the images of a batch, then mixes them with their labels.
 
   Args:
-    logits: `[B, K]`.
-    batch: labels `[B, K]`, weights `[B]` or None.
-    labels: unused; those before mixing.
-
-  Returns:
-    `[]`, the mean over the images that count.
+    key: consumed.
+    batch: images `[B, H, W, D]` in [0, 1], labels `[B, K]`, weights `[B]`.
+    augment: normalisation and per-sample augmentation.
+    mix: CutMix or the like, after augmentation.
   """
-  del labels
-  errors = jnp.sum((logits - batch.labels) ** 2, -1) / 2
-  if batch.weights is None:
-    return jnp.mean(errors)
-  return jnp.sum(errors * batch.weights) / jnp.sum(batch.weights)
+  augment_key, mix_key = jax.random.split(key)
+  if augment is not None:
+    batch = batch._replace(images=augment(augment_key, batch.images))
+  if mix is not None:
+    images, labels = mix(mix_key, batch.images, batch.labels, batch.weights)
+    batch = batch._replace(images=images, labels=labels)
+  return batch
 
 
-def _other_gradient(network, variables, batch, own_labels, loss):
-  """Like `loss_and_gradient`, of any loss."""
+def augmenting(
+  draw: Draw, augment: Augment | None = None, mix: Mix | None = None
+) -> Draw:
+  """What draws batches and hands them out `augmented`."""
 
-  def loss_fn(params):
-    outputs, tracked = network.apply(
-      Variables(params, variables.state), batch.images, True
-    )
-    return loss(outputs.logits, batch, own_labels), tracked
+  def draw_augmented(key, source):
+    draw_key, own_key = jax.random.split(key)
+    source, batch = draw(draw_key, source)
+    return source, augmented(own_key, batch, augment, mix)
 
-  (value, tracked), gradient = jax.value_and_grad(loss_fn, has_aux=True)(
-    variables.params
-  )
-  return value, tracked, gradient
+  return draw_augmented
 
 
 def fit(
@@ -148,12 +131,10 @@ def fit(
   optimizer: optax.GradientTransformation,
   state: TrainState,
   source: Any,
-  draw: Callable[[Key, Any], tuple[Any, Batch]],
+  draw: Draw,
   num_steps: int | Array,
   key: Key,
   *,
-  augment: Augment | None = None,
-  mix: Mix | None = None,
   loss: Loss | None = None,
 ) -> tuple[TrainState, Any, Metrics]:
   """Trains a network for a number of steps, in one compiled loop.
@@ -166,11 +147,10 @@ def fit(
     optimizer: its optimiser.
     state: where it stands; `start` makes one.
     source: what `draw` carries from batch to batch (a shuffler's state).
-    draw: `(key, source) -> (source, batch)`.
+    draw: `(key, source) -> (source, batch)` as `train_step` takes it; see
+      `augmenting`.
     num_steps: may be traced: one program serves any number.
     key: the same for every piece of one training.
-    augment: see `train_step`.
-    mix: see `train_step`.
     loss: see `train_step`.
 
   Returns:
@@ -179,18 +159,8 @@ def fit(
 
   def body(_, carry):
     state, source, total = carry
-    draw_key, step_key = jax.random.split(jax.random.fold_in(key, state.step))
-    source, batch = draw(draw_key, source)
-    state, metrics = train_step(
-      network,
-      optimizer,
-      state,
-      batch,
-      step_key,
-      augment=augment,
-      mix=mix,
-      loss=loss,
-    )
+    source, batch = draw(jax.random.fold_in(key, state.step), source)
+    state, metrics = train_step(network, optimizer, state, batch, loss)
     return state, source, total + metrics['loss']
 
   state, source, total = jax.lax.fori_loop(

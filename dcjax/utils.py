@@ -1,8 +1,33 @@
 """Small helpers that several parts share."""
 
+import contextlib
+import contextvars
+import numbers
+from collections.abc import Iterator
 from typing import Any
 
 import jax
+
+_platform = contextvars.ContextVar[str | None]('platform', default=None)
+
+
+def platform() -> str:
+  """The platform that programs are traced for: JAX's own, or `traced_for`."""
+  return _platform.get() or jax.default_backend()
+
+
+@contextlib.contextmanager
+def traced_for(name: str) -> Iterator[None]:
+  """What is traced meanwhile is meant for another platform.
+
+  Args:
+    name: as JAX calls it, such as `'tpu'`.
+  """
+  token = _platform.set(name)
+  try:
+    yield
+  finally:
+    _platform.reset(token)
 
 
 def check_choice(field: str, value: Any, known: Any) -> None:
@@ -15,6 +40,14 @@ def check_at_least(field: str, value: float, least: float) -> None:
   """Raises a ValueError unless `value >= least`."""
   if not value >= least:
     raise ValueError(f'{field} {value!r}: must be at least {least}')
+
+
+def check_count(name: str, value: Any) -> int:
+  """Returns `value` as an int, or raises ValueError unless it is one >= 1."""
+  whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+  if not whole or value < 1:
+    raise ValueError(f'{name} is {value!r}; it must be an integer >= 1.')
+  return int(value)
 
 
 def check_logits(logits: jax.Array, labels: jax.Array) -> None:

@@ -41,23 +41,18 @@ def test(args, network, dataset, treat, batch):
   protocol = at_step_size(dm_protocol(args.epochs), batch.step_size)
   evaluator = evaluation.evaluator(
     network,
-    dataset.test_images,
-    dataset.test_labels,
+    evaluation.feed(protocol, augment=treat),
     protocol=protocol,
     normalise=augment.normalise(dataset.mean, dataset.std),
     scale=dataset.scale,
-    augment=treat,
   )
   images = batch.images.reshape(-1, *dataset.image_shape)
   labels = batch.labels.reshape(len(images), -1)
   students = evaluation.training_set(images, labels, dataset.num_classes)
   key = jax.random.key(2000 + args.seed)
-  last = (
-    100
-    * evaluation.evaluate(
-      evaluator, students, key, protocol=protocol, num_seeds=3
-    ).last
-  )
+  tests = (dataset.test_images, dataset.test_labels)
+  result = evaluation.evaluate(evaluator, students, tests, key, num_seeds=3)
+  last = 100 * result.last
   return f'{last.mean():.1f} +- {last.std(ddof=1):.1f}'
 
 
@@ -90,7 +85,7 @@ def main():
     steps=args.steps,
     learning_rate=args.rate,
     step_size_learning_rate=1e-5,
-    last_start=args.starts,
+    starts=methods.Starts(last_start=args.starts),
     augment=treat,
     inner_steps=25,
   )

@@ -86,9 +86,7 @@ def condenser(method, network, real, mesh):
       tensors='all',
       inner_steps=STEPS,
       most_synthetic=6,
-      network_batches=2,
-      network_batch_size=16,
-      train_augment=train,
+      networks=methods.OnReal(2, 16, train_augment=train),
       **common,
     )
   if method == 'dm':
@@ -113,7 +111,8 @@ def condenser(method, network, real, mesh):
       inner_steps=STEPS,
       classes=common['classes'],
     )
-  on_synthetic = {'epochs': 1, 'train_augment': train, **common}
+  networks = methods.OnSynthetic(epochs=1, train_augment=train)
+  on_synthetic = {'networks': networks, **common}
   if method == 'dc':
     return methods.dc(
       network,
@@ -122,7 +121,7 @@ def condenser(method, network, real, mesh):
       std,
       learning_rate=1.0,
       inner_steps=STEPS,
-      normalise=normalise,
+      statistics=methods.RealStatistics(normalise),
       **on_synthetic,
     )
   if method == 'cafe':
@@ -225,16 +224,18 @@ def compare_evaluation():
   ):
     evaluator = evaluation.evaluator(
       network,
-      real.test_images,
-      real.test_labels,
+      evaluation.feed(protocol, augment=train),
       protocol=protocol,
       normalise=normalise,
       scale=255.0,
-      augment=train,
       seeds=seeds,
     )
     result = evaluation.evaluate(
-      evaluator, training, jax.random.key(5), protocol=protocol, num_seeds=3
+      evaluator,
+      training,
+      (real.test_images, real.test_labels),
+      jax.random.key(5),
+      num_seeds=3,
     )
     RESULTS[f'evaluation/{name}/accuracy'] = result.accuracy
     RESULTS[f'evaluation/{name}/loss'] = result.loss

@@ -8,7 +8,7 @@ import tiny
 
 from dcjax import applications, augment, evaluation, networks, training
 from dcjax.base import Batch
-from dcjax.objectives import cross_entropy
+from dcjax.losses import cross_entropy
 
 NAN = np.nan
 MATRIX = np.array([[0.8, NAN, NAN], [0.9, 0.6, NAN], [0.5, 0.4, 0.7]])
@@ -155,10 +155,21 @@ def _set(classes=4, each=5):
   return evaluation.training_set(images, labels, classes)
 
 
-def _learner(network, **options):
-  return applications.learner(
-    network, protocol=PROTOCOL, normalise=IDENTITY, **options
+def _learner(network, feed=None, protocol=PROTOCOL):
+  feed = feed or evaluation.feed(protocol)
+  return evaluation.evaluator(
+    network, feed, protocol=protocol, normalise=IDENTITY
   )
+
+
+def _reminded(network, temperature=2.0, weight=1.0, protocol=PROTOCOL):
+  """A learner that distils what it was."""
+  feed = applications.lessons(
+    network,
+    applications.Distillation(temperature, weight),
+    batch_size=protocol.batch_size,
+  )
+  return _learner(network, feed, protocol)
 
 
 def test_masked_outputs_train_as_a_narrower_network():
@@ -168,15 +179,13 @@ def test_masked_outputs_train_as_a_narrower_network():
   variables = wide.init(tiny.KEY)
   few = jax.tree.map(lambda x: x[..., :2], variables)
   present = jnp.array([True, True, False, False])
-  masked = applications.with_outputs(wide, present)
+  masked = networks.with_outputs(wide, present)
 
   def train(network, variables, num_classes):
     state = training.start_from(variables, tiny.INNER_SGD)
     batch = Batch(images, jax.nn.one_hot(labels, num_classes))
     for _ in range(3):
-      state, _ = training.train_step(
-        network, tiny.INNER_SGD, state, batch, tiny.KEY
-      )
+      state, _ = training.train_step(network, tiny.INNER_SGD, state, batch)
     return state.variables.params
 
   ours, theirs = train(masked, variables, 4), train(narrow, few, 2)
@@ -203,14 +212,9 @@ def test_scratch_training_is_the_evaluators():
   network, data = tiny.linear_network(num_classes=4), _set()
   images, labels = tiny.images_and_labels((9, 9, 9, 9), seed=5)
   tests = (0.5 + 0.05 * images, labels)  # too faint to be told apart well
-  evaluator = evaluation.evaluator(
-    network, *tests, protocol=PROTOCOL, normalise=IDENTITY
-  )
-  expected = evaluation.evaluate(
-    evaluator, data, tiny.KEY, protocol=PROTOCOL, num_seeds=2
-  )
   learner = _learner(network)
-  keys = applications.seed_keys(tiny.KEY, 2)
+  expected = evaluation.evaluate(learner, data, tests, tiny.KEY, num_seeds=2)
+  keys = evaluation.seed_keys(tiny.KEY, 2)
   trained = applications.teach(learner, keys, data, learner.init(keys))
   found = applications.accuracies(learner, trained, [tests])
   np.testing.assert_allclose(found[:, 0], expected.last)
@@ -223,18 +227,13 @@ def test_distilled_training_descends_on_both_losses():
     epochs=1, batch_size=20, momentum=0.0, weight_decay=0.0, drops=()
   )
   network, data = tiny.linear_network(num_classes=4), _set()
-  learner = applications.learner(
-    network,
-    protocol=protocol,
-    normalise=IDENTITY,
-    distillation=applications.Distillation(2.0, 0.5),
-  )
-  keys = applications.seed_keys(tiny.KEY, 1)
+  learner = _reminded(network, 2.0, 0.5, protocol)
+  keys = evaluation.seed_keys(tiny.KEY, 1)
   student = learner.init(keys)
-  teacher = learner.init(applications.seed_keys(jax.random.key(7), 1))
+  teacher = learner.init(evaluation.seed_keys(jax.random.key(7), 1))
   old = np.array([True, True, False, False])
-  lesson = applications.Lesson(np.ones(4, bool), old, teacher)
-  moved = applications.teach(learner, keys, data, student, lesson)
+  lesson = applications.Lesson(data, old, teacher)
+  moved = applications.teach(learner, keys, lesson, student)
   one, other = (jax.tree.map(lambda x: x[0], v) for v in (student, teacher))
 
   def loss(params):
@@ -250,7 +249,7 @@ def test_distilled_training_descends_on_both_losses():
   for name, value in gradient.items():
     expected = one.params[name] - 0.1 * value
     np.testing.assert_allclose(moved.params[name][0], expected, atol=1e-6)
-  plain = applications.teach(learner, keys, data, student)
+  plain = applications.teach(_learner(network), keys, data, student)
   assert not np.allclose(plain.params['weight'], moved.params['weight'])
 
 
@@ -276,7 +275,7 @@ def test_class_incremental_learning_goes_on_where_it_stopped(continued):
   if continued:
     few = tiny.linear_network(num_classes=3)
     axes = applications.output_axes(few, network)
-  learner = _learner(network, distillation=applications.Distillation())
+  learner = _reminded(network)
   memories, tests = _step_memories()
 
   def learn(**options):
@@ -306,7 +305,8 @@ def test_class_incremental_learning_goes_on_where_it_stopped(continued):
 
 def test_a_later_memory_changes_no_earlier_step():
   network = tiny.linear_network(num_classes=4)
-  learner = _learner(network)
+  feed = applications.lessons(network, batch_size=8)
+  learner = _learner(network, feed)
   memories, tests = _step_memories()
 
   def first(memories):
@@ -329,7 +329,7 @@ def test_bad_class_orders_and_memories():
   with pytest.raises(ValueError, match='steps 3'):
     split([0, 1, 2, 3], 4, 3)
   memories, tests = _step_memories()
-  learner = _learner(tiny.linear_network(num_classes=4))
+  learner = _reminded(tiny.linear_network(num_classes=4))
   smaller = [memories[0], Batch(memories[1].images[:, :1], None)]
   for wrong, message in ((smaller, 'alike'), (memories[:1], 'one of each')):
     with pytest.raises(ValueError, match=message):
@@ -356,10 +356,7 @@ def _task(name, seed, **changes):
 
 def test_task_incremental_learning_and_its_resumption():
   network = tiny.linear_network()
-  learner, balancer = (
-    _learner(network, distillation=applications.Distillation(weight=0.25))
-    for _ in range(2)
-  )
+  learner, balancer = (_reminded(network, weight=0.25) for _ in range(2))
   tasks = [_task('first', 0), _task('second', 1)]
 
   def learn(tasks=tasks, **options):
@@ -384,7 +381,7 @@ def test_task_incremental_learning_and_its_resumption():
 
 def test_adaptation_leaves_the_source_networks_alone():
   learner = _learner(tiny.linear_network())
-  keys = applications.seed_keys(tiny.KEY, 2)
+  keys = evaluation.seed_keys(tiny.KEY, 2)
   source = learner.init(keys)
   before = jax.tree.map(np.array, source)
   task = _task('target', 2)
@@ -409,10 +406,6 @@ def test_the_published_grid_and_a_part_of_it():
 
 def test_bad_distillation():
   with pytest.raises(ValueError, match='temperature 0'):
-    _learner(
-      tiny.linear_network(), distillation=applications.Distillation(0.0, 1.0)
-    )
+    _reminded(tiny.linear_network(), 0.0)
   with pytest.raises(ValueError, match='weight -1'):
-    _learner(
-      tiny.linear_network(), distillation=applications.Distillation(2.0, -1)
-    )
+    _reminded(tiny.linear_network(), weight=-1)

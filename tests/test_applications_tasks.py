@@ -1,8 +1,7 @@
 """Task-incremental learning, adaptation, search and membership as commands."""
 
+import dataclasses
 import json
-import subprocess
-import sys
 
 import numpy as np
 import published
@@ -10,6 +9,7 @@ import pytest
 import runner
 
 from dcjax import data
+from dcjax.runs.applications import _shared
 
 
 @pytest.fixture(scope='module')
@@ -31,6 +31,19 @@ def _assert_nothing_is_repeated(folder, run, found):
   before = (folder / 'stages.json').read_bytes()
   np.testing.assert_equal(run(), found)
   assert (folder / 'stages.json').read_bytes() == before
+
+
+def test_strategies_follow_the_set_and_what_it_is_like():
+  digits = data.load('digits')
+  for arguments, name, like in (
+    ('image_folder,like=mnist', 'image_folder', 'mnist'),
+    ('tfds:mnist:3.0.1', 'tfds:mnist:3.0.1', 'mnist'),
+    ('mnist+fashion_mnist', 'fashion_mnist', 'fashion_mnist'),
+    ('mnist+fashion_mnist,like=svhn', 'fashion_mnist', 'svhn'),
+  ):
+    config = runner.resolved(arguments, 'tasks').config
+    one = dataclasses.replace(digits, name=name)
+    assert _shared.like_of(config, one) == like
 
 
 def test_task_incremental_learning(data_dir, tmp_path):
@@ -60,7 +73,7 @@ def test_adaptation(data_dir, tmp_path):
   found = run()
   assert list(found) == ['no adaptation', 'random']
   assert all(len(values) == 2 for values in found.values())
-  assert (tmp_path / 'bars.png').is_file()
+  assert (tmp_path / 'plot.svg').is_file()
   _assert_nothing_is_repeated(tmp_path, run, found)
 
 
@@ -119,20 +132,10 @@ def test_members_and_others_are_disjoint_and_alike():
   assert not seen & {image.tobytes() for image in others.images}
 
 
-def test_the_command_says_what_is_wrong_in_one_sentence(tmp_path):
-  result = subprocess.run(
-    [
-      sys.executable,
-      runner.RUN,
-      '--config=continual:digits,smoke',
-      f'--workdir={tmp_path / "run"}',
-      '--config.steps=3',
-    ],
-    capture_output=True,
-    text=True,
-    timeout=300,
-  )
-  assert result.returncode == 2
-  assert result.stderr == (
-    'error: steps 3: must divide the 10 classes evenly\n'
+def test_the_command_says_what_is_wrong_in_one_sentence(called, tmp_path):
+  words = ('--config=continual:digits,smoke', '--config.steps=3')
+  assert called(*words, f'--workdir={tmp_path / "run"}') == (
+    2,
+    '',
+    'error: steps 3: must divide the 10 classes evenly\n',
   )

@@ -576,6 +576,7 @@ CUTTING = 'color_crop_cutout_scale_rotate'
     ('fashion_mnist', 2, 1, 'color_crop_cutout', FLIPPING, 0.5),
     ('mnist', 1, 1, 'color_crop_cutout', 'color_crop_scale_rotate', 0.5),
     ('mnist', 2, 1, 'color_crop', 'color_crop_scale_rotate', 0.0),
+    ('tfds:mnist:3.0.1', 2, 1, 'color_crop', 'color_crop_scale_rotate', 0.0),
     ('svhn', 2, 1, 'color_crop_cutout', 'color_crop_scale_rotate', 0.5),
     ('svhn_cropped', 1, 1, 'color_crop_cutout', CUTTING, 0.0),
     ('imagenet10', 3, 10, 'color_crop_cutout', 'none', 1.0),

@@ -20,7 +20,7 @@ from dcjax import (
   objectives,
 )
 from dcjax.base import Batch, Network, Variables
-from dcjax.data import _sampling as sampling
+from dcjax.data import sampling
 from dcjax.runs import _stage
 
 _STD = (0.5,)
@@ -112,12 +112,11 @@ def dc_period():
     np.array(tiny.COUNTS),
     _STD,
     inner_steps=2,
-    epochs=0,
+    networks=methods.OnSynthetic(epochs=0),
     batch_real=9,
     learning_rate=1e-9,
     match_augment=lambda key, images: images + 5,
-    normalise=lambda key, images: images,
-    statistics_images=9,
+    statistics=methods.RealStatistics(lambda key, images: images, 9),
   )
   params = {'images': tiny.stored(2)}
   state = jax.jit(method.init)(tiny.KEY, params, data)
@@ -245,8 +244,7 @@ def test_short_batches_are_filled_with_the_whole_set():
   protocol = evaluation.Protocol(epochs=1)
   evaluator = evaluation.evaluator(
     network,
-    images,
-    labels,
+    evaluation.feed(protocol),
     protocol=protocol,
     normalise=lambda key, images: images,
   )
@@ -265,13 +263,12 @@ def _cutmix(key, images, labels, weights):
 def _trained(network):
   """A network after two passes, each of a full batch and one of two images."""
   images, labels = tiny.images_and_labels((3, 2, 2))
+  protocol = evaluation.Protocol(epochs=2, batch_size=5)
   evaluator = evaluation.evaluator(
     network,
-    images,
-    labels,
-    protocol=evaluation.Protocol(epochs=2, batch_size=5),
+    evaluation.feed(protocol, mix=_cutmix),
+    protocol=protocol,
     normalise=lambda key, images: images,
-    mix=_cutmix,
   )
   data = evaluation.training_set(images, labels, 3, padded_to=9)
   keys = tiny.KEY[None]

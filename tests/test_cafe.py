@@ -189,7 +189,7 @@ def test_a_period_brings_images_to_the_real_means():
     (0.5,),
     learning_rate=methods.cafe_learning_rate(0.1, 60),
     inner_steps=60,
-    epochs=2,
+    networks=methods.OnSynthetic(epochs=2),
     batch_real=9,
   )
   params = {'images': tiny.stored(2)}

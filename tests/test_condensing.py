@@ -33,8 +33,7 @@ def idc():
     inner_steps=6,
     batch_real=4,
     most_synthetic=3,
-    network_batches=1,
-    network_batch_size=8,
+    networks=methods.OnReal(network_batches=1, network_batch_size=8),
   )
   data = tiny.inner_data(shape=shape)
   params = {'images': tiny.stored(1, shape=shape)}
@@ -111,14 +110,15 @@ def test_idc_sweeps_with_momentum(idc):
   assert velocity.max((1, 2, 3, 4)).min() > 0
 
 
-def _idc_optimizer_state(**options):
+def _idc_optimizer_state(sweep=True, optimizer=None):
   condenser = methods.idc(
     tiny.LINEAR,
     formations.identity(),
     np.array(tiny.COUNTS),
     learning_rate=0.1,
-    network_batch_size=4,
-    **options,
+    sweep=sweep,
+    networks=methods.OnReal(network_batch_size=4),
+    instead=methods.Instead(optimizer=optimizer),
   )
   params = {'images': tiny.stored(1)}
   return condenser.init(tiny.KEY, params, tiny.inner_data()).opt_state

@@ -7,9 +7,9 @@ import pytest
 import tiny_observer
 
 import dcjax
-from dcjax import networks, objectives, statistics
+from dcjax import losses, networks, objectives, statistics
 from dcjax.base import Batch
-from dcjax.objectives import StatisticsTarget, _parts
+from dcjax.objectives import StatisticsTarget
 
 _SHAPE = (4, 4, 3)
 _CLASSES = 3
@@ -26,6 +26,9 @@ _MATCHING = {
   'whole_cosine': lambda **o: objectives.gradient_matching(
     'whole_cosine', tensors='all', **o
   ),
+  'whole_squared': lambda **o: objectives.gradient_matching(
+    'whole_squared', tensors='all', **o
+  ),
   'feature': lambda **o: objectives.feature_matching((0, -1), **o),
   'distribution': objectives.distribution_matching,
 }
@@ -39,20 +42,36 @@ _JOINT = {
   ),
 }
 _UNLABELLED = ('feature', 'distribution', *_JOINT)
-_BILEVEL = {
+# Differentiable in everything as they are.
+_TRAINED = {
   'unrolled_step': lambda: objectives.unrolled_step(0.1),
   'ridge': lambda: objectives.ridge(scale=2.0),
-}
-_CASES = [
-  *((name, 'scan', 'hybrid') for name in (*_MATCHING, *_JOINT, *_BILEVEL)),
-  *(
-    ('squared', classes, form)
-    for classes in _STRATEGIES
-    for form in _FORMS
-    if (classes, form) != ('scan', 'hybrid')
+  'kernel_regression': lambda: objectives.kernel_regression(
+    regularisation=0.1, mirror=True
   ),
-  ('distribution', 'vmap', 'hybrid'),
-  ('distribution', 2, 'hybrid'),
+  'unrolled': lambda: objectives.unrolled(objectives.Unroll(2)),
+}
+
+
+def _cases():
+  """Every objective with every strategy and form; most of them are slow.
+
+  The others hold every strategy and form of one objective, and one of each of
+  the others. Joint objectives know no strategies.
+  """
+  for number, name in enumerate(_MATCHING):
+    for place, classes in enumerate(_STRATEGIES):
+      for turn, form in enumerate(_FORMS):
+        quick = name == 'squared' or place == turn == number % 3
+        yield name, classes, form, quick
+  for number, name in enumerate((*_JOINT, *_TRAINED)):
+    for turn, form in enumerate(_FORMS):
+      yield name, 'scan', form, turn == number % 3
+
+
+_CASES = [
+  pytest.param(*case, marks=() if quick else pytest.mark.slow)
+  for *case, quick in _cases()
 ]
 
 
@@ -137,7 +156,7 @@ def _assert_derivatives(function, arguments):
 
 
 def _loss(network, objective, classes, real_images=4):
-  """`match` of what is in a dict; labels are those of the batches if absent."""
+  """`match` of what is in a dict; the rest is that of the batches."""
   synthetic, real = _batch(2, 0), _batch(real_images, 1)
 
   def loss(arguments):
@@ -145,7 +164,11 @@ def _loss(network, objective, classes, real_images=4):
       network,
       arguments['variables'],
       Batch(arguments['real'], arguments.get('real_labels', real.labels)),
-      Batch(arguments['images'], arguments.get('labels', synthetic.labels)),
+      Batch(
+        arguments['images'],
+        arguments.get('labels', synthetic.labels),
+        step_size=arguments.get('step_size'),
+      ),
       jax.random.key(0),
       objective=objective,
       classes=classes,
@@ -161,8 +184,8 @@ def _loss(network, objective, classes, real_images=4):
 
 
 def _objective(name, **options):
-  if name in _BILEVEL:
-    return _BILEVEL[name]()
+  if name in _TRAINED:
+    return _TRAINED[name]()
   return {**_MATCHING, **_JOINT}[name](**options)
 
 
@@ -172,17 +195,51 @@ def test_match_equals_finite_differences(name, classes, form):
   loss, arguments, labels = _loss(_network(form), objective, classes)
   if name not in _UNLABELLED:
     arguments |= labels
+  if name == 'unrolled':
+    arguments['step_size'] = jnp.asarray(0.1)
   _assert_derivatives(loss, arguments)
+
+
+@pytest.mark.parametrize(
+  'form',
+  ['lax', *(pytest.param(f, marks=pytest.mark.slow) for f in _FORMS[:2])],
+)
+def test_trajectories_equal_finite_differences(form):
+  """In both ends of the segment, images, labels and the step size."""
+  network, synthetic = _network(form), _batch(2, 0)
+  objective = objectives.trajectory_matching(steps=2)
+  flat = objectives.flat_network(network)
+
+  def loss(arguments):
+    return dcjax.match(
+      network,
+      _variables(network),
+      arguments['segment'],
+      arguments['synthetic'],
+      jax.random.key(0),
+      objective=objective,
+    )[0]
+
+  start = flat.flatten(_variables(network).params)
+  end = start + 0.1 * _towards(3, start)
+  step_size = jnp.asarray(0.1)
+  _assert_derivatives(
+    loss,
+    {
+      'segment': objectives.Segment(start, end),
+      'synthetic': synthetic._replace(step_size=step_size),
+    },
+  )
 
 
 @pytest.mark.parametrize('name', ['squared', 'distribution'])
 def test_batches_in_parts_equal_finite_differences(name, monkeypatch):
-  monkeypatch.setattr(_parts, '_MOST_PIXELS', 1)
+  monkeypatch.setattr(losses, '_MOST_PIXELS', 1)
   monkeypatch.setattr(jax, 'device_count', lambda: 1)
   objective = _objective(name, constant_target=False)
   loss, arguments, _ = _loss(_network(), objective, 'scan', real_images=8)
   shape = arguments['real'].shape[1:]
-  parts = _parts.count_parts(_network(), shape, arguments['variables'])
+  parts = losses.count_parts(_network(), shape, arguments['variables'])
   assert parts == 2
   _assert_derivatives(loss, arguments)
 
@@ -194,12 +251,15 @@ def test_statistics_equal_finite_differences():
   seen = networks.layer_inputs(network, variables, other.images[0])
   whole = statistics.pool(statistics.image_statistics(seen, ('conv0',), 2))
   objective = objectives.statistics_matching(
-    alpha=1.0, patch_size=2, flatness=2.0, constant_target=False
+    objectives.StatisticsTerms(
+      patch_size=2, flatness=2.0, constant_target=False
+    )
   )
 
   def loss(arguments):
     target = StatisticsTarget(
-      statistics.Targets(arguments['whole']), averaged=arguments['averaged']
+      statistics.Targets(arguments['whole'], arguments['classes']),
+      averaged=arguments['averaged'],
     )
     return dcjax.match(
       network,
@@ -218,11 +278,16 @@ def test_statistics_equal_finite_differences():
       'labels': synthetic.labels,
       'averaged': other.images,
       'whole': whole,
+      'classes': jax.tree.map(
+        lambda x: x * jnp.asarray([0.5, 1.5, 2.0])[:, None], whole
+      ),
     },
   )
 
 
-@pytest.mark.parametrize('name', [*_MATCHING, *_JOINT])
+@pytest.mark.parametrize(
+  'name', ['squared', 'feature', 'distribution', *_JOINT]
+)
 def test_the_target_side_is_a_constant_by_default(name):
   loss, arguments, _ = _loss(_network(), _objective(name), 'scan')
   whole, *_ = _loss(_network(), _objective(name, constant_target=False), 'scan')

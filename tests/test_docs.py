@@ -15,7 +15,7 @@ import tiny
 from absl import flags
 
 import dcjax
-from dcjax.runs import _words, command, settings, tables
+from dcjax.runs import _fields, _looking, command, settings, tables
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 _MODULES = [
@@ -30,6 +30,7 @@ _MODULES = [
       'condensing',
       'coresets',
       'data',
+      'data.sampling',
       'evaluation',
       'fairness',
       'files',
@@ -37,7 +38,10 @@ _MODULES = [
       'initialisation',
       'inner',
       'kernels',
+      'feeds',
       'labelling',
+      'losses',
+      'mapping',
       'matching',
       'methods',
       'networks',
@@ -136,7 +140,7 @@ def _commands(text):
   parts = re.split(r'\n|`|;|&&| & ', text)
   for part in parts:
     starts = re.search(
-      r'(^|\s)(dcjax(?= (-|list|compare|export))'
+      r'(^|\s)(dcjax(?= (-|list|compare|export|gallery))'
       r'|python (?=experiments|benchmarks)'
       r'|experiments/launch/(?=\w+\.sh [^N W]))',
       part,
@@ -186,14 +190,18 @@ def test_every_command_of_a_page_resolves(page):
       _check_benchmark(program, words)
       continue
     if words[0] == 'list':
-      assert set(words[1:]) <= set(command.names()), words
+      assert set(words[1:]) <= {*command.names(), 'fields'}, words
       continue
     words = _as_flags(program, words)
-    if words[0] == 'export':
-      assert words[3].removeprefix('--as=') in _words.EXPORTS, words
-      continue
     if words[0] == 'compare':
-      assert all(w.startswith('--plot=') for w in words if w.startswith('-'))
+      _looking.said_of(words[1:], ('page', 'plot'))
+      continue
+    if words[0] == 'export':
+      said, places = _looking.said_of(words[1:], ('as',))
+      assert said['as'] in ('hub', 'ddranking') and len(places) == 2
+      continue
+    if words[0] == 'gallery':
+      assert len(words) <= 2
       continue
     if words[0] == 'published':
       assert (_ROOT / words[1]).is_dir()
@@ -237,7 +245,7 @@ def test_fields_that_a_page_names_exist(page, fields):
   sections = {f.partition('.')[0] for f in fields if '.' in f}
   named = re.findall(r'--config\.([a-z_.]+[a-z_])', _TOLD[page])
   assert set(named) <= fields | sections
-  old = {field.partition('.')[0] for field in settings.RENAMED}
+  old = {field.partition('.')[0] for field in _fields.RENAMED}
   for code in re.findall(r'`([a-z_]+\.[a-z_]+)(?:=[^`]*)?`', _TOLD[page]):
     section, _, name = code.partition('.')
     is_code = hasattr(getattr(dcjax, section, None), name)
@@ -246,7 +254,8 @@ def test_fields_that_a_page_names_exist(page, fields):
       assert code in fields, code
 
 
-@pytest.mark.parametrize('page', _PAGES)
+# Lists of defaults look like configs.
+@pytest.mark.parametrize('page', [p for p in _PAGES if 'fields' not in p])
 def test_configs_that_a_page_names_in_passing_resolve(page):
   text = _TOLD[page]
   words = re.findall(r'`(\w+(?:\.py)?:[\w.=:,+|/-]+)`', text)
@@ -259,7 +268,7 @@ def test_configs_that_a_page_names_in_passing_resolve(page):
 
 def test_the_changelog_has_every_new_name_of_a_field():
   text = ' '.join(_TOLD['CHANGELOG.md'].split())
-  missing = [old for old in settings.RENAMED if f'`{old}`' not in text]
+  missing = [old for old in _fields.RENAMED if f'`{old}`' not in text]
   assert not missing
 
 

@@ -14,10 +14,11 @@ import dcjax
 from dcjax import networks
 from dcjax.runs import (
   Interrupted,
-  _networks,
+  _observers,
   _pipelines,
   _stage,
   _statistics,
+  _wanted,
 )
 from dcjax.runs._folder import Folder, Stop
 from dcjax.runs._outlook import Outlook
@@ -48,6 +49,16 @@ def store(tmp_path_factory):
   return tmp_path_factory.mktemp('store')
 
 
+@pytest.mark.parametrize('recipe', ['rded', 'sre2l', 'edc'])
+def test_students_of_imagenet_see_stored_images_whole(recipe):
+  """Four crops may share an image; they are no images of their own."""
+  parts = runner.parts('digits:size=8,like=imagenet10,smoke,ipc=2', recipe)
+  assert _wanted.longest(parts) == 20
+  assert ('rded:factor=2:' in parts.config.start) == (recipe != 'sre2l')
+  shuffled = parts.config.augment.evaluate.startswith('shuffle=2|')
+  assert shuffled == (recipe == 'rded')
+
+
 def _parts(place, recipe='edc', **changes):
   return runner.parts('npz,smoke', recipe, **{**place, **changes})
 
@@ -57,8 +68,8 @@ def _obtain(path, parts, store=None, stop=None, measured=False):
   folder = Folder(path, {})
   with folder.owned():
     work = Work(folder, stop or Stop(), Outlook(), store)
-    found = _networks.observers(parts, _networks.ROLES)
-    stages = [_networks.observer_stage(parts, work, o) for o in found]
+    found = _observers.observers(parts, _observers.ROLES)
+    stages = [_observers.observer_stage(parts, work, o) for o in found]
     if measured:
       looking = [o for o in found if 'matching' in o.roles]
       stages += [_statistics.stage(parts, o) for o in looking]
@@ -77,8 +88,8 @@ def test_each_observer_is_made_once_whatever_it_is_for(place, trained):
   found, made = trained
   roles = {o.word: o.roles for o in found}
   assert roles == {_TWO[0]: ('matching', 'labelling'), _TWO[1]: ('matching',)}
-  other = _networks.observers(
-    _parts(place, observers__labelling_epochs=3), _networks.ROLES
+  other = _observers.observers(
+    _parts(place, observers__labelling_epochs=3), _observers.ROLES
   )
   assert [(o.word, o.epochs, o.roles) for o in other] == [
     (_TWO[0], 1, ('matching',)),
@@ -117,9 +128,9 @@ def test_what_observers_and_statistics_depend_on_is_in_their_keys(
   place, trained, changes, again
 ):
   parts = _parts(place, **changes)
-  found = _networks.observers(parts, _networks.ROLES)
+  found = _observers.observers(parts, _observers.ROLES)
   stages = [_pipelines.data_stage(parts)]
-  stages += [_networks.observer_stage(parts, None, o) for o in found]
+  stages += [_observers.observer_stage(parts, None, o) for o in found]
   stages += [_statistics.stage(parts, o) for o in found]
   keys = {}
   for stage in stages:

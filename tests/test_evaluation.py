@@ -7,7 +7,7 @@ import pytest
 import tiny
 
 from dcjax import evaluation
-from dcjax.evaluation import Evaluation, Protocol
+from dcjax.evaluation import Evaluation, Protocol, _words
 
 _NETWORK = tiny.linear_network()
 _PROTOCOL = Protocol(epochs=6, batch_size=4, test_points=(0.5, 1.0))
@@ -24,15 +24,13 @@ def _noise(key, images):
   return images - 0.3 + 0.2 * jax.random.normal(key, images.shape[1:])
 
 
-def _evaluator(protocol=_PROTOCOL, test=None, **options):
-  images, labels = test or tiny.images_and_labels((9, 8, 7), seed=9)
+def _evaluator(protocol=_PROTOCOL, augment=_noise, **options):
   return evaluation.evaluator(
     _NETWORK,
-    images,
-    labels,
+    evaluation.feed(protocol, augment=augment),
     protocol=protocol,
     normalise=_plain,
-    **{'augment': _noise, **options},
+    **options,
   )
 
 
@@ -41,10 +39,9 @@ def _data(padded_to=None, counts=(4, 3, 4)):
   return evaluation.training_set(images, labels, 3, padded_to)
 
 
-def _evaluate(evaluator, data, protocol=_PROTOCOL, **options):
-  return evaluation.evaluate(
-    evaluator, data, _KEY, protocol=protocol, **options
-  )
+def _evaluate(evaluator, data, test=None, **options):
+  test = test or tiny.images_and_labels((9, 8, 7), seed=9)
+  return evaluation.evaluate(evaluator, data, test, _KEY, **options)
 
 
 @pytest.fixture(scope='module')
@@ -100,14 +97,14 @@ def test_learns_and_scales_test_images():
   images, labels = tiny.images_and_labels((20, 20, 20), seed=9)
   test = ((255 * images).astype(np.uint8), labels)
   protocol = Protocol(epochs=60, batch_size=8, learning_rate=0.1)
-  evaluator = _evaluator(protocol, test, scale=255.0, augment=_plain)
-  found = _evaluate(evaluator, _data(counts=(9, 9, 9)), protocol)
+  evaluator = _evaluator(protocol, scale=255.0, augment=_plain)
+  data = _data(counts=(9, 9, 9))
+  found = _evaluate(evaluator, data, test)
   assert found.accuracy.shape == (1, 4)
   assert found.last[0] > 0.95
   assert found.loss[0] < 0.3
-  wrong = ((255 * images).astype(np.uint8), (labels + 1) % 3)
-  evaluator = _evaluator(protocol, wrong, scale=255.0, augment=_plain)
-  assert _evaluate(evaluator, _data(counts=(9, 9, 9)), protocol).last[0] < 0.05
+  wrong = (test[0], (labels + 1) % 3)
+  assert _evaluate(evaluator, data, wrong).last[0] < 0.05
 
 
 def test_every_image_is_used_in_every_epoch():
@@ -168,7 +165,7 @@ def test_last_best_mean_and_deviation():
 
 
 def _stops(protocol, pieces=1):
-  return list(evaluation._stops(protocol, pieces))
+  return list(_words.stops(protocol, pieces))
 
 
 def test_test_points():
@@ -183,7 +180,7 @@ def test_test_points():
 
 def _rates(protocol):
   """Learning rate of every epoch, from updates by unit gradients."""
-  optimizer = evaluation._optimizer(
+  optimizer = _words.optimizer_of(
     protocol._replace(momentum=0.0, weight_decay=0.0), 1
   )
   params = jnp.zeros(())
@@ -206,6 +203,35 @@ def test_idc_protocol():
 
 
 @pytest.mark.parametrize(
+  ('name', 'protocol'),
+  [
+    ('student_cifar_epochs400', evaluation.PROTOCOLS['sre2l'](400)),
+    ('student_imagenet_epochs300', evaluation.PROTOCOLS['sre2l']()),
+    ('smoothing_epochs1000_zeta2', evaluation.PROTOCOLS['edc']()),
+    ('smoothing_epochs300_zeta2', evaluation.PROTOCOLS['rded']()),
+    ('multistep_epochs1000', evaluation.PROTOCOLS['edc_cifar10']()),
+    (
+      'smoothing_epochs1000_zeta1_5',
+      Protocol(schedule='smoothing', zeta=1.5),
+    ),
+    ('ssrs_epochs1000_zeta2', Protocol(schedule='ssrs', zeta=2.0)),
+    ('ssrs_epochs1000_zeta1_5', Protocol(schedule='ssrs', zeta=1.5)),
+    ('ssrs_epochs300_zeta2', Protocol(300, schedule='ssrs', zeta=2.0)),
+  ],
+)
+def test_rates_of_students_are_the_references(golden, name, protocol):
+  file = golden('schedules')
+  rates = _rates(
+    protocol._replace(learning_rate=1.0, optimizer='sgd', average_rate=None)
+  )
+  at = file[f'{name}_at']
+  inside = at < len(rates)
+  np.testing.assert_allclose(
+    rates[at[inside]], file[f'{name}_rate'][inside], atol=1e-6
+  )
+
+
+@pytest.mark.parametrize(
   ('name', 'epochs', 'drop'), [('dc', 301, 152), ('dm', 1001, 502)]
 )
 def test_dc_protocols(name, epochs, drop):
@@ -220,7 +246,7 @@ def test_dc_protocols(name, epochs, drop):
 @pytest.mark.parametrize('steps_per_epoch', [1, 3])
 def test_dc_clears_the_momentum_at_the_drop(steps_per_epoch):
   protocol = evaluation.dc_protocol(8)._replace(weight_decay=0.0)
-  optimizer = evaluation._optimizer(protocol, jnp.asarray(steps_per_epoch))
+  optimizer = _words.optimizer_of(protocol, jnp.asarray(steps_per_epoch))
   state, updates = optimizer.init(jnp.zeros(())), []
   # The drop comes after six of the nine passes.
   drop = 6 * steps_per_epoch

@@ -9,9 +9,8 @@ import tiny
 from flax import nnx
 
 import dcjax
-from dcjax import formations, methods, networks, objectives, optimizers
+from dcjax import formations, losses, methods, networks, objectives, optimizers
 from dcjax.base import Batch, Outputs
-from dcjax.objectives import _parts
 
 _STD = (0.2, 0.3, 0.4)
 
@@ -51,7 +50,7 @@ class _CoupledNnx(nnx.Module):
 
 def _parted(monkeypatch):
   """Batches of 8 small images are then taken in two parts."""
-  monkeypatch.setattr(_parts, '_MOST_PIXELS', 1)
+  monkeypatch.setattr(losses, '_MOST_PIXELS', 1)
   monkeypatch.setattr(jax, 'device_count', lambda: 1)
 
 

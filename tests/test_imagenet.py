@@ -9,7 +9,7 @@ from PIL import Image
 import dcjax
 from dcjax import data, evaluation, runs, specs, trees
 from dcjax.data import _sources
-from dcjax.runs import _build, _method
+from dcjax.runs import _build, _given
 
 _LIKE_100 = 'image_folder:size=16:window=10,like=imagenet100,network=convnet'
 
@@ -77,7 +77,7 @@ def test_imagenet10_is_built_with_its_network(tmp_path):
   )
   assert parts.network.name == 'resnetap10'
   assert parts.dataset.class_names == data.IMAGENET_10
-  assert _method.early_batches(parts) == 10 * (90 // 8)
+  assert _given.early_batches(parts) == 10 * (90 // 8)
   treat = _build.evaluation_augment(parts)
   images = parts.dataset.images[:2].astype(np.float32) / 255
   assert treat(jax.random.key(0), images).shape == images.shape

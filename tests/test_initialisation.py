@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dcjax import formations, initialisation
+from dcjax import initialisation
 
 
 def _random(shape, seed=0):
@@ -53,55 +53,13 @@ def test_select_first_is_data_set_order():
   assert chosen.dtype == jnp.int32
 
 
-@pytest.mark.parametrize('mode', ['random', 'mix', 'noise'])
-def test_initialise_has_the_stored_shape(mode):
-  images = _random((2, 9, 6, 5, 1))
-  formation = formations.learnable(2, features=2, shrink=2)
-  params = initialisation.initialise(
-    jax.random.key(0), formation, images, 2, mode
-  )
-  chex.assert_shape(params['images'], (2, 2, 6, 5, 1))
-  assert set(params) == {'images', 'decoder'}
-
-
-def test_initialise_random_takes_real_images_of_the_class():
-  images = _random((2, 9, 6, 5, 1))
-  params = initialisation.initialise(
-    jax.random.key(0),
-    formations.uniform(2),
-    jnp.asarray(images),
-    3,
-    class_sizes=[4, 9],
-  )
-  for label, size in enumerate([4, 9]):
-    for image in np.asarray(params['images'][label]):
-      assert any((image == real).all() for real in images[label, :size])
-
-
 def test_select_rejects():
   key = jax.random.key(0)
   with pytest.raises(ValueError, match='class 1 has 4 images; 5 are asked'):
     initialisation.select(key, [9, 4], 5)
-  with pytest.raises(ValueError, match=r"order is 'last'.*first or random"):
+  with pytest.raises(ValueError, match="order 'last': must be one of"):
     initialisation.select(key, [9, 4], 2, order='last')
   with pytest.raises(ValueError, match='per_class is 0'):
     initialisation.select(key, [9, 4], 0)
   with pytest.raises(ValueError, match='one integer for each class'):
     initialisation.select(key, [2.5, 4.0], 1)
-
-
-def test_initialise_rejects():
-  key, formation = jax.random.key(0), formations.uniform(2)
-  images = _random((2, 7, 4, 4, 1))
-  with pytest.raises(
-    ValueError, match=r"mode is 'real'.*mix or noise or random"
-  ):
-    initialisation.initialise(key, formation, images, 1, 'real')
-  with pytest.raises(ValueError, match='class 0 has 7 images; 8 are asked'):
-    initialisation.initialise(key, formation, images, 2, 'mix')
-  with pytest.raises(ValueError, match='type uint8'):
-    initialisation.initialise(key, formation, images.astype(np.uint8), 1)
-  with pytest.raises(ValueError, match='2 numbers up to 7'):
-    initialisation.initialise(key, formation, images, 1, class_sizes=[7, 8])
-  with pytest.raises(ValueError, match=r'ipc is 1\.5'):
-    initialisation.initialise(key, formation, images, 1.5)

@@ -18,9 +18,9 @@ from dcjax import (
   formations,
   inner,
   kernels,
+  losses,
   methods,
   optimizers,
-  training,
 )
 from dcjax.base import Batch
 
@@ -118,11 +118,13 @@ def test_frepo_runs_two_periods_on_its_pool():
     learning_rate=0.05,
     regularisation=1e-3,
     match_augment=augment.normalise((0.5,), (0.5,)),
-    train_augment=augment.normalise((0.5,), (0.5,)),
     inner_steps=40,
     batch_real=9,
-    pool_size=3,
-    network_age=5,
+    networks=methods.Pool(
+      pool_size=3,
+      network_age=5,
+      train_augment=augment.normalise((0.5,), (0.5,)),
+    ),
   )
   states, metrics = _two_periods(method, _CENTRED, tiny.stored(2), data)
   assert metrics[1]['loss'][-1] < 0.7 * metrics[0]['loss'][0]
@@ -243,8 +245,7 @@ def test_frepo_resumes_exactly():
     steps=20,
     inner_steps=5,
     batch_real=4,
-    pool_size=2,
-    network_age=3,
+    networks=methods.Pool(pool_size=2, network_age=3),
   )
   states, _ = _two_periods(method, _CENTRED, tiny.stored(2), data)
   copy = jax.tree.map(lambda x: jnp.asarray(np.asarray(x)), states[1])
@@ -466,10 +467,10 @@ def test_the_page_on_kernels_runs():
 def test_squared_error_is_half_the_sum_over_classes():
   logits = jnp.array([[1.0, 2.0], [0.0, 0.0]])
   batch = Batch(None, jnp.array([[0.5, -0.5], [0.5, -0.5]]))
-  value = training.squared_error(logits, batch, batch.labels)
+  value = losses.squared_error(logits, batch)
   np.testing.assert_allclose(value, (0.5**2 + 2.5**2 + 0.5) / 4)
   weighted = batch._replace(weights=jnp.array([0.0, 1.0]))
-  value = training.squared_error(logits, weighted, batch.labels)
+  value = losses.squared_error(logits, weighted)
   np.testing.assert_allclose(value, 0.25)
 
 
@@ -478,17 +479,14 @@ def test_frepo_protocol_trains_on_centred_labels():
   protocol = evaluation.frepo_protocol(300)._replace(learning_rate=0.02)
   evaluator = evaluation.evaluator(
     tiny.LINEAR,
-    images,
-    labels,
+    evaluation.feed(protocol),
     protocol=protocol,
     normalise=augment.identity,
   )
   data = evaluation.training_set(images, labels, 3, centred=True)
   np.testing.assert_allclose(data.labels.sum(-1), 0, atol=1e-6)
   assert protocol.loss == 'squared'
-  result = evaluation.evaluate(
-    evaluator, data, tiny.KEY, protocol=protocol, num_seeds=1
-  )
+  result = evaluation.evaluate(evaluator, data, (images, labels), tiny.KEY)
   assert result.last[0] > 0.9
   # Least squares is what it comes to: logits are centred, as cross-entropy's
   # would not be.
@@ -507,12 +505,10 @@ def test_frepo_protocol_trains_on_centred_labels():
 )
 def test_bad_protocols(changes, message):
   protocol = evaluation.frepo_protocol()._replace(**changes)
-  images, labels = tiny.images_and_labels(tiny.COUNTS)
   with pytest.raises(ValueError, match=message):
     evaluation.evaluator(
       tiny.LINEAR,
-      images,
-      labels,
+      evaluation.feed(protocol),
       protocol=protocol,
       normalise=augment.identity,
     )

@@ -3,12 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 import tiny
 
-from dcjax import augment, evaluation, labelling, training, trees
-from dcjax.base import Batch, Variables
+from dcjax import augment, evaluation, labelling, trees
+from dcjax.base import Variables
 
 _NORMALISE = augment.normalise(0.4, 0.5)
 _NETWORKS = (tiny.LINEAR, tiny.LINEAR)
@@ -79,8 +78,9 @@ def test_student_losses_equal_numpy():
   hard = -np.sum(own * labels, -1) @ weights / 3
   squares = np.mean((student - teacher) ** 2, -1)
   loss = labelling.student_loss('mse', hard_weight=0.1)
+  batch = labelling.LabelledBatch(None, labels, weights, teacher)
   np.testing.assert_allclose(
-    loss(student, teacher, labels, weights),
+    loss(student, batch),
     squares @ weights / 3 + 0.1 * hard,
     rtol=1e-5,
   )
@@ -89,7 +89,7 @@ def test_student_losses_equal_numpy():
   given = np.asarray(jax.nn.log_softmax(student / 20))
   expected = np.mean(np.sum(np.exp(wanted) * (wanted - given), -1))
   np.testing.assert_allclose(
-    soft(student, teacher, labels), expected, rtol=1e-2
+    soft(student, batch._replace(weights=None)), expected, rtol=1e-2
   )
   with pytest.raises(ValueError, match="loss 'l1': must be one of"):
     labelling.student_loss('l1')
@@ -212,34 +212,33 @@ def _protocol(**changes):
   )._replace(**changes)
 
 
-def _evaluate(data, protocol, **options):
+def _evaluate(data, protocol, feed=None):
   evaluator = evaluation.evaluator(
     tiny.LINEAR,
-    *tiny.images_and_labels((9, 8, 7), seed=9),
+    feed or evaluation.feed(protocol, augment=_NORMALISE),
     protocol=protocol,
     normalise=_NORMALISE,
-    **options,
   )
-  return evaluation.evaluate(evaluator, data, tiny.KEY, protocol=protocol)
+  test = tiny.images_and_labels((9, 8, 7), seed=9)
+  return evaluation.evaluate(evaluator, data, test, tiny.KEY)
 
 
 def test_a_student_learns_from_teachers_alone(condensed):
   images, labels = condensed
   # Labels that say nothing: what the student knows it has from the teacher.
   data = evaluation.training_set(images, jnp.ones_like(labels) / 3, 3)
-  data = data._replace(teacher=(_good_teacher(),))
-  loss = labelling.online(
-    (tiny.LINEAR,), labelling.student_loss('mse', hard_weight=0)
-  )
-  result = _evaluate(
-    data,
-    _protocol(average_rate=0.9),
+  protocol = _protocol(average_rate=0.9)
+  feed = labelling.online(
+    (tiny.LINEAR,),
+    labelling.student_loss('mse', hard_weight=0),
+    batch_size=protocol.batch_size,
     augment=_NORMALISE,
     mix=lambda key, images, labels, weights: augment.cutmix(
       key, images, labels, probability=1.0, weights=weights
     ),
-    loss=loss,
   )
+  taught = labelling.TaughtSet(data, (_good_teacher(),))
+  result = _evaluate(taught, protocol, feed)
   assert result.last[0] > 0.9
 
 
@@ -256,48 +255,42 @@ def test_a_student_learns_from_stored_labels(condensed):
     normalise=_NORMALISE,
   )
   data = evaluation.training_set(images, jnp.ones_like(labels) / 3, 3)
-  data = data._replace(teacher=jax.tree.map(jnp.asarray, stored))
-  draw, loss = labelling.stored_source(
+  data = labelling.StoredSet(data, jax.tree.map(jnp.asarray, stored))
+  feed = labelling.replayed(
     labelling.student_loss('mse', hard_weight=0), _NORMALISE
   )
-  assert _evaluate(data, _protocol(), loss=loss, draw=draw).last[0] > 0.9
-  with pytest.raises(ValueError, match='augment and mix must be None'):
-    _evaluate(data, _protocol(), loss=loss, draw=draw, augment=_NORMALISE)
+  assert _evaluate(data, _protocol(), feed).last[0] > 0.9
 
 
 def test_averaged_weights_are_what_is_tested(condensed):
   images, labels = condensed
   data = evaluation.training_set(images, labels, 3)
-  live = _evaluate(data, _protocol(), augment=_NORMALISE).last[0]
+  live = _evaluate(data, _protocol()).last[0]
   # Nearly the first weights, which have learnt nothing.
-  first = _evaluate(
-    data, _protocol(average_rate=0.999999), augment=_NORMALISE
-  ).last[0]
+  first = _evaluate(data, _protocol(average_rate=0.999999)).last[0]
   assert first < 0.8 < live
 
 
-def test_a_loss_sees_the_batch_as_the_network_does_and_the_own_labels():
-  seen = {}
-
-  def loss(logits, batch, labels):
-    seen.update(images=batch.images, mixed=batch.labels, own=labels)
-    return jnp.mean(logits)
-
-  state = training.start(tiny.LINEAR, optax.sgd(0.1), tiny.KEY)
-  with jax.disable_jit():
-    training.train_step(
-      tiny.LINEAR,
-      optax.sgd(0.1),
-      state,
-      Batch(jnp.ones((2, *tiny.SHAPE)), jnp.eye(3)[:2]),
-      tiny.KEY,
-      augment=lambda key, images: images + 1,
-      mix=lambda key, images, labels, weights: (images * 3, labels * 0),
-      loss=loss,
-    )
-  np.testing.assert_array_equal(seen['own'], np.eye(3)[:2])
-  assert float(jnp.max(jnp.abs(seen['images'] - 6))) == 0
-  assert float(jnp.max(seen['mixed'])) == 0
+def test_teachers_see_the_batch_as_the_student_does():
+  """Augmented, then mixed; the labels are those before mixing."""
+  feed = labelling.online(
+    (tiny.LINEAR,),
+    labelling.student_loss(),
+    batch_size=2,
+    augment=lambda key, images: images + 1,
+    mix=lambda key, images, labels, weights: (images * 3, labels * 0),
+  )
+  images = jnp.ones((2, *tiny.SHAPE))
+  teachers = (tiny.LINEAR.init(tiny.KEY),)
+  data = labelling.TaughtSet(
+    evaluation.training_set(images, np.array([1, 1]), 3), teachers
+  )
+  _, batch = feed.next(tiny.KEY, feed.init(tiny.KEY, data), data)
+  np.testing.assert_array_equal(batch.labels, np.eye(3)[[1, 1]])
+  np.testing.assert_array_equal(batch.images, 6 * images)
+  np.testing.assert_allclose(
+    batch.logits, _logits(teachers, batch.images), rtol=1e-5
+  )
 
 
 @pytest.mark.parametrize('field', ['optimizer', 'schedule'])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tiny
 
-from dcjax import augment, matching, networks, objectives
+from dcjax import augment, mapping, matching, networks, objectives
 from dcjax.base import Batch, Objective
 
 _SHAPE = (8, 8, 1)
@@ -296,4 +296,4 @@ def test_rejects_shapes(function, side, field, cut, message):
 @pytest.mark.parametrize('strategy', ['pmap', 0, -1, 1.5, None])
 def test_rejects_strategies(strategy):
   with pytest.raises(ValueError, match=f'class strategy {strategy!r}: must'):
-    matching.over_classes(jnp.sum, strategy)
+    mapping.over_classes(jnp.sum, strategy)

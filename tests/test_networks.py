@@ -144,16 +144,59 @@ def test_class_axis_by_vmap_equals_one_by_one():
     )
 
 
+# What shares a mean: the first two axes are images and groups of channels.
+_NORMALISED = {
+  'instance': (4, (2, 3, 4)),
+  'layer': (1, (2, 3, 4)),
+  'group': (4, (2, 3, 4)),
+  'batch': (4, (0, 2, 3, 4)),
+}
+
+
+def _first_block(params, images, norm):
+  """Convolution, norm and ReLU of a ConvNet, by plain NumPy."""
+  kernel = np.asarray(params['conv0']['kernel'], np.float64)
+  padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
+  x = params['conv0']['bias'] + sum(
+    padded[:, r : r + 8, c : c + 8] @ kernel[r, c]
+    for r in range(3)
+    for c in range(3)
+  )
+  if norm in _NORMALISED:
+    groups, axes = _NORMALISED[norm]
+    parts = np.moveaxis(x, -1, 1).reshape(len(x), groups, -1, 8, 8)
+    centred = parts - parts.mean(axes, keepdims=True)
+    centred /= np.sqrt(centred.var(axes, keepdims=True) + 1e-5)
+    x = np.moveaxis(centred.reshape(len(x), -1, 8, 8), 1, -1)
+    affine = params['norm0']
+    scale, bias = np.asarray(affine['scale']), np.asarray(affine['bias'])
+    x = x * scale + bias
+  return np.maximum(x, 0)
+
+
 @pytest.mark.parametrize(
   'norm', ['instance', 'batch', 'layer', 'group', 'none']
 )
-def test_every_norm_runs_and_batch_norm_tracks(norm):
+def test_every_norm_is_pytorchs_and_batch_norm_tracks(norm):
   network = networks.convnet((8, 8, 3), 3, width=4, depth=2, norm=norm)
   variables = network.init(jax.random.key(0))
+  # Affine parameters that are not 1 and 0.
+  variables = variables._replace(
+    params=jax.tree.map(
+      lambda x: x + 0.3 * jnp.cos(jnp.arange(x.size)).reshape(x.shape),
+      variables.params,
+    )
+  )
   images = jax.random.normal(jax.random.key(1), (5, 8, 8, 3)) + 3
   outputs, state = network.apply(variables, images, True)
   assert outputs.logits.shape == (5, 3)
   assert outputs.embedding.shape == (5, 4 * 2 * 2)
+  np.testing.assert_allclose(
+    outputs.unpooled[0],
+    _first_block(variables.params, np.asarray(images, np.float64), norm),
+    rtol=1e-4,
+    atol=1e-5,
+  )
   if norm != 'batch':
     assert state == {}
     return

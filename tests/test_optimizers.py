@@ -7,6 +7,7 @@ import optax
 import pytest
 
 from dcjax import evaluation, optimizers
+from dcjax.evaluation import _words
 
 _CURVATURES = np.array([1.0, 2.0, 3.0, 0.5])
 
@@ -168,7 +169,7 @@ def test_as_image_optimizer():
 def test_learning_rate_of_idc_evaluation(golden, steps_per_epoch):
   """With unit gradients and no momentum the updates are minus the rate."""
   protocol = evaluation.idc_protocol(1000)
-  optimizer = evaluation._optimizer(
+  optimizer = _words.optimizer_of(
     protocol._replace(momentum=0.0, weight_decay=0.0), steps_per_epoch
   )
   gradients = np.ones((1000 * steps_per_epoch,), np.float32)

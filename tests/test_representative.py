@@ -20,7 +20,7 @@ from tiny import (
 
 from dcjax import condensing, coresets, formations, inner, methods
 from dcjax.base import Network, Outputs, Variables
-from dcjax.data import _sampling as sampling
+from dcjax.data import sampling
 
 SIZES = np.array([[3, 9, 6, 4], [5, 5, 4, 3]])  # of the clusters of two classes
 MIXTURE_COUNTS = SIZES.sum(axis=1)
@@ -142,7 +142,10 @@ def test_observing_draws_nothing_from_the_keys_of_a_step():
 
 def _methods(source):
   formation, network = formations.identity(), linear_network()
-  std, common = (0.5,), dict(match_augment=plain, source=source)
+  std, common = (
+    (0.5,),
+    dict(match_augment=plain, instead=methods.Instead(source=source)),
+  )
   return {
     'idc': lambda: methods.idc(
       network,
@@ -150,8 +153,7 @@ def _methods(source):
       np.array(COUNTS),
       learning_rate=0.1,
       inner_steps=3,
-      network_batches=1,
-      network_batch_size=4,
+      networks=methods.OnReal(network_batches=1, network_batch_size=4),
       tensors='all',
       **common,
     ),
@@ -161,7 +163,7 @@ def _methods(source):
       np.array(COUNTS),
       std,
       inner_steps=3,
-      epochs=1,
+      networks=methods.OnSynthetic(epochs=1),
       tensors='all',
       **common,
     ),

@@ -3,10 +3,11 @@
 import itertools
 import math
 
+import numpy as np
 import pytest
 import runner
 
-from dcjax.runs import _ranges, _run, command, settings
+from dcjax.runs import _build, _fields, _ranges, _run, command, settings
 
 CONFIGS = command.names()
 # Configs whose first argument is no set of one's own choice.
@@ -251,7 +252,7 @@ def test_a_wrong_argument_is_named(argument, message):
 
 def test_fields_of_earlier_versions_are_told_their_new_name():
   every = {field for _, field, _ in FIELDS}
-  for old, new in settings.RENAMED.items():
+  for old, new in _fields.RENAMED.items():
     assert new in every | {'--store'}, new
     with pytest.raises(ValueError, match=f"it is '{new}' now$") as caught:
       settings.set_fields(make('idc'), {old: '1'})
@@ -320,6 +321,63 @@ def test_rates_follow_the_set_that_ones_own_is_like():
   assert rate('idc', 'image_folder', like='mnist') == 1e-4
   assert rate('idc', 'image_folder,like=mnist', method__learning_rate=3) == 3.0
   assert rate('sre2l', 'image_folder', like='tiny_imagenet') == 0.1
+
+
+def test_a_version_does_not_change_what_a_set_is():
+  for name in ('mnist', 'tfds:mnist', 'tfds:mnist:3.0.1'):
+    assert value('like', 'idc', name) == 'mnist'
+    assert value('method.learning_rate', 'idc', name) == 1e-4
+  assert value('like', 'idc', 'tfds:svhn_cropped:3.0.0') == 'svhn'
+
+
+def test_image_rates_are_scaled_as_those_of_the_set_it_is_like(golden):
+  """The references' factor at their own size, whatever the source."""
+  file = golden('lr_img_rule')
+  names = {'fashion': 'fashion_mnist', 'imagenet': 'imagenet10'}
+  sizes = {'mnist': 28, 'fashion': 28, 'speech': 64, 'imagenet': 224}
+  for index, ipc, factor in file['dataset_ipc_multiplier']:
+    name = str(file['dataset_names'][int(index)])
+    if ipc != 10:
+      continue
+    made = runner.parts(
+      f'digits:size=16,ipc=10,like={names.get(name, name)}',
+      method__learning_rate=1.0,
+      augment__evaluate='none',
+    )
+    np.testing.assert_allclose(
+      _build.learning_rate(made),
+      factor * (16 / sizes.get(name, 32)) ** 2,
+      err_msg=name,
+    )
+
+
+def test_recoveries_and_students_are_those_of_the_published_codes(golden):
+  file = golden('sre2l_views')
+  sets = {
+    'cifar': 'cifar100',
+    'tiny': 'tiny_imagenet',
+    'imagenet': 'imagenet1k',
+  }
+  names, ranges = file['roll_range_names'], file['roll_range_low_high']
+  for name, limits in zip(names, ranges, strict=True):
+    method, _, images = str(name).partition('_')
+    argument = f'image_folder,like={sets[images]}'
+    made = runner.resolved(argument, method).config
+    assert tuple(made.method.roll) == tuple(limits), name
+    small = method == 'sre2l' and images == 'cifar'
+    assert made.method.flip == (not small), name
+    if small:
+      assert made.augment.evaluate == 'pad_crop=4|flip'
+      assert made.method.smallest_crop == 1
+  low, high = file['student_offset_range']
+  assert (low, high) == (0, 2 * 4)
+  made = runner.resolved('cifar10,ipc=10', 'gvbsm').config
+  assert (made.method.padding, made.method.smallest_crop) == (4, 1)
+  assert made.evaluation.weight_decay == 0
+  rate = value(
+    'evaluation.learning_rate', 'rded', 'cifar10', network='mobilenet_v2'
+  )
+  assert rate == 2.5e-3
 
 
 def test_imagenet_has_its_formation_network_and_factor():

@@ -1,7 +1,5 @@
 """Network slimming against its rules, and as a command from data to report."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,16 +8,8 @@ import pytest
 import runner
 import tiny
 
-from dcjax import (
-  applications,
-  augment,
-  evaluation,
-  labelling,
-  networks,
-  training,
-  trees,
-)
-from dcjax.base import Batch, Variables
+from dcjax import applications, labelling, networks, training, trees
+from dcjax.base import Variables
 from dcjax.optimizers import sgd
 
 _SHAPE = (8, 8, 1)
@@ -126,8 +116,10 @@ def test_masked_channels_learn_nothing():
   removed = applications.remove_channels(variables, kept)
   narrow = networks.build(applications.slim_spec(_SPEC, kept), _SHAPE, 3)
   images, labels = tiny.images_and_labels((4, 4, 4), _SHAPE)
-  batch = Batch(images, np.eye(3, dtype=np.float32)[labels])
-  learn = labelling.online([network], labelling.student_loss('mse'))
+  answers = labelling.ensemble_logits([network], [variables], images)
+  batch = labelling.LabelledBatch(
+    images, np.eye(3, dtype=np.float32)[labels], None, answers
+  )
   optimizer = sgd(0.1, momentum=0.9, weight_decay=0.01)
 
   def trained(student, start):
@@ -137,8 +129,7 @@ def test_masked_channels_learn_nothing():
         optimizer,
         state,
         batch,
-        tiny.KEY,
-        loss=functools.partial(learn, (variables,)),
+        labelling.student_loss('mse'),
       )[0]
     )
     return step(step(training.start_from(start, optimizer))).variables
@@ -208,17 +199,6 @@ def test_networks_that_cannot_be_slimmed():
     networks.build({**_SPEC, 'width': (1, 2, 3)}, _SHAPE, 3)
 
 
-def test_a_learner_has_one_loss():
-  with pytest.raises(ValueError, match='in place of distillation'):
-    applications.learner(
-      tiny.LINEAR,
-      protocol=evaluation.idc_protocol(),
-      normalise=augment.normalise((0.5,), (0.5,)),
-      distillation=applications.Distillation(),
-      loss=labelling.online([tiny.LINEAR], labelling.student_loss()),
-    )
-
-
 def _run(folder, **changes):
   return runner.run(folder, 'digits,smoke', 'slimming', **changes)
 
@@ -243,7 +223,7 @@ def test_the_command_reports_and_repeats_nothing(tmp_path):
   text = (tmp_path / 'report.md').read_text()
   assert 'fine-tuned' in text
   assert '50% of the channels' in text
-  assert (tmp_path / 'bars.png').read_bytes()[:4] == b'\x89PNG'
+  assert (tmp_path / 'plot.svg').read_bytes()[:4] == b'<svg'
   assert (tmp_path / 'report.html').is_file()
   before = (tmp_path / 'stages.json').read_bytes()
   assert _run(tmp_path, **changes) == found

@@ -124,9 +124,11 @@ def test_soft_labels_of_a_memory_are_learned():
   kept = np.stack([images[answers == c] for c in range(2)])
   swapped = np.broadcast_to(np.eye(2)[::-1][:, None], (2, 6, 2))
   network = tiny.linear_network(num_classes=2)
-  learner = applications.learner(
+  protocol = evaluation.Protocol(epochs=6, batch_size=8, learning_rate=0.1)
+  learner = evaluation.evaluator(
     network,
-    protocol=evaluation.Protocol(epochs=6, batch_size=8, learning_rate=0.1),
+    applications.lessons(network, batch_size=8),
+    protocol=protocol,
     normalise=augment.normalise((0.0,), (1.0,)),
   )
   test = (images, answers)

@@ -10,7 +10,7 @@ import tiny
 
 from dcjax import optimizers, training
 from dcjax.base import Batch, Variables
-from dcjax.data import _sampling as sampling
+from dcjax.data import sampling
 
 _COUNTS = (20, 20, 20)
 _NETWORK = tiny.linear_network()
@@ -27,8 +27,8 @@ def data():
   return tiny.device_data(_COUNTS)
 
 
-@functools.partial(jax.jit, static_argnames='augment')
-def _fit(data, state, source, num_steps, key, augment=_noise):
+@jax.jit
+def _fit(data, state, source, num_steps, key):
   def draw(key, source):
     whole = jnp.asarray([60], jnp.int32)
     source, positions, _ = _WALK.next(key, whole, source)
@@ -39,10 +39,9 @@ def _fit(data, state, source, num_steps, key, augment=_noise):
     _OPTIMIZER,
     state,
     source,
-    draw,
+    training.augmenting(draw, _noise),
     num_steps,
     key,
-    augment=augment,
   )
 
 
@@ -109,9 +108,7 @@ def test_one_step_by_hand(data):
   """Mean cross-entropy of a linear network, decay, then the rate."""
   state, _ = _start()
   batch = sampling.mixed_batch(data, jnp.array([0, 25, 50, 59]), None, 3)
-  after, metrics = training.train_step(
-    _NETWORK, _OPTIMIZER, state, batch, jax.random.key(0)
-  )
+  after, metrics = training.train_step(_NETWORK, _OPTIMIZER, state, batch)
   weight = np.asarray(state.variables.params['weight'], np.float64)
   flat = np.asarray(batch.images, np.float64).reshape(4, -1)
   logits = flat @ weight
@@ -134,9 +131,7 @@ def test_padding_does_not_count(data):
     jnp.concatenate([batch.labels, batch.labels[1:2]]),
     jnp.array([1.0, 1.0, 1.0, 0.0]),
   )
-  step = functools.partial(
-    training.train_step, _NETWORK, _OPTIMIZER, state, key=jax.random.key(0)
-  )
+  step = functools.partial(training.train_step, _NETWORK, _OPTIMIZER, state)
   (expected, expected_loss), (found, loss) = step(batch), step(padded)
   np.testing.assert_allclose(loss['loss'], expected_loss['loss'], rtol=1e-6)
   np.testing.assert_allclose(
@@ -147,7 +142,6 @@ def test_padding_does_not_count(data):
 
 
 def test_mix_comes_after_augmentation(data):
-  state, _ = _start()
   batch = sampling.mixed_batch(data, jnp.array([0, 25, 50]), None, 3)
   weights = jnp.array([1.0, 1.0, 0.0])
   seen = {}
@@ -160,26 +154,13 @@ def test_mix_comes_after_augmentation(data):
     seen['augment_key'] = key
     return images + 1
 
-  after, _ = training.train_step(
-    _NETWORK,
-    _OPTIMIZER,
-    state,
-    batch._replace(weights=weights),
-    jax.random.key(0),
-    augment=brighten,
-    mix=mix,
-  )
+  batch = batch._replace(weights=weights)
+  found = training.augmented(jax.random.key(0), batch, brighten, mix)
   np.testing.assert_array_equal(seen['images'], batch.images + 1)
   assert seen['weights'] is weights
   assert seen['key'] != seen['augment_key']
-  expected, _ = training.train_step(
-    _NETWORK,
-    _OPTIMIZER,
-    state,
-    Batch(batch.images[::-1] + 1, batch.labels[::-1], weights),
-    jax.random.key(0),
-  )
-  tiny.assert_trees_equal(after, expected)
+  expected = Batch(batch.images[::-1] + 1, batch.labels[::-1], weights)
+  tiny.assert_trees_equal(found, expected)
 
 
 def test_running_statistics_are_tracked(data):
@@ -199,7 +180,6 @@ def test_running_statistics_are_tracked(data):
     _OPTIMIZER,
     training.start_from(variables, _OPTIMIZER),
     batch,
-    jax.random.key(0),
   )
   np.testing.assert_allclose(
     after.variables.state['mean'], batch.images.mean(), rtol=1e-6

@@ -529,7 +529,7 @@ def _run(formation=None, periods=2, **options):
       'learning_rate': 2.0,
       'step_size_learning_rate': 1e-3,
       'steps': 4,
-      'last_start': 3,
+      'starts': methods.Starts(last_start=3),
       'inner_steps': 8,
       **options,
     },
@@ -567,8 +567,7 @@ def test_datm_learns_labels_and_keeps_an_average():
     _formation(labels=True),
     label_learning_rate=5.0,
     average_rate=0.9,
-    grow_from=1,
-    grow_steps=8,
+    starts=methods.Starts(last_start=3, grow_from=1, grow_steps=8),
     reject_above=10.0,
   )
   first, last = states[0].params, states[-1].params

@@ -179,6 +179,11 @@ def test_baselines_may_have_as_many_updates_as_the_condensed_set():
   assert _wanted.expected_images(parts, asked['random_updates']) == 200
   assert updates('condensed') > 3 * updates('random')
   assert abs(updates('random_updates') - updates('condensed')) <= 2
+  for recipe in ('idc', 'dm', 'mtt'):
+    for factor in (1, 2):
+      made = runner.resolved(f'cifar10,factor={factor}', recipe).config
+      equal = 'random_updates' in made.evaluation.baselines
+      assert equal == (factor == 2), recipe
 
 
 def test_what_condensation_leaves_is_kept_where_nothing_is_projected():

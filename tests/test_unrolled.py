@@ -11,6 +11,7 @@ import tiny
 
 from dcjax import (
   formations,
+  losses,
   matching,
   methods,
   networks,
@@ -78,7 +79,7 @@ def _python_loss(real, fake, places, rates):
   outputs, _ = tiny.LINEAR.apply(
     Variables(params, {}), _mixed(real).images, True
   )
-  return objectives.cross_entropy(outputs.logits, _mixed(real))
+  return losses.cross_entropy(outputs.logits, _mixed(real))
 
 
 _IN_TURN = jnp.array([[0], [1], [0], [1], [0]])
@@ -210,7 +211,7 @@ def test_a_late_window_starts_from_a_constant():
     outputs, _ = tiny.LINEAR.apply(
       Variables(params, {}), _mixed(real).images, True
     )
-    return objectives.cross_entropy(outputs.logits, _mixed(real))
+    return losses.cross_entropy(outputs.logits, _mixed(real))
 
   _assert_close(found, jax.value_and_grad(loss)(fake))
   whole = objectives.unrolled(Unroll(steps=5, per_class=1))
@@ -418,7 +419,7 @@ def _tested(state, formation, unroll):
       unroll,
     )
     outputs, _ = tiny.LINEAR.apply(trained, batch.images, False)
-    return objectives.cross_entropy(outputs.logits, batch)
+    return losses.cross_entropy(outputs.logits, batch)
 
   return float(jnp.mean(jax.vmap(loss)(jax.random.split(tiny.KEY, 8))))
 

@@ -327,6 +327,71 @@ def test_resnet_names_of_dc_mean_the_same_as_those_of_idc(resnetap):
   )
 
 
+def _convolved(x, weight, bias):
+  """PyTorch's convolution of `[N, I, H, W]`, size kept, by plain NumPy."""
+  size = weight.shape[-1]
+  reach = ((0, 0), (0, 0), *((size // 2, size // 2),) * 2)
+  windows = np.lib.stride_tricks.sliding_window_view(
+    np.pad(x, reach), (size, size), (2, 3)
+  )
+  return (
+    np.einsum('nihwrs,oirs->nohw', windows, weight, optimize=True)
+    + (bias[:, None, None])
+  )
+
+
+def _sequential(state, x):
+  """Convolution, BatchNorm, ReLU and, where an index is left out, pooling."""
+  indices = sorted(
+    int(name.split('.')[1])
+    for name, array in state.items()
+    if name.startswith('features.') and array.ndim == 4
+  )
+  for index, following in zip(indices, [*indices[1:], np.inf], strict=True):
+    part = [
+      state[f'features.{index + place}.{name}']
+      for place, name in (
+        (0, 'weight'),
+        (0, 'bias'),
+        (1, 'weight'),
+        (1, 'bias'),
+        (1, 'running_mean'),
+        (1, 'running_var'),
+      )
+    ]
+    x = _convolved(x, *part[:2])
+    scale, shift, mean, var = (array[:, None, None] for array in part[2:])
+    x = np.maximum((x - mean) / np.sqrt(var + 1e-5) * scale + shift, 0)
+    if following > index + 3:
+      n, channels, height, width = x.shape
+      cells = x.reshape(n, channels, height // 2, 2, width // 2, 2)
+      x = cells.max((3, 5))
+  return x.reshape(len(x), -1)
+
+
+@pytest.mark.parametrize(
+  ('name', 'options', 'head'),
+  [('alexnet', {}, 'fc'), ('vgg11', {'width': 4}, 'classifier')],
+)
+def test_networks_of_dc_compute_what_their_states_say(name, options, head):
+  spec = {'name': name, 'norm': 'batch', **options}
+  network = networks.build(spec, (32, 32, 3), 5)
+  variables = jax.tree.map(
+    lambda x: x + 0.1 * jnp.cos(jnp.arange(x.size)).reshape(x.shape) ** 2,
+    network.init(jax.random.key(0)),
+  )
+  state = networks.to_torch(variables, spec, (32, 32, 3), 5)
+  images = np.random.default_rng(0).normal(size=(2, 3, 32, 32))
+  expected = _sequential(state, images) @ state[f'{head}.weight'].T
+  found, _ = network.apply(variables, torch_layout.images(images), False)
+  np.testing.assert_allclose(
+    found.logits,
+    expected + state[f'{head}.bias'],
+    rtol=1e-4,
+    atol=1e-5 * np.abs(expected).max(),
+  )
+
+
 @pytest.mark.parametrize('naming', ['idc', 'dc'])
 def test_convnet_state_meets_the_reference(golden, naming):
   data = golden('matchloss_convnet3_w16_28x1')

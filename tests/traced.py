@@ -8,7 +8,7 @@ import numpy as np
 import tiny
 
 from dcjax.inner import InnerData
-from dcjax.runs import _condense, _method, _start
+from dcjax.runs import _condense, _given, _method, _start
 
 
 class Traced(NamedTuple):
@@ -52,7 +52,7 @@ def period(parts, params=None):
   """The first period of a run."""
   if params is None:
     params = start(parts)
-  condenser = _method.condenser(_method.Given(parts))
+  condenser = _method.condenser(_given.Given(parts))
   source = InnerData(parts.real.at(), None)
   state = jax.eval_shape(condenser.init, tiny.KEY, params, source)
   program, shapes = jax.make_jaxpr(condenser.period, return_shape=True)(

@@ -19,14 +19,11 @@ from dcjax.applications._incremental import (
   split_classes,
   union,
 )
-from dcjax.applications._learner import (
+from dcjax.applications._lessons import (
   Distillation,
-  Learner,
   Lesson,
   accuracies,
-  learner,
-  plain_lesson,
-  seed_keys,
+  lessons,
   teach,
 )
 from dcjax.applications._membership import (
@@ -39,7 +36,6 @@ from dcjax.applications._outputs import (
   output_axes,
   renew_outputs,
   widen_classifier,
-  with_outputs,
 )
 from dcjax.applications._ranking import Ranking, rank_networks, spearman
 from dcjax.applications._search import CONVNET_GRID, convnet_grid
@@ -63,7 +59,6 @@ from dcjax.applications._tasks import (
 __all__ = [
   'CONVNET_GRID',
   'Distillation',
-  'Learner',
   'Lesson',
   'MembershipAttack',
   'Ranking',
@@ -81,17 +76,15 @@ __all__ = [
   'distillation_loss',
   'final_average_accuracy',
   'forgetting',
-  'learner',
+  'lessons',
   'mask_channels',
   'membership_attack',
   'membership_scores',
   'output_axes',
-  'plain_lesson',
   'published_class_order',
   'rank_networks',
   'remove_channels',
   'renew_outputs',
-  'seed_keys',
   'seen_accuracy',
   'select_channels',
   'slim_spec',
@@ -102,6 +95,5 @@ __all__ = [
   'teach',
   'union',
   'widen_classifier',
-  'with_outputs',
   'with_sparsity',
 ]

@@ -8,17 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dcjax.applications._learner import (
-  Learner,
-  Lesson,
-  accuracies,
-  fold_each,
-  seed_keys,
-  teach,
-)
+from dcjax.applications._lessons import Lesson, accuracies, fold_each, teach
 from dcjax.applications._outputs import renew_outputs
 from dcjax.base import Batch, Key, PyTree, Variables
-from dcjax.evaluation import TrainingSet, training_set
+from dcjax.evaluation import Evaluator, TrainingSet, seed_keys, training_set
 
 Test = tuple[np.ndarray, np.ndarray]
 Progress = Callable[[int, float], None]
@@ -100,7 +93,7 @@ def published_class_order(num_classes: int, seed: int = 0) -> np.ndarray:
 
 
 def class_incremental(
-  learner: Learner,
+  learner: Evaluator,
   memories: Sequence[Batch],
   tests: Sequence[Test],
   key: Key,
@@ -121,7 +114,7 @@ def class_incremental(
   no output; DM's code leaves them one.
 
   Args:
-    learner: see `learner`; its network has all `C` classes.
+    learner: an evaluator on `lessons`; its network has all `C` classes.
     memories: for each of `T` steps a `Batch` of its `C / T` classes: images
       `[C / T, M, H, W, D]` in [0, 1], labels `[C / T, M, C / T]` over the
       step's own classes, or None for hard ones; weights are not read. Class
@@ -154,16 +147,17 @@ def class_incremental(
     )
     step_keys = fold_each(keys, step)
     variables = fresh = learner.init(step_keys)
-    lesson = Lesson(present, np.zeros_like(present), fresh)
+    images = union(memories[: step + 1], steps)
+    lesson = Lesson(images, np.zeros_like(present), fresh)
     if axes is not None and previous is not None:
       variables = _renewed(previous, fresh, jnp.asarray(old), axes)
-      lesson = Lesson(present, old, previous)
+      lesson = Lesson(images, old, previous)
     previous = teach(
       learner,
       step_keys,
-      union(memories[: step + 1], steps),
-      variables,
       lesson,
+      variables,
+      present=present,
       progress=of_step(progress, step),
     )
     # All tests, so that every step asks about as many images.

@@ -4,9 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from dcjax.base import Array, Network, PyTree, Variables
-
-# Far below any logit: its probability and its gradient are exactly 0.
-ABSENT = -1e9
+from dcjax.networks import mask_logits
 
 
 def distillation_loss(
@@ -39,43 +37,11 @@ def distillation_loss(
   """
   if old is None:
     old = jnp.ones(student.shape[-1], bool)
-  log_q = jax.nn.log_softmax(only(teacher, old) / temperature)
-  log_p = jax.nn.log_softmax(only(student, old) / temperature)
+  log_q = jax.nn.log_softmax(mask_logits(teacher, old) / temperature)
+  log_p = jax.nn.log_softmax(mask_logits(student, old) / temperature)
   divergence = jnp.sum(jnp.where(old, jnp.exp(log_q) * (log_q - log_p), 0), -1)
   mean = jnp.average(divergence, weights=weights)
   return weight * temperature**2 * mean
-
-
-def only(logits: Array, present: Array) -> Array:
-  """Lowers absent outputs so far that their probability is zero.
-
-  Args:
-    logits: `[..., K]`.
-    present: `[K]` bool.
-  """
-  return jnp.where(present, logits, ABSENT)
-
-
-def with_outputs(network: Network, present: Array) -> Network:
-  """A network whose absent outputs can neither win nor learn.
-
-  Equal in value and gradient to a network with the present outputs alone, but
-  one compiled program serves every number of classes.
-
-  Args:
-    network: with `K` outputs.
-    present: `[K]` bool, may be traced.
-
-  Returns:
-    The same network with logits of absent classes so low that their
-    probability is exactly 0.
-  """
-
-  def apply(variables, images, train):
-    outputs, state = network.apply(variables, images, train)
-    return outputs._replace(logits=only(outputs.logits, present)), state
-
-  return network._replace(apply=apply)
 
 
 def output_axes(narrower: Network, network: Network) -> PyTree:

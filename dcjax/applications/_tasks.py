@@ -13,16 +13,9 @@ from dcjax.applications._incremental import (
   of_step,
   padded_row,
 )
-from dcjax.applications._learner import (
-  Learner,
-  Lesson,
-  accuracies,
-  fold_each,
-  seed_keys,
-  teach,
-)
+from dcjax.applications._lessons import Lesson, accuracies, fold_each, teach
 from dcjax.base import Batch, Key, Variables
-from dcjax.evaluation import TrainingSet, training_set
+from dcjax.evaluation import Evaluator, TrainingSet, seed_keys, training_set
 
 
 class Task(NamedTuple):
@@ -63,8 +56,8 @@ def check_alike(tasks: Sequence[Task]) -> None:
 
 
 def task_incremental(
-  learner: Learner,
-  balancer: Learner,
+  learner: Evaluator,
+  balancer: Evaluator,
   tasks: Sequence[Task],
   key: Key,
   *,
@@ -83,8 +76,8 @@ def task_incremental(
   With one head for all tasks, all its outputs are distilled.
 
   Args:
-    learner: for the main training; its `distillation` decides whether there is
-      any, as does the balancer's.
+    learner: for the main training, an evaluator on `lessons`, whose
+      `distillation` decides whether there is any, as does the balancer's.
     balancer: for the fine-tuning; its protocol names the epochs.
     tasks: in the order of learning, see `Task`.
     key: decides networks and training.
@@ -115,9 +108,8 @@ def task_incremental(
     previous = teach(
       learner,
       step_keys,
-      data,
+      Lesson(data, whole if step else ~whole, start),
       start,
-      Lesson(whole, whole if step else ~whole, start),
       epochs=passes(int(data.count)),
       progress=of_step(progress, step),
     )
@@ -126,9 +118,8 @@ def task_incremental(
       previous = teach(
         balancer,
         fold_each(step_keys, 1),
-        balanced,
+        Lesson(balanced, whole, previous),
         previous,
-        Lesson(whole, whole, previous),
       )
     row = accuracies(learner, previous, [task.test for task in tasks])
     yield StepResult(step, padded_row(row, step), previous)
@@ -159,7 +150,7 @@ def _kept(tasks):
 
 
 def adapt(
-  learner: Learner,
+  learner: Evaluator,
   variables: Variables,
   target: Batch,
   test: Test,
@@ -173,7 +164,8 @@ def adapt(
   whole source set see a few target images, selected or condensed.
 
   Args:
-    learner: its protocol is that of the fine-tuning.
+    learner: an evaluator on labelled images; its protocol is that of the
+      fine-tuning.
     variables: of the source networks, leaves with a leading axis `S`; `teach`
       makes them, and they stay as they are.
     target: images `[K, M, H, W, D]` in [0, 1], labels `[K, M, K]`.

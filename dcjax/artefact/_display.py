@@ -113,7 +113,7 @@ def _gallery(artefact) -> tuple[np.ndarray, str]:
 def _picture(pixels: np.ndarray) -> str:
   """An image element; small images are enlarged by the page, not here."""
   shown = pixels[..., : 3 if pixels.shape[-1] >= 3 else 1]
-  data = base64.b64encode(pictures.encode_png(shown, 1, max_side=128)).decode()
+  data = base64.b64encode(pictures.encode_png(shown, 1, tallest=128)).decode()
   side = min(64, 8 * max(pixels.shape[:2]))
   return (
     f'<img src="data:image/png;base64,{data}" style="display:inline-block;'

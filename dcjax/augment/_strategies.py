@@ -39,7 +39,8 @@ def idc_strategies(
     factor 1, if they have one channel
 
   Args:
-    dataset: name; case, `-` and `_` do not matter, nor does a `tfds:` prefix.
+    dataset: name; case, `-` and `_` do not matter, nor do TFDS's
+      prefix and version.
     factor: multi-formation factor f, at least 1.
     ipc: stored images per class, at least 1.
     channels: D, which tells colour from greyscale where the name is not known;
@@ -202,7 +203,8 @@ def _strategies(
 
 
 def _plain_name(dataset: str) -> str:
-  return re.sub('[^a-z0-9]', '', dataset.lower().removeprefix('tfds:'))
+  name = dataset.lower().removeprefix('tfds:').partition(':')[0]
+  return re.sub('[^a-z0-9]', '', name)
 
 
 def _flips(name: str, channels: int | None) -> bool:

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from dcjax.base import Array, Key
-from dcjax.data import _sampling as sampling
-from dcjax.formations._plan import check_count
+from dcjax.data import sampling
+from dcjax.utils import check_count
 
 
 def select_by_class(

@@ -13,7 +13,7 @@ from dcjax.coresets._distances import (
   squared_distances_to_all,
 )
 from dcjax.coresets._greedy import traverse
-from dcjax.formations._plan import check_count
+from dcjax.utils import check_count
 
 
 def k_means(

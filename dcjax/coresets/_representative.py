@@ -12,8 +12,8 @@ from dcjax.base import Array, Augment, Key, Network, Variables
 from dcjax.condensing import Source
 from dcjax.coresets import _k_means
 from dcjax.coresets._distances import centre
-from dcjax.data import _sampling as sampling
-from dcjax.formations._plan import check_count
+from dcjax.data import sampling
+from dcjax.utils import check_count
 
 
 def representative(
@@ -124,7 +124,8 @@ def representative_batches(
 
   Example:
     >>> source = representative_batches(network, counts, 128, normalise)
-    >>> made = methods.idc(network, formation, counts, source=source, ...)
+    >>> made = methods.idc(network, formation, counts,
+    ...                    instead=methods.Instead(source=source), ...)
   """
   counts = np.asarray(counts)
   every = check_count('every', every)

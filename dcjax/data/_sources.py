@@ -27,7 +27,7 @@ from dcjax.data import (
 
 Loader = Callable[..., _dataset.Dataset]
 
-_TFDS_PREFIX, _HUB_PREFIX = 'tfds:', 'hf:'
+_CATALOGUES = {'hf': _hub.load_hub, 'tfds': _tfds.load_tfds}
 IMAGENETS = {
   'imagenet10': _specs.IMAGENET_10,
   'imagenet100': _specs.IMAGENET_100,
@@ -53,10 +53,7 @@ def load(
 
   Examples:
 
-    load('digits', size=16)
     load('cifar10', '~/data')                # published files, or TFDS's
-    load('image_folder', 'photos', size=64)
-    load('tfds:eurosat/rgb', '~/tensorflow_datasets')
 
   Names, what `data_dir` is for them, and their options:
 
@@ -75,8 +72,7 @@ def load(
     `grayscale`, `image_key`, `label_key`, `train_split`, `test_split`,
     `test_fraction`, `seed`, `window`.
 
-  - hf:NAME: the cache of `datasets`, as `load_hub`; options as there. What is
-    not in the cache is downloaded.
+  - hf:NAME: the cache of `datasets`, options as `load_hub`.
 
   Sets with the option `window` need not fit into memory: only that many
   training images of each class are held, see `Dataset.stream`.
@@ -98,17 +94,14 @@ def load(
       for and how to get them.
     ImportError: a library is missing; says how to install it.
   """
-  if name.startswith(_TFDS_PREFIX):
-    loader = functools.partial(_tfds.load_tfds, name[len(_TFDS_PREFIX) :])
-  elif name.startswith(_HUB_PREFIX):
-    loader = functools.partial(_hub.load_hub, name[len(_HUB_PREFIX) :])
+  kind, _, rest = name.partition(':')
+  if rest and kind in _CATALOGUES:
+    loader = functools.partial(_CATALOGUES[kind], rest)
   elif name in _LOADERS:
     loader = _LOADERS[name]
   else:
     raise ValueError(
-      f'name is {name!r}; allowed are {", ".join(sorted(_LOADERS))}, '
-      'tfds:NAME for a set of TensorFlow Datasets and hf:NAME for one of the '
-      'Hugging Face Hub.'
+      f'name is {name!r}; allowed are {", ".join(sorted(list_sources()))}.'
     )
   if stats not in (None, 'data', *_specs.NORMALIZATIONS):
     raise ValueError(
@@ -123,10 +116,9 @@ def load(
 
 def list_sources() -> dict[str, str]:
   """Returns what each name that `load` takes needs, by name."""
-  published = {n: s.files for n, s in _raw.PUBLISHED_SETS.items()}
   return {
     'digits': 'nothing: 1,797 digits of 8x8 in scikit-learn',
-    **published,
+    **{n: s.files for n, s in _raw.PUBLISHED_SETS.items()},
     'image_folder': 'a folder of images per class, with or without train/test',
     **dict.fromkeys(IMAGENETS, _IMAGENET_FILES),
     'hf:NAME': 'a set of the Hugging Face Hub; downloads what is not cached',

@@ -12,10 +12,11 @@ from dcjax import base
 from dcjax.formations import (
   _codebook_numpy,
   _codebook_start,
+  _codebook_training,
   _generator,
   _plan,
 )
-from dcjax.utils import check_choice
+from dcjax.utils import check_choice, check_count
 
 STORED = ('float32', 'float16')
 _FROZEN = ('embeddings', 'statistics')
@@ -44,7 +45,7 @@ def codebook(
   BatchNorm always uses stored statistics: batch statistics would make an image
   depend on the others that are decoded with it. `init` measures them on the
   images it starts with, pretraining brings its own, and training, which does
-  use those of its batches (see `in_training`), measures them in the end.
+  use those of its batches (`sample`), measures them in the end (`finish`).
 
   Images of `H x W` are the middle of the smallest square of 8, 16, 32, ...
   pixels that holds them; tanh is mapped to the value range.
@@ -103,16 +104,28 @@ def codebook(
   def project(params: base.Params) -> base.Params:
     return params if stored == 'float32' else _rounded(params)
 
-  return base.Formation(
-    spec, 1, lambda images: images, init, decode, project, stored_images=()
+  def sample(params, key, most, classes=None):
+    return _codebook_training.sample(formation, params, key, most, classes)
+
+  formation = base.Formation(
+    spec,
+    1,
+    lambda images: images,
+    init,
+    decode,
+    project,
+    (),
+    sample,
+    lambda params: _codebook_start.calibrate(formation, params),
   )
+  return formation
 
 
 def _spec(counts, image_shape, stored, value_range):
-  checked = {k: _plan.check_count(k, v) for k, v in counts.items()}
+  checked = {k: check_count(k, v) for k, v in counts.items()}
   if len(image_shape) != 3:
     raise ValueError(f'image_shape is {image_shape!r}; it must be (H, W, D).')
-  shape = [_plan.check_count('image_shape', size) for size in image_shape]
+  shape = [check_count('image_shape', size) for size in image_shape]
   check_choice('stored', stored, STORED)
   low, high = _plan.check_value_range(value_range)
   if low is None or high is None:

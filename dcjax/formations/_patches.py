@@ -9,11 +9,11 @@ centres, no antialiasing).
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
-from dcjax import base
+from dcjax import base, resizing
 from dcjax.formations import _plan
+from dcjax.utils import check_count
 
 
 def identity(
@@ -170,7 +170,9 @@ def _patches(
     stored = check_stored(params['images'], spec)
     size = stored.shape[2:4]
     images = [
-      upsample(crop(stored[:, start:stop], r, c, spec['padding']), size)
+      resizing.bilinear(
+        crop(stored[:, start:stop], r, c, spec['padding']), size
+      )
       for r, c, start, stop in _plan.groups(spec, stored.shape[1])
     ]
     return label(jnp.concatenate(images, axis=1))
@@ -189,7 +191,7 @@ def complete_spec(
   spec: dict[str, Any], value_range: Sequence[float | None], padding: float
 ) -> dict[str, Any]:
   """Checks every option and returns the spec, ready for JSON."""
-  counts = {k: _plan.check_count(k, v) for k, v in spec.items() if k != 'name'}
+  counts = {k: check_count(k, v) for k, v in spec.items() if k != 'name'}
   return {
     **spec,
     **counts,
@@ -235,12 +237,6 @@ def crop(
   crops = images.reshape(c, n, rows, s, columns, t, d)
   crops = crops.transpose(0, 2, 4, 1, 3, 5, 6)
   return crops.reshape(c, rows * columns * n, s, t, d)
-
-
-def upsample(images: base.Array, size: tuple[int, int]) -> base.Array:
-  """Resizes `[..., h, w, D]` to `size` bilinearly, half-pixel centres."""
-  shape = (*images.shape[:-3], *size, images.shape[-1])
-  return jax.image.resize(images, shape, 'bilinear', antialias=False)
 
 
 def pack(images: base.Array, rows: int, columns: int) -> base.Array:

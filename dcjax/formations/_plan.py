@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dcjax import base
+from dcjax.utils import check_count
 
 ValueRange = tuple[float | None, float | None]
 
@@ -40,14 +41,6 @@ class Group(NamedTuple):
   columns: int
   start: int
   stop: int
-
-
-def check_count(name: str, value: Any) -> int:
-  """Returns `value` as an int, or raises ValueError unless it is one >= 1."""
-  whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-  if not whole or value < 1:
-    raise ValueError(f'{name} is {value!r}; it must be an integer >= 1.')
-  return int(value)
 
 
 def check_image_shape(value: Sequence[int]) -> list[int]:

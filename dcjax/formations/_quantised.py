@@ -10,7 +10,7 @@ import numpy as np
 
 from dcjax import base
 from dcjax.formations import _patches, _plan, _quantised_numpy
-from dcjax.utils import check_choice
+from dcjax.utils import check_choice, check_count
 
 SCALES = ('image', 'channel')
 PACKED = ('codes', 'scales', 'offsets')
@@ -60,7 +60,7 @@ def quantised(
     >>> formation = quantised(4, uniform(2))
     >>> build({'name': 'quantised', 'bits': 4, 'inner': 'uniform', 'factor': 2})
   """
-  bits = _plan.check_count('bits', bits)
+  bits = check_count('bits', bits)
   if bits > _MOST_BITS:
     raise ValueError(f'bits is {bits}; it must be from 1 to {_MOST_BITS}.')
   check_choice('scales', scales, SCALES)

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import optax
 
 from dcjax.base import Augment, Batch, Network, Variables
-from dcjax.data import _sampling as sampling
+from dcjax.data import sampling
 from dcjax.inner._types import InnerLoop, InnerState
-from dcjax.training import Mix, fit, start_from
+from dcjax.training import Mix, augmenting, fit, start_from
 
 
 def train_on_real(
@@ -56,11 +56,9 @@ def train_on_real(
       optimizer,
       state.train,
       state.source,
-      draw_from(real),
+      augmenting(draw_from(real), augment, mix),
       steps,
       key,
-      augment=augment,
-      mix=mix,
     )
     return InnerState(train_state, source), metrics
 
@@ -193,10 +191,9 @@ def train_on_synthetic(
       optimizer,
       state.train,
       walk.init(walk_key, whole),
-      draw,
+      augmenting(draw, augment),
       epochs * -(-images.shape[0] // min(batch_size, images.shape[0])),
       train_key,
-      augment=augment,
     )
     return InnerState(train_state, ()), metrics
 

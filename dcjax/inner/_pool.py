@@ -10,13 +10,9 @@ from jax import lax
 from dcjax.base import Array, Augment, Batch, Network, PyTree
 from dcjax.inner._types import InnerLoop, InnerState
 from dcjax.kernels import centred
+from dcjax.losses import squared_error
 from dcjax.objectives import mirrored
-from dcjax.training import (
-  TrainState,
-  squared_error,
-  start_from,
-  train_step,
-)
+from dcjax.training import TrainState, augmented, start_from, train_step
 from dcjax.utils import check_at_least
 
 
@@ -92,15 +88,8 @@ def pool(
   def train(key, state, synthetic):
     draw_key, step_key = jax.random.split(key)
     batch = _drawn(draw_key, synthetic, most, label_form, mirror)
-    return train_step(
-      network,
-      optimizer,
-      state,
-      batch,
-      step_key,
-      augment=augment,
-      loss=squared_error,
-    )
+    seen = augmented(step_key, batch, augment)
+    return train_step(network, optimizer, state, seen, squared_error)
 
   def update(key, state, data, synthetic):
     del data

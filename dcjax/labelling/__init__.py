@@ -3,7 +3,7 @@
 Three ways to label a condensed set, from dear to cheap:
 
 * `online`: the teachers label every augmented batch while the student trains;
-* `store` and `replay` (FKD): views of the images are drawn once, and their
+* `store` and `replayed` (FKD): views of the images are drawn once, and their
   logits kept with what it takes to make the same views again;
 * `soft_labels`: one label per image, of the image as it is.
 
@@ -12,7 +12,8 @@ A teacher's answer is the mean of the logits of its networks, in eval mode.
 
 from dcjax.labelling._ensemble import (
   LOSSES,
-  StudentLoss,
+  LabelledBatch,
+  TaughtSet,
   ensemble_logits,
   online,
   soft_labels,
@@ -20,30 +21,31 @@ from dcjax.labelling._ensemble import (
   teacher_bytes,
 )
 from dcjax.labelling._stored import (
-  LabelledBatch,
   StoredLabels,
+  StoredSet,
   check_stored,
   load_labels,
   replay,
+  replayed,
   save_labels,
   store,
-  stored_source,
 )
 
 __all__ = [
   'LOSSES',
   'LabelledBatch',
   'StoredLabels',
-  'StudentLoss',
+  'StoredSet',
+  'TaughtSet',
   'check_stored',
   'ensemble_logits',
   'load_labels',
   'online',
   'replay',
+  'replayed',
   'save_labels',
   'soft_labels',
   'store',
-  'stored_source',
   'student_loss',
   'teacher_bytes',
 ]

@@ -1,20 +1,47 @@
 """What an ensemble of observers says about images, and learning from it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from dcjax import training
-from dcjax.base import Array, Augment, Batch, Network, PyTree, Variables
-from dcjax.objectives import cross_entropy
+from dcjax.base import Array, Augment, Network, Variables
+from dcjax.feeds import Feed, TrainingSet, shuffled
+from dcjax.losses import Loss, cross_entropy, mean
+from dcjax.training import Mix, augmented
 from dcjax.utils import check_at_least, check_choice
 
 LOSSES = ('mse', 'kl')
 
-# (student's logits [B, K], teacher's [B, K], hard labels [B, K], weights [B] or
-# None) -> [].
-StudentLoss = Callable[[Array, Array, Array, Array | None], Array]
+
+class LabelledBatch(NamedTuple):
+  """A `Batch` with the teachers' logits.
+
+  Attributes:
+    images: `[B, H, W, D]`, normalised and augmented.
+    labels: `[B, K]` of the images before mixing.
+    weights: `[B]`, or None for all alike.
+    logits: `[B, K]`.
+  """
+
+  images: Array
+  labels: Array
+  weights: Array | None
+  logits: Array
+
+
+class TaughtSet(NamedTuple):
+  """Images and who labels them while students train; see `online`.
+
+  Attributes:
+    images: see `evaluation.training_set`.
+    teachers: variables of each of the teachers.
+  """
+
+  images: TrainingSet
+  teachers: Sequence[Variables]
 
 
 def ensemble_logits(
@@ -88,7 +115,7 @@ def soft_labels(
 
 def student_loss(
   kind: str = 'mse', *, hard_weight: float = 0.025, temperature: float = 20.0
-) -> StudentLoss:
+) -> Loss:
   """Makes the loss of a student that learns from a teacher's logits.
 
   `'mse'` is that of G-VBSM and EDC: the mean squared difference of the logits
@@ -105,8 +132,7 @@ def student_loss(
     temperature: `T` of `'kl'`, positive; 20, on CIFAR-100 in SRe2L 30.
 
   Returns:
-    A `StudentLoss`: `(student [B, K], teacher [B, K], labels [B, K], weights
-    [B] or None) -> []`.
+    `(student [B, K], LabelledBatch) -> []`.
 
   Raises:
     ValueError: if an option is unknown or out of range.
@@ -122,12 +148,9 @@ def student_loss(
     given = jax.nn.log_softmax(student / temperature)
     return jnp.sum(jnp.exp(wanted) * (wanted - given), axis=-1)
 
-  def loss(student, teacher, labels, weights=None):
-    values = distances(student, jax.lax.stop_gradient(teacher))
-    counts = jnp.ones_like(values) if weights is None else weights
-    value = jnp.sum(values * counts) / jnp.sum(counts)
+  def loss(student, batch):
+    value = mean(distances(student, batch.logits), batch.weights)
     if hard_weight:
-      batch = Batch(student, labels, weights)
       value += hard_weight * cross_entropy(student, batch)
     return value
 
@@ -135,32 +158,52 @@ def student_loss(
 
 
 def online(
-  networks: Sequence[Network], loss: StudentLoss
-) -> Callable[[PyTree, Array, Batch, Array], Array]:
-  """Makes a student learn from teachers that label every batch as it sees it.
+  networks: Sequence[Network],
+  loss: Loss,
+  *,
+  batch_size: int,
+  augment: Augment | None = None,
+  mix: Mix | None = None,
+  own_teachers: bool = False,
+) -> Feed:
+  """Images that teachers label in every batch as the student sees it.
 
   Args:
     networks: the teachers.
     loss: see `student_loss`.
+    batch_size: of the student's training.
+    augment: normalisation and augmentation.
+    mix: CutMix or the like, after augmentation.
+    own_teachers: whether each student has teachers of its own, along a leading
+      axis of their variables.
 
   Returns:
-    `(variables of each teacher, student's logits [B, K], batch as the student
-    saw it, labels [B, K] before mixing) -> []`: the `loss` of
-    `evaluation.evaluator`, whose set then holds the variables as `teacher`;
-    with the variables filled in, the `loss` of `training.train_step`.
+    A feed on a `TaughtSet`.
 
   Example:
-    >>> loss = online(networks, student_loss('mse'))
-    >>> test = evaluation.evaluator(student, ..., loss=loss)
-    >>> data = evaluation.training_set(images, labels, 10)
-    >>> evaluation.evaluate(test, data._replace(teacher=variables), key, ...)
+    >>> feed = online(networks, student_loss('mse'), batch_size=50)
+    >>> test = evaluation.evaluator(student, feed, ...)
+    >>> images = evaluation.training_set(images, labels, 10)
+    >>> evaluation.evaluate(test, TaughtSet(images, variables), ...)
   """
+  plain = shuffled(batch_size)
 
-  def learn(variables, logits, batch, labels):
-    teacher = ensemble_logits(networks, variables, batch.images)
-    return loss(logits, teacher, labels, batch.weights)
+  def next_fn(key, state, data):
+    draw_key, own_key = jax.random.split(key)
+    state, batch = plain.next(draw_key, state, data.images)
+    seen = augmented(own_key, batch, augment, mix)
+    logits = ensemble_logits(networks, data.teachers, seen.images)
+    return state, LabelledBatch(
+      seen.images, batch.labels, batch.weights, logits
+    )
 
-  return learn
+  return Feed(
+    lambda key, data: plain.init(key, data.images),
+    next_fn,
+    lambda data: plain.steps(data.images),
+    loss,
+    TaughtSet(False, own_teachers),
+  )
 
 
 def teacher_bytes(variables: Sequence[Variables]) -> int:

@@ -1,7 +1,7 @@
 """Labels stored beside the views they belong to (FKD)."""
 
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -9,9 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from dcjax import augment, trees
-from dcjax.base import Array, Augment, Key, Network, PyTree, Variables
-from dcjax.data import _sampling as sampling
-from dcjax.labelling._ensemble import StudentLoss, ensemble_logits
+from dcjax.base import Array, Augment, Key, Network, Variables
+from dcjax.data import sampling
+from dcjax.feeds import Feed, TrainingSet
+from dcjax.labelling._ensemble import LabelledBatch, ensemble_logits
+from dcjax.losses import Loss
 from dcjax.utils import check_at_least
 
 _HOLDS = 'stored labels'
@@ -50,20 +52,16 @@ class StoredLabels(NamedTuple):
     return sum(np.asarray(array).nbytes for array in self)
 
 
-class LabelledBatch(NamedTuple):
-  """A `Batch` with the teachers' logits.
+class StoredSet(NamedTuple):
+  """Images and the labels stored beside their views; see `replayed`.
 
   Attributes:
-    images: `[B, H, W, D]`, normalised and augmented.
-    labels: `[B, K]` of the images before mixing.
-    weights: `[B]`.
-    logits: `[B, K]`.
+    images: see `evaluation.training_set`, without padding.
+    stored: see `store`.
   """
 
-  images: Array
-  labels: Array
-  weights: Array
-  logits: Array
+  images: TrainingSet
+  stored: StoredLabels
 
 
 def store(
@@ -225,28 +223,28 @@ def check_stored(
     )
 
 
-def stored_source(
-  loss: StudentLoss, normalise: Augment
-) -> tuple[Callable[..., LabelledBatch], Callable[..., Array]]:
-  """Makes a student learn from stored labels.
+def replayed(loss: Loss, normalise: Augment) -> Feed:
+  """Views of images with stored labels, step by step as they were stored.
 
   Args:
     loss: see `student_loss`.
     normalise: the one that was stored with.
 
   Returns:
-    `draw` and `loss` of `evaluation.evaluator`, whose set then holds the
-    `StoredLabels` as `teacher`.
+    A feed on a `StoredSet`.
   """
 
-  def draw(stored, images, labels, step):
-    return replay(stored, images, labels, step, normalise)
+  def next_fn(key, step, data):
+    del key
+    images, labels, _ = data.images
+    return step + 1, replay(data.stored, images, labels, step, normalise)
 
-  def learn(stored: PyTree, logits, batch, labels):
-    del stored
-    return loss(logits, batch.logits, labels, batch.weights)
-
-  return draw, learn
+  return Feed(
+    lambda key, data: jnp.zeros((), jnp.int32),
+    next_fn,
+    lambda data: -(-data.images.images.shape[0] // data.stored.batch_size),
+    loss,
+  )
 
 
 def save_labels(path: str | pathlib.Path, stored: StoredLabels) -> None:

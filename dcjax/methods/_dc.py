@@ -1,15 +1,16 @@
 """DC and DSA: gradients matched on networks trained on the synthetic set."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import optax
 
 from dcjax import inner, objectives, optimizers
-from dcjax.base import Augment, Formation, Network, Objective
-from dcjax.condensing import Condenser, Source, condenser, real_batches
-from dcjax.inner import InnerLoop
+from dcjax.base import Augment, Formation, Network
+from dcjax.condensing import Condenser, condenser, real_batches
 from dcjax.matching import ClassStrategy
+from dcjax.methods._settings import OWN, Instead, OnSynthetic, on_synthetic
 from dcjax.utils import check_at_least
 
 _DC_LOOPS = {1: 1, 10: 50, 20: 25, 30: 20, 40: 15, 50: 10, 100: 2}
@@ -40,6 +41,25 @@ def dc_loops(ipc: int) -> tuple[int, int]:
   return min(ipc, 100), _DC_LOOPS[listed]
 
 
+class RealStatistics(NamedTuple):
+  """Where DC has the running statistics of networks from.
+
+  Attributes:
+    normalise: of the images, which the reference does not augment; None treats
+      them as they are treated when images are matched.
+    statistics_images: real images of each class.
+  """
+
+  normalise: Augment | None = None
+  statistics_images: int = 16
+
+
+_NETWORKS = OnSynthetic(epochs=50)
+
+
+_STATISTICS = RealStatistics()
+
+
 def dc(
   network: Network,
   formation: Formation,
@@ -48,32 +68,25 @@ def dc(
   *,
   learning_rate: float | optax.Schedule = 0.1,
   momentum: float = 0.5,
-  optimizer: optax.GradientTransformation | None = None,
   distance: str = 'cosine',
   tensors: str = 'weights',
   match_augment: Augment | None = None,
-  train_augment: Augment | None = None,
   inner_steps: int = 10,
-  epochs: int = 50,
   batch_real: int = 256,
   most_synthetic: int = 10**6,
-  network_batch_size: int = 256,
-  network_learning_rate: float = 0.01,
-  normalise: Augment | None = None,
-  statistics_images: int = 16,
+  networks: OnSynthetic = _NETWORKS,
+  statistics: RealStatistics = _STATISTICS,
   classes: ClassStrategy = 'auto',
-  objective: Objective | None = None,
-  source: Source | None = None,
-  loop: InnerLoop | None = None,
+  instead: Instead = OWN,
 ) -> Condenser:
   """DC: gradients matched on networks trained on the synthetic set.
 
   Zhao, Mopuri & Bilen, "Dataset Condensation with Gradient Matching" (ICLR
   2021), Algorithm 1. DSA is the same with siamese augmentation in
-  `match_augment` and its per-sample form in `train_augment`. Images are stepped
-  in normalised units and never clipped. Networks with running statistics
-  (BatchNorm) get them from real images of all classes before every image step
-  and are matched in eval mode; see `inner.with_real_statistics`.
+  `match_augment` and its per-sample form in `networks.train_augment`. Images
+  are stepped in normalised units and never clipped. Networks with running
+  statistics (BatchNorm) get them from real images of all classes before every
+  image step and are matched in eval mode; see `inner.with_real_statistics`.
 
   Args:
     network: what judges the images.
@@ -82,60 +95,44 @@ def dc(
     std: `[D]` of the normalisation.
     learning_rate: of the images, in normalised units; may be a schedule.
     momentum: of the images.
-    optimizer: replaces the image optimiser altogether, and takes the stored
-      numbers as they are.
     distance: see `objectives.gradient_matching`.
     tensors: see `objectives.gradient_matching`.
     match_augment: normalisation and siamese augmentation.
-    train_augment: normalisation and per-sample augmentation.
     inner_steps: for each network; see `dc_loops`.
-    epochs: of the network over the synthetic set after each image step.
     batch_real: real images of a class in a step.
     most_synthetic: decoded images of a class in a step, at most.
-    network_batch_size: synthetic images in a network update.
-    network_learning_rate: of the networks; plain SGD.
-    normalise: of the images behind running statistics, which the reference
-      does not augment; None treats them with `match_augment`.
-    statistics_images: real images of each class behind running statistics;
-      networks without any ignore it.
-    classes: see `matching.over_classes`.
-    objective: replaces the method's own.
-    source: replaces the method's own.
-    loop: where networks come from, in place of the method's own.
+    networks: how they are trained, by plain SGD; epochs as `dc_loops` says.
+    statistics: what running statistics are of; networks without any ignore it.
+    classes: see `mapping.over_classes`.
+    instead: what takes the place of the method's own.
 
   Raises:
     ValueError: if a name is unknown, or `statistics_images` is below 1.
   """
+  optimizer = instead.optimizer
   if optimizer is None:
     optimizer = optimizers.in_normalised_units(
       optimizers.sgd(learning_rate, momentum=momentum),
       std,
       formation.stored_images,
     )
-  networks = inner.train_on_synthetic(
-    network,
-    optimizers.sgd(network_learning_rate, momentum=0.0),
-    epochs=epochs,
-    batch_size=network_batch_size,
-    augment=train_augment,
-  )
   return condenser(
     network,
     formation=formation,
     # The same for networks without running statistics, where train mode is
     # kept: dropout depends on it.
-    objective=objective
+    objective=instead.objective
     or objectives.gradient_matching(
       distance, tensors=tensors, train=not inner.tracks_statistics(network)
     ),
-    source=source or real_batches(counts, batch_real),
-    inner=loop
+    source=instead.source or real_batches(counts, batch_real),
+    inner=instead.loop
     or inner.with_real_statistics(
-      networks,
+      on_synthetic(network, networks),
       network,
       counts,
-      images_per_class=statistics_images,
-      augment=normalise or match_augment,
+      images_per_class=statistics.statistics_images,
+      augment=statistics.normalise or match_augment,
     ),
     optimizer=optimizer,
     augment=match_augment,

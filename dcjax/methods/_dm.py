@@ -6,10 +6,10 @@ import numpy as np
 import optax
 
 from dcjax import inner, objectives, optimizers
-from dcjax.base import Augment, Formation, Network, Objective
-from dcjax.condensing import Condenser, Source, condenser, real_batches
-from dcjax.inner import InnerLoop
+from dcjax.base import Augment, Formation, Network
+from dcjax.condensing import Condenser, condenser, real_batches
 from dcjax.matching import ClassStrategy
+from dcjax.methods._settings import OWN, Instead
 
 
 def dm(
@@ -20,15 +20,12 @@ def dm(
   *,
   learning_rate: float | optax.Schedule = 1.0,
   momentum: float = 0.5,
-  optimizer: optax.GradientTransformation | None = None,
   match_augment: Augment | None = None,
   inner_steps: int = 100,
   batch_real: int = 256,
   most_synthetic: int = 10**6,
   classes: ClassStrategy = 'auto',
-  objective: Objective | None = None,
-  source: Source | None = None,
-  loop: InnerLoop | None = None,
+  instead: Instead = OWN,
 ) -> Condenser:
   """DM: class means of embeddings matched under random networks.
 
@@ -45,17 +42,14 @@ def dm(
     std: `[D]` of the normalisation.
     learning_rate: of the images, in normalised units; may be a schedule.
     momentum: of the images.
-    optimizer: replaces the image optimiser altogether, and takes the stored
-      numbers as they are.
     match_augment: normalisation and siamese augmentation.
     inner_steps: in one compiled call.
     batch_real: real images of a class in a step.
     most_synthetic: decoded images of a class in a step, at most.
-    classes: see `matching.over_classes`.
-    objective: replaces the method's own.
-    source: replaces the method's own.
-    loop: where networks come from, in place of the method's own.
+    classes: see `mapping.over_classes`.
+    instead: what takes the place of the method's own.
   """
+  optimizer = instead.optimizer
   if optimizer is None:
     optimizer = optimizers.in_normalised_units(
       optimizers.sgd(learning_rate, momentum=momentum),
@@ -65,10 +59,10 @@ def dm(
   return condenser(
     network,
     formation=formation,
-    objective=objective
+    objective=instead.objective
     or objectives.distribution_matching(joint=inner.tracks_statistics(network)),
-    source=source or real_batches(counts, batch_real),
-    inner=loop or inner.resample(network),
+    source=instead.source or real_batches(counts, batch_real),
+    inner=instead.loop or inner.resample(network),
     optimizer=optimizer,
     augment=match_augment,
     inner_steps=inner_steps,

@@ -1,6 +1,7 @@
 """FRePo: kernel regression on features of networks of a pool."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import optax
@@ -8,6 +9,27 @@ import optax
 from dcjax import formations, inner, objectives, optimizers
 from dcjax.base import Augment, Formation, Network
 from dcjax.condensing import Condenser, condenser, real_batches
+
+
+class Pool(NamedTuple):
+  """FRePo's networks, which learn by Adam from the set; see `inner.pool`.
+
+  Attributes:
+    pool_size: networks that take turns.
+    network_age: updates of a network before another one takes its place.
+    network_images: synthetic images in an update, at most.
+    network_learning_rate: of the updates.
+    train_augment: normalisation (and per-sample augmentation).
+  """
+
+  pool_size: int = 10
+  network_age: int = 100
+  network_images: int = 1000
+  network_learning_rate: float = 3e-4
+  train_augment: Augment | None = None
+
+
+_NETWORKS = Pool()
 
 
 def frepo(
@@ -24,14 +46,10 @@ def frepo(
   mirror: bool = True,
   optimizer: optax.GradientTransformation | None = None,
   match_augment: Augment | None = None,
-  train_augment: Augment | None = None,
   inner_steps: int = 100,
   batch_real: int = 102,
   most_synthetic: int = 10**6,
-  pool_size: int = 10,
-  network_age: int = 100,
-  network_images: int = 1000,
-  network_learning_rate: float = 3e-4,
+  networks: Pool = _NETWORKS,
 ) -> Condenser:
   """FRePo: ridge regression on features, through a pool of networks.
 
@@ -63,20 +81,15 @@ def frepo(
     optimizer: replaces the optimiser altogether, and takes the stored numbers
       as they are.
     match_augment: normalisation (and siamese augmentation; none in the paper).
-    train_augment: normalisation (and per-sample augmentation) of what the
-      networks learn from.
     inner_steps: in one compiled call.
     batch_real: real images of a class in a step.
     most_synthetic: decoded images of a class in a step, at most.
-    pool_size: see `inner.pool`.
-    network_age: see `inner.pool`.
-    network_images: see `inner.pool`.
-    network_learning_rate: of the networks; Adam.
+    networks: the pool of networks.
 
   Example:
     >>> method = frepo(network, formation, dataset.counts, dataset.mean,
     ...                dataset.std, steps=3000, match_augment=normalise,
-    ...                train_augment=normalise)
+    ...                networks=Pool(train_augment=normalise))
   """
   form = formations.label_form(formation)
   if optimizer is None:
@@ -97,13 +110,13 @@ def frepo(
     source=real_batches(counts, batch_real),
     inner=inner.pool(
       network,
-      optax.adam(network_learning_rate),
-      size=pool_size,
-      age=network_age,
-      most=network_images,
+      optax.adam(networks.network_learning_rate),
+      size=networks.pool_size,
+      age=networks.network_age,
+      most=networks.network_images,
       label_form=form,
       mirror=mirror,
-      augment=train_augment,
+      augment=networks.train_augment,
     ),
     optimizer=optimizer,
     augment=match_augment,

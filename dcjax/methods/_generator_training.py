@@ -10,7 +10,7 @@ import optax
 
 from dcjax import formations
 from dcjax.base import Array, Formation, Key, Metrics, Params, PyTree
-from dcjax.data import _sampling as sampling
+from dcjax.data import sampling
 from dcjax.networks import Discriminator, image_discriminator
 from dcjax.utils import check_at_least
 
@@ -28,17 +28,17 @@ class GanState(NamedTuple):
 
   Attributes:
     params: of the codebook; its codes are not trained.
-    optimiser: of the generator.
+    opt_state: of the generator.
     critic: weights of the critic.
-    critic_optimiser: of the critic.
+    critic_opt_state: of the critic.
     walk: where the walk through the real data stands.
     step: `[]` int32, steps made.
   """
 
   params: Params
-  optimiser: PyTree
+  opt_state: PyTree
   critic: Params
-  critic_optimiser: PyTree
+  critic_opt_state: PyTree
   walk: sampling.ShuffleState
   step: Array
 
@@ -230,15 +230,15 @@ def _generator_step(training, keys, state):
     loss_fn, has_aux=True
   )(state.params['generator'])
   generator = state.params['generator']
-  updates, optimiser = training.optimizer.update(
-    gradient, state.optimiser, generator
+  updates, opt_state = training.optimizer.update(
+    gradient, state.opt_state, generator
   )
   params = {
     **state.params,
     'generator': optax.apply_updates(generator, updates),
     'statistics': statistics,
   }
-  state = state._replace(params=params, optimiser=optimiser)
+  state = state._replace(params=params, opt_state=opt_state)
   return state, jax.lax.stop_gradient(fake), {'generator_loss': loss}
 
 
@@ -261,12 +261,12 @@ def _critic_step(training, key, state, real, labels, fake):
   (loss, metrics), gradient = jax.value_and_grad(loss_fn, has_aux=True)(
     state.critic
   )
-  updates, optimiser = training.optimizer.update(
-    gradient, state.critic_optimiser, state.critic
+  updates, opt_state = training.optimizer.update(
+    gradient, state.critic_opt_state, state.critic
   )
   state = state._replace(
     critic=optax.apply_updates(state.critic, updates),
-    critic_optimiser=optimiser,
+    critic_opt_state=opt_state,
   )
   return state, {'critic_loss': loss, **metrics}
 

@@ -3,13 +3,16 @@
 import numpy as np
 import optax
 
-from dcjax import inner, objectives
-from dcjax.base import Augment, Formation, Network, Objective, Params
-from dcjax.condensing import Condenser, Source, condenser, real_batches
-from dcjax.inner import InnerLoop
+from dcjax import objectives
+from dcjax.base import Augment, Formation, Network, Params
+from dcjax.condensing import Condenser, condenser, real_batches
+from dcjax.methods._settings import OWN, Instead, OnSynthetic, on_synthetic
 from dcjax.utils import check_choice
 
 _FORMS = ('second_order', 'ridge')
+
+
+_NETWORKS = OnSynthetic(epochs=1, network_learning_rate=1e-3)
 
 
 def label_distillation(
@@ -22,16 +25,11 @@ def label_distillation(
   unrolled_learning_rate: float = 0.01,
   regularisation: float = 1.0,
   match_augment: Augment | None = None,
-  train_augment: Augment | None = None,
   inner_steps: int = 200,
-  epochs: int = 1,
   batch_real: int = 102,
   most_synthetic: int = 10**6,
-  network_batch_size: int = 256,
-  network_learning_rate: float = 1e-3,
-  objective: Objective | None = None,
-  source: Source | None = None,
-  loop: InnerLoop | None = None,
+  networks: OnSynthetic = _NETWORKS,
+  instead: Instead = OWN,
 ) -> Condenser:
   """Label distillation: learns one soft label for each fixed image.
 
@@ -50,8 +48,8 @@ def label_distillation(
   * a real batch holds as many images of each class, 102 being 1024 images of
     ten classes;
   * it trains the network on the random part of the base images that the
-    unrolled step has seen; here a network makes `epochs` passes, one update
-    each for up to `network_batch_size` images;
+    unrolled step has seen; here a network makes passes over all of them, one
+    update each for up to a batch;
   * in the ridge form it trains features through the regression's classifier;
     here the network is trained with its own;
   * it selects labels on held-out images; here the last ones count.
@@ -68,16 +66,12 @@ def label_distillation(
     unrolled_learning_rate: of the step that is differentiated through.
     regularisation: of the ridge regression.
     match_augment: normalisation (and siamese augmentation; none in the paper).
-    train_augment: normalisation (and per-sample augmentation).
     inner_steps: for each network.
-    epochs: of the network over the synthetic set after each label step.
     batch_real: real images of a class in a step.
     most_synthetic: decoded images of a class in a step, at most.
-    network_batch_size: synthetic images in a network update.
-    network_learning_rate: of the networks; Adam.
-    objective: replaces the method's own.
-    source: replaces the method's own.
-    loop: where networks come from, in place of the method's own.
+    networks: how they are trained, by Adam.
+    instead: what takes the place of the method's own; an optimiser steps the
+      labels alone, too.
 
   Raises:
     ValueError: if the form is unknown or an option out of range; from `init`,
@@ -98,17 +92,13 @@ def label_distillation(
   return condenser(
     network,
     formation=formation,
-    objective=objective or own,
-    source=source or real_batches(counts, batch_real),
-    inner=loop
-    or inner.train_on_synthetic(
-      network,
-      optax.adam(network_learning_rate),
-      epochs=epochs,
-      batch_size=network_batch_size,
-      augment=train_augment,
+    objective=instead.objective or own,
+    source=instead.source or real_batches(counts, batch_real),
+    inner=instead.loop
+    or on_synthetic(
+      network, networks, optax.adam(networks.network_learning_rate)
     ),
-    optimizer=_only_labels(optax.adam(learning_rate)),
+    optimizer=_only_labels(instead.optimizer or optax.adam(learning_rate)),
     augment=match_augment,
     inner_steps=inner_steps,
     most_synthetic=most_synthetic,

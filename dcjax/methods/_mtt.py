@@ -1,6 +1,7 @@
 """MTT and its descendants: trajectories of experts are matched."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import optax
 
@@ -8,6 +9,27 @@ from dcjax import inner, objectives, optimizers
 from dcjax.base import Augment, Formation, Network
 from dcjax.condensing import Condenser, condenser
 from dcjax.trajectories import segments
+
+
+class Starts(NamedTuple):
+  """Which segments of experts MTT matches; see `trajectories.segments`.
+
+  Attributes:
+    first_start: earliest epoch that a segment starts from.
+    last_start: starts are below it (`max_start_epoch`).
+    length: epochs of a segment, `M`.
+    grow_from: bound on the start at first; None for `last_start`.
+    grow_steps: image steps until the bound is `last_start`.
+  """
+
+  first_start: int = 0
+  last_start: int = 2
+  length: int = 2
+  grow_from: int | None = None
+  grow_steps: int = 1
+
+
+_STARTS = Starts()
 
 
 def mtt(
@@ -21,11 +43,7 @@ def mtt(
   steps: int = 50,
   batch_size: int | None = None,
   augment: Augment | None = None,
-  first_start: int = 0,
-  last_start: int = 2,
-  length: int = 2,
-  grow_from: int | None = None,
-  grow_steps: int = 1,
+  starts: Starts = _STARTS,
   exact: bool = True,
   relabel: Augment | None = None,
   reject_above: float | None = None,
@@ -46,8 +64,8 @@ def mtt(
   * FTD (Du et al., CVPR 2023): experts with `trajectories.Flatness`,
     `average_rate`;
   * DATM (Guo et al., ICLR 2024): a formation `with_labels(form='logits')` and
-    `label_learning_rate`, `first_start`, `grow_from`, `grow_steps`,
-    `reject_above=1.0`, FTD's experts.
+    `label_learning_rate`, `starts` that grow, `reject_above=1.0`, FTD's
+    experts.
 
   Args:
     network: the experts'.
@@ -60,11 +78,7 @@ def mtt(
     steps: `N`, of gradient descent on the set.
     batch_size: images in such a step; None for all.
     augment: normalisation and augmentation of each of these batches.
-    first_start: earliest epoch that a segment of an expert starts from.
-    last_start: starts are below it (`max_start_epoch`).
-    length: epochs of a segment, `M`.
-    grow_from: bound on the start at first; see `trajectories.segments`.
-    grow_steps: image steps until the bound is `last_start`.
+    starts: which segments of experts are matched.
     exact: False for TESLA's approximation of the gradient.
     relabel: see `objectives.trajectory_matching`.
     reject_above: image steps whose loss is above it are not made.
@@ -78,7 +92,7 @@ def mtt(
 
   Example:
     >>> formation = formations.with_step_size(formations.identity(), 0.01)
-    >>> condenser = mtt(network, formation, std=dataset.std, augment=treat)
+    >>> condenser = mtt(network, formation, std=dataset.std, augment=augment)
     >>> data = inner.InnerData(real, experts=experts)
     >>> state = condenser.init(key, formation.init(key, images), data)
   """
@@ -108,11 +122,11 @@ def mtt(
       exact=exact,
     ),
     source=segments(
-      first=first_start,
-      last=last_start,
-      length=length,
-      grow_from=grow_from,
-      grow_steps=grow_steps,
+      first=starts.first_start,
+      last=starts.last_start,
+      length=starts.length,
+      grow_from=starts.grow_from,
+      grow_steps=starts.grow_steps,
     ),
     inner=inner.frozen(network),
     optimizer=optimizer,

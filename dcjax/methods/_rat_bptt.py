@@ -90,9 +90,10 @@ def rat_bptt(
     ValueError: if an option is unknown or out of range.
 
   Example:
-    >>> unroll = adam_unroll(200, augment=treat)
+    >>> unroll = adam_unroll(200, augment=augment)
     >>> condenser = rat_bptt(network, formation, dataset.counts,
-    ...                      std=dataset.std, unroll=unroll, real_augment=treat)
+    ...                      std=dataset.std, unroll=unroll,
+    ...                      real_augment=augment)
   """
   adam = optax.adam(learning_rate)
   images = optax.chain(optimizers.clip_by_running_mean(clip), adam)

@@ -30,6 +30,7 @@ from dcjax.networks._observe import (
   layer_kinds,
   observe,
 )
+from dcjax.networks._outputs import mask_logits, with_outputs
 from dcjax.networks._registry import build, factory, names, warn_condensation
 from dcjax.networks._resnet import resnet
 from dcjax.networks._shufflenet import shufflenet_v2
@@ -66,6 +67,7 @@ __all__ = [
   'layer_kinds',
   'lenet',
   'load_torch',
+  'mask_logits',
   'mlp',
   'mobilenet_v2',
   'names',
@@ -80,5 +82,6 @@ __all__ = [
   'vgg11',
   'warn_condensation',
   'wide_resnet',
+  'with_outputs',
   'with_precision',
 ]

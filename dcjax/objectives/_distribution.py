@@ -2,19 +2,11 @@
 
 from jax import lax
 
-from dcjax.base import (
-  Array,
-  Batch,
-  Key,
-  Metrics,
-  Network,
-  Objective,
-  Variables,
-)
+from dcjax.base import Array, Batch, Key, Metrics, Network, Objective, Variables
+from dcjax.losses import count_parts
 from dcjax.objectives._distances import squared
 from dcjax.objectives._feature import mean_feature
 from dcjax.objectives._joint import class_means, outputs_of
-from dcjax.objectives._parts import embed
 
 
 def distribution_matching(
@@ -66,8 +58,24 @@ def distribution_matching(
 
 
 def _one_class_mean(network, variables, batch):
-  return mean_feature(embed(network, variables, batch.images), batch.weights)
+  return mean_feature(_embed(network, variables, batch.images), batch.weights)
 
 
 def _all_class_means(network, variables, batch):
   return class_means(outputs_of(network, variables, batch).embedding, batch)
+
+
+def _embed(network, variables, images):
+  """Embeddings `[N, F]` in train mode, in parts like `loss_and_gradient`."""
+
+  def embedding(images):
+    return network.apply(variables, images, True)[0].embedding
+
+  parts = count_parts(network, images.shape, variables)
+  if parts == 1:
+    found = embedding(images)
+  else:
+    found = lax.map(embedding, images.reshape(parts, -1, *images.shape[1:]))
+  if found is None:
+    raise ValueError(f'network {network.name!r} exposes no embedding')
+  return found.reshape(images.shape[0], -1)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from dcjax.base import Array, Batch, Network, Params, PyTree, Variables
-from dcjax.objectives._gradient import cross_entropy
+from dcjax.losses import cross_entropy
 
 
 class FlatNetwork(NamedTuple):

@@ -2,7 +2,6 @@
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax import lax
 
 from dcjax.base import (
@@ -15,9 +14,9 @@ from dcjax.base import (
   Params,
   Variables,
 )
+from dcjax.losses import cross_entropy, loss_and_gradient
 from dcjax.objectives._distances import PER_TENSOR, WHOLE_VECTOR
-from dcjax.objectives._parts import loss_and_gradient
-from dcjax.utils import check_choice, check_logits
+from dcjax.utils import check_choice
 
 # Which tensors are compared, by their number of axes: convolution kernels have
 # four, LayerNorm's affine three, the classifier two, biases and scales one.
@@ -30,30 +29,13 @@ TENSORS: dict[str, tuple[int, ...]] = {
 }
 
 
-def cross_entropy(logits: Array, batch: Batch) -> Array:
-  """Mean cross-entropy over the images that count.
-
-  Args:
-    logits: `[N, K]`.
-    batch: labels `[N, K]`, weights `[N]` or None.
-
-  Returns:
-    `[]`, in nats.
-
-  Raises:
-    ValueError: if logits and labels differ in K.
-  """
-  check_logits(logits, batch.labels)
-  losses = optax.safe_softmax_cross_entropy(logits, batch.labels)
-  if batch.weights is None:
-    return jnp.mean(losses)
-  return jnp.sum(losses * batch.weights) / jnp.sum(batch.weights)
-
-
 def network_gradient(
   network: Network, variables: Variables, batch: Batch, *, train: bool = True
 ) -> Params:
   """Gradient of the mean cross-entropy with respect to the parameters.
+
+  Made to be differentiated again, unlike `losses.loss_and_gradient`: the batch
+  is taken whole.
 
   Args:
     network: applied with `train`.

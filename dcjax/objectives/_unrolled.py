@@ -19,8 +19,8 @@ from dcjax.base import (
   PyTree,
   Variables,
 )
+from dcjax.losses import cross_entropy
 from dcjax.objectives._flat import flat_gradient, flat_network
-from dcjax.objectives._gradient import cross_entropy
 from dcjax.objectives._joint import mixed
 from dcjax.utils import check_at_least, check_choice
 

@@ -14,7 +14,7 @@ from dcjax.artefact import Artefact, in_eight_bits
 from dcjax.runs import _augment, _build, _condense
 from dcjax.runs._build import Parts
 from dcjax.runs._labels import REGIMES, Labels
-from dcjax.runs._networks import Observer
+from dcjax.runs._observers import Observer
 from dcjax.runs._stage import ARTEFACT, Stage
 
 
@@ -33,6 +33,15 @@ def stage(parts: Parts, teachers: Sequence[Observer]) -> Stage:
   return Stage(
     'artefact', make, ('condense', 'labels'), settings, ARTEFACT, sole=False
   )
+
+
+def check_storage(parts: Parts) -> None:
+  """Raises a ValueError unless the set can be stored as `storage` says."""
+  if parts.config.storage == 'uint8':
+    try:
+      formations.quantised(8, parts.formation)
+    except ValueError as error:
+      raise ValueError(f"storage 'uint8': {error}") from error
 
 
 def stored(parts: Parts, made: Artefact) -> Artefact:

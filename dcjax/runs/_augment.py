@@ -64,7 +64,7 @@ def flips(config: Any, dataset: Dataset) -> bool:
   return 'flip' in usual.split('_')
 
 
-def treatment(
+def augment_of(
   dataset: Dataset, chosen: Mapping[str, Any], name: str, placement: Placement
 ) -> Augment:
   """Normalisation and the strategy of `'match'`, `'train'` or `'evaluate'`.
@@ -235,13 +235,13 @@ def observers_see(
     )
   if mirrored:
     steps.append(augment.random_flip())
-  treat = augment.chain(*steps, augment.normalise(dataset.mean, dataset.std))
+  whole = augment.chain(*steps, augment.normalise(dataset.mean, dataset.std))
   spread = placement.spread()
   if not spread:
-    return treat
+    return whole
 
   # The key as it is: the draws are those of one device.
   def apply(key: jax.Array, images: jax.Array) -> jax.Array:
-    return treat(key, spread[0](key, images))
+    return whole(key, spread[0](key, images))
 
   return apply

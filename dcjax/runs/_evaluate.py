@@ -9,13 +9,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dcjax import evaluation, formations, labelling, networks, protocols
-from dcjax.base import Batch, Network
-from dcjax.evaluation import Evaluator, Protocol, TrainingSet
-from dcjax.runs import _augment, _build, _condense, _costs, _labels, _wanted
+from dcjax import evaluation, labelling, networks, protocols
+from dcjax.base import Network
+from dcjax.evaluation import Evaluator
+from dcjax.feeds import Feed
+from dcjax.protocols import Protocol
+from dcjax.runs import (
+  _augment,
+  _build,
+  _by_class,
+  _condense,
+  _costs,
+  _fresh,
+  _labels,
+  _wanted,
+)
 from dcjax.runs._build import Parts
-from dcjax.runs._labels import HARD, REGIMES, Labels
-from dcjax.runs._networks import Observer
+from dcjax.runs._labels import HARD, REGIMES
+from dcjax.runs._observers import Observer
 from dcjax.runs._progress import Progress
 from dcjax.runs._sets import hard_batch
 from dcjax.runs._stage import RECORD, Stage, Work
@@ -60,7 +71,8 @@ def evaluations(
   @functools.cache
   def program(word, kind, plain, protocol):
     own = parts if not word else _with_network(parts, word)
-    return _evaluator(own, tested[word], kind, plain, protocol, teachers)
+    feed = feed_of(own, kind, plain, protocol, teachers)
+    return evaluator_of(own, tested[word], feed, protocol)
 
   return Evaluations(parts, work, teachers, tested, program)
 
@@ -147,7 +159,7 @@ def _run(shared, asked, protocol, batch, labels, made) -> dict[str, Any]:
   answers = batch.labels if labels.soft is None else labels.soft
   answers = np.asarray(answers).reshape(-1, classes)
   centred = asked.images in ('condensed', 'initial') and not asked.hard
-  answers = _as_loss_wants(parts, protocol, answers, centred)
+  answers = _labels.as_loss_wants(parts, protocol, answers, centred)
   rate = batch.step_size
   if rate is not None and not np.ndim(rate):  # not one for each step, as DD's
     protocol = protocols.at_step_size(protocol, rate)
@@ -156,10 +168,10 @@ def _run(shared, asked, protocol, batch, labels, made) -> dict[str, Any]:
   padded = None
   if kind == 'plain' and asked.images != 'whole':
     padded = max(_wanted.longest(parts), len(images))
-  training = evaluation.training_set(images, answers, classes, padded)
+  training: Any = evaluation.training_set(images, answers, classes, padded)
   variables = tuple(jax.tree.map(jnp.asarray, m['variables']) for m in made)
   if kind == 'online':
-    training = training._replace(teacher=variables)
+    training = labelling.TaughtSet(training, variables)
   elif kind == 'stored':
     labelling.check_stored(
       labels.stored,
@@ -168,42 +180,20 @@ def _run(shared, asked, protocol, batch, labels, made) -> dict[str, Any]:
       num_classes=classes,
     )
     stored = jax.tree.map(jnp.asarray, labels.stored)
-    training = training._replace(teacher=stored)
+    training = labelling.StoredSet(training, stored)
   program = shared.programs(asked.word, kind, asked.plain, protocol)
-  result = train_and_test(shared, asked.name, program, training, protocol)
+  result = train_and_test(shared, asked.name, program, training)
   online = labels.regime == 'online'
-  told = _regime(labels, answers)
+  told = _labels.regime_of(labels, answers)
   learned = labels.regime == 'hard' and told != REGIMES['hard']
   return {
     **result.summary(),
+    **_by_class.told_apart(result.predicted, parts.dataset, asked.name),
     **_counted(shared, asked, protocol, images.shape, told),
     'label_bytes': answers.nbytes if learned else labels.nbytes,
     'teacher_bytes': labelling.teacher_bytes(variables) if online else 0,
     'seconds': round(time.monotonic() - began, 3),
   }
-
-
-def _as_loss_wants(parts, protocol, answers, stored):
-  """Labels around zero for squared error, probabilities for cross-entropy.
-
-  Args:
-    parts: of the run.
-    protocol: of the evaluation.
-    answers: `[M, K]`.
-    stored: whether they are in the form that the formation stores.
-  """
-  form = formations.label_form(parts.formation) if stored else 'probabilities'
-  shift = 1 / answers.shape[-1]
-  if protocol.loss == 'squared':
-    return answers if form == 'centred' else answers - shift
-  if form == 'centred':
-    return np.asarray(formations.as_probabilities(answers + shift))
-  return answers
-
-
-def _regime(labels: Labels, answers: np.ndarray) -> str:
-  soft = not bool(np.all((answers == 0) | (answers == 1)))
-  return REGIMES['image' if labels.regime == 'hard' and soft else labels.regime]
 
 
 def _counted(shared, asked, protocol, shape, regime):
@@ -222,11 +212,7 @@ def _counted(shared, asked, protocol, shape, regime):
 
 
 def train_and_test(
-  shared: Evaluations,
-  name: str,
-  program: Evaluator,
-  training: TrainingSet,
-  protocol: Protocol,
+  shared: Evaluations, name: str, program: Evaluator, training: Any
 ) -> evaluation.Evaluation:
   """Trains networks on a set with progress, and tests them.
 
@@ -234,14 +220,14 @@ def train_and_test(
     shared: see `evaluations`.
     name: of the set.
     program: see `evaluation.evaluator`.
-    training: the set.
-    protocol: the program's.
+    training: what the program's feed takes.
 
   Raises:
     ValueError: if the training diverges.
     Interrupted: if a stop is asked for; this evaluation is then lost.
   """
   parts, work = shared.parts, shared.work
+  protocol, dataset = program.protocol, parts.dataset
   progress = Progress(f'evaluating {name}', protocol.epochs, unit='ep')
   before = [0.0, 0.0]
 
@@ -258,8 +244,8 @@ def train_and_test(
     found = evaluation.evaluate(
       program,
       training,
+      (dataset.test_images, dataset.test_labels),
       parts.keys['evaluate'],
-      protocol=protocol,
       num_seeds=parts.config.evaluation.seeds,
       progress=report,
     )
@@ -273,8 +259,29 @@ def train_and_test(
   return found
 
 
-def _evaluator(parts, network, kind, plain, protocol, teachers) -> Evaluator:
-  section, options = parts.config.evaluation, {}
+def evaluator_of(
+  parts: Parts, network: Network, feed: Feed, protocol: Protocol
+) -> Evaluator:
+  """The programs of an evaluation."""
+  return evaluation.evaluator(
+    network,
+    feed,
+    protocol=protocol,
+    normalise=parts.normalise,
+    scale=parts.dataset.scale,
+    seeds=parts.placement.seeds(),
+  )
+
+
+def feed_of(
+  parts: Parts,
+  kind: str,
+  plain: bool,
+  protocol: Protocol,
+  teachers: Sequence[Observer],
+) -> Feed:
+  """What networks are trained on, by the kind of its labels."""
+  section = parts.config.evaluation
   if kind != 'plain':
     loss = labelling.student_loss(
       section.loss,
@@ -282,23 +289,17 @@ def _evaluator(parts, network, kind, plain, protocol, teachers) -> Evaluator:
       temperature=section.temperature,
     )
   if kind == 'stored':
-    draw, learn = labelling.stored_source(loss, parts.normalise)
-    options = {'draw': draw, 'loss': learn}
-  else:
-    options = {
-      'augment': _build.evaluation_augment(parts, plain),
-      'mix': _build.evaluation_mix(parts, plain),
-    }
-  if kind == 'online':
-    options['loss'] = labelling.online([o.network for o in teachers], loss)
-  return evaluation.evaluator(
-    network,
-    parts.dataset.test_images,
-    parts.dataset.test_labels,
-    protocol=protocol,
-    normalise=parts.normalise,
-    scale=parts.dataset.scale,
-    seeds=parts.placement.seeds(),
+    return labelling.replayed(loss, parts.normalise)
+  options = {
+    'augment': _build.evaluation_augment(parts, plain),
+    'mix': _build.evaluation_mix(parts, plain),
+  }
+  if kind == 'plain':
+    return evaluation.feed(protocol, **options)
+  return labelling.online(
+    [o.network for o in teachers],
+    loss,
+    batch_size=protocol.batch_size,
     **options,
   )
 
@@ -312,24 +313,16 @@ def _run_fresh(shared, asked, protocol, flat) -> dict[str, Any]:
   parts, began = shared.parts, time.monotonic()
   dataset, count = parts.dataset, parts.dataset.num_classes * parts.config.ipc
   size = min(protocol.batch_size, count)
-  program = evaluation.evaluator(
-    parts.network,
-    dataset.test_images,
-    dataset.test_labels,
-    protocol=protocol,
-    normalise=parts.normalise,
-    scale=dataset.scale,
-    draw=_fresh_batches(parts, size),
+  feed = evaluation.feed(protocol)._replace(
+    init=lambda key, data: jnp.zeros((), jnp.int32),
+    next=_fresh.batches(parts, size),
+    steps=lambda data: -(-count // size),
   )
-  # Only how many there are is looked at.
-  blank = jnp.zeros((count, *dataset.image_shape))
-  labels = jnp.arange(count) % dataset.num_classes
-  training = evaluation.training_set(blank, labels, dataset.num_classes)
+  program = evaluator_of(parts, parts.network, feed, protocol)
   key = jax.random.fold_in(parts.keys['evaluate'], _FRESH_FOLD)
   params = jax.tree.map(jnp.asarray, _condense.unflattened(flat))
-  teacher = (parts.formation.project(params), jax.random.key_data(key))
-  training = training._replace(teacher=teacher)
-  result = train_and_test(shared, asked.name, program, training, protocol)
+  training = (parts.formation.project(params), key)
+  result = train_and_test(shared, asked.name, program, training)
   shown = protocol.epochs * -(-count // size) * size
   regime = 'hard, fresh samples in every batch'
   shape = (shown, *dataset.image_shape)
@@ -341,26 +334,3 @@ def _run_fresh(shared, asked, protocol, flat) -> dict[str, Any]:
     'teacher_bytes': 0,
     'seconds': round(time.monotonic() - began, 3),
   }
-
-
-def _fresh_batches(parts: Parts, size: int) -> Callable[..., Batch]:
-  """`(teacher, images, labels, step) -> batch` of random classes and codes."""
-  treat = _build.evaluation_augment(parts)
-  kind = parts.config.method.get('codes', 'learned')
-  kind = 'gaussian' if kind == 'learned' else kind
-  classes_known = parts.dataset.num_classes
-
-  def draw(teacher, images, labels, step):
-    del images, labels
-    params, bits = teacher
-    key = jax.random.fold_in(jax.random.wrap_key_data(bits), step)
-    code_key, class_key, augment_key = jax.random.split(key, 3)
-    codes = formations.draw_codes(
-      code_key, (size, params['codes'].shape[1]), kind
-    )
-    classes = jax.random.randint(class_key, (size,), 0, classes_known)
-    fresh = formations.decode_pairs(parts.formation, params, classes, codes)
-    targets = jax.nn.one_hot(classes, classes_known)
-    return Batch(treat(augment_key, fresh), targets)
-
-  return draw

@@ -43,7 +43,7 @@ def stages(parts: Parts) -> list[Stage]:
 
 def _stage(parts, first, number):
   config, section = parts.config, parts.config.experts
-  treat = _augment.treatment(
+  augment = _augment.augment_of(
     parts.dataset, parts.strategies, 'train', parts.placement
   )
   flatness = None
@@ -62,7 +62,7 @@ def _stage(parts, first, number):
       batch_size=section.batch_size,
       optimizer=optax.sgd(section.learning_rate),
       flatness=flatness,
-      augment=treat,
+      augment=augment,
     )
 
   def make(_):

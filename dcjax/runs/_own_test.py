@@ -13,9 +13,9 @@ import numpy as np
 
 from dcjax import formations, kernels, objectives, specs
 from dcjax.base import Batch
-from dcjax.runs import _condense, _method
+from dcjax.runs import _condense, _given
 from dcjax.runs._build import Parts
-from dcjax.runs._method import Given
+from dcjax.runs._given import Given
 from dcjax.runs._stage import RECORD, Stage
 from dcjax.runs._wanted import Wanted
 from dcjax.training import in_batches
@@ -79,7 +79,7 @@ def _regression(parts, name) -> Stage:
 def _unrolled(parts, name) -> Stage:
   """Networks trained as the unrolled training was, from its start or anew."""
   section, dataset = parts.config.method, parts.dataset
-  network = _method.judge(Given(parts))
+  network = _given.judge(Given(parts))
   known = section.get('initialisation') == 'known'
 
   def starts(start):
@@ -92,7 +92,7 @@ def _unrolled(parts, name) -> Stage:
   @jax.jit
   def right(variables, batch, tests, answers):
     trained = objectives.train_on(
-      network, variables, batch, parts.keys['evaluate'], _method.unroll(parts)
+      network, variables, batch, parts.keys['evaluate'], _given.unroll(parts)
     )
 
     def predict(images):
@@ -105,7 +105,7 @@ def _unrolled(parts, name) -> Stage:
   def make(batch, start):
     batch = jax.tree.map(jnp.asarray, batch)
     tests = jnp.asarray(dataset.test_images), jnp.asarray(dataset.test_labels)
-    how = f'{_method.unroll(parts).steps} steps of the unrolled training'
+    how = f'{_given.unroll(parts).steps} steps of the unrolled training'
     return _recorded(how, [right(v, batch, *tests) for v in starts(start)])
 
   settings: dict[str, Any] = {

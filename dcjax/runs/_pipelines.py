@@ -18,6 +18,7 @@ from dcjax.runs import (
   _generator,
   _labels,
   _networks,
+  _observers,
   _own_test,
   _sets,
   _start,
@@ -27,7 +28,7 @@ from dcjax.runs import (
 )
 from dcjax.runs._build import Parts
 from dcjax.runs._evaluate import Evaluations
-from dcjax.runs._networks import Observer
+from dcjax.runs._observers import Observer
 from dcjax.runs._stage import ARTEFACT, MEMORY, RECORD, Made, Stage, Work, run
 from dcjax.runs._wanted import Wanted
 from dcjax.runs._writers import SILENT
@@ -83,7 +84,7 @@ def condensing(parts: Parts, work: Work, made: Made) -> Pipeline:
       'method.soft_labels True: are those of class features; must be False '
       f'where method.condition is {config.method.condition!r}'
     )
-  found = _networks.observers(parts, roles)
+  found = _observers.observers(parts, roles)
   looking = [o for o in found if 'matching' in o.roles]
   teachers = [o for o in found if 'labelling' in o.roles]
   if config.method.name in ('sre2l', 'cda') and len(looking) > 1:
@@ -95,7 +96,7 @@ def condensing(parts: Parts, work: Work, made: Made) -> Pipeline:
     raise ValueError('observers.matching (): must name at least one network')
   stages = [data_stage(parts)]
   for wanted in found:
-    stage = _networks.observer_stage(parts, work, wanted)
+    stage = _observers.observer_stage(parts, work, wanted)
     stages.append(stage._replace(work=_costs.observer(parts, wanted)))
   stages += _before_start(parts, work)
   stages.append(_start.stage(parts, looking))
@@ -159,6 +160,7 @@ def _along_the_way(shared: Evaluations, made: Made) -> _condense.After:
     def make(*found):
       return {**evaluated.make(*found), 'outer': outer, 'at': seconds}
 
+    shared.work.tell(params=params, outer=outer)
     inputs = ('data', 'start')
     own = Stage(f'set/{name}', lambda *_: batch, inputs, settings, MEMORY)
     run([own, evaluated._replace(make=make)], shared.work, made)

@@ -18,7 +18,7 @@ from dcjax import (
 from dcjax.base import Formation, Params
 from dcjax.methods import ClassEmbeddings
 from dcjax.runs._build import Parts
-from dcjax.runs._networks import Observer
+from dcjax.runs._observers import Observer
 from dcjax.runs._stage import Stage, tree
 from dcjax.utils import check_choice
 

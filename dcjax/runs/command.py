@@ -3,7 +3,6 @@
 import difflib
 import importlib.util
 import io
-import os
 import pathlib
 import signal
 import sys
@@ -11,6 +10,16 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from absl import flags, logging
+
+from dcjax.runs import _looking
+from dcjax.runs._ending import (
+  Wrong,
+  end,
+  one_line,
+  say_error,
+  say_runtime,
+  stop_at_once,
+)
 
 HELP = """Condenses a data set, evaluates it, and writes a report.
 
@@ -23,100 +32,52 @@ set and any settings; a setting may be a flag as well:
       --config.data_dir=DATA --config.method.distance=l1
 
   {program} list                      methods, data sets, networks, tables
+  {program} list fields               what every setting means, and may be
   {program} --config=idc:digits --print_config     every setting, and its origin
-  {program} compare runs/a runs/b     finished runs side by side
+  {program} --config=idc:cifar10 --plan=h100       memory and hours on a machine
+  {program} compare runs/a runs/b     finished runs side by side; with
+      --page=FILE.html as a page, with --plot=FILE.pdf as a figure
+  {program} gallery runs              a page of all runs below a folder
   {program} export runs/a OUT --as=hub       or images, ddranking, idc, uint8
   {program} published docs/records    draws published.md from the records there
 
 Flags:
 """
-_SHOWN = (
-  'config',
-  'workdir',
-  'store',
-  'watch',
-  'print_config',
-  'profile',
-  'devices_per_class',
-  'distributed',
-  'coordinator',
-  'processes',
-  'process',
-)
 _OVERRIDE = '--config.'
+# Flag -> its kind and help.
+_FLAGS = {
+  'config': ('string', 'METHOD:DATA[,FIELD=VALUE...], or FILE.py:DATA[,...].'),
+  'workdir': ('string', 'Folder of the run; the same folder resumes it.'),
+  'store': ('string', 'Folder where runs find networks and statistics.'),
+  'watch': ('string', 'tensorboard, wandb, or both with a + between.'),
+  'print_config': ('bool', 'Prints every setting and its origin, and ends.'),
+  'plan': ('string', 'Plan the run for a machine such as h100 or v5e:4x8.'),
+  'profile': ('bool', 'Trace an iteration of every loop into WORKDIR/profile.'),
+  'devices_per_class': (
+    'integer',
+    'Devices that share the images of one class; 0 decides by their number.',
+  ),
+  'distributed': (
+    'bool',
+    'One of several processes on a pod or cluster that tells them apart.',
+  ),
+  'coordinator': ('string', 'HOST:PORT of process 0, if no cluster tells it.'),
+  'processes': ('integer', 'Processes of the run, with --coordinator.'),
+  'process': ('integer', 'Number of this process, with --coordinator.'),
+}
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
   """Defines the flags of a run."""
   if 'workdir' in values:
     return
-  flags.DEFINE_string(
-    'config',
-    None,
-    'METHOD:DATA[,FIELD=VALUE...], or FILE.py:DATA[,...].',
-    flag_values=values,
-  )
-  flags.DEFINE_string(
-    'workdir',
-    None,
-    'Folder of the run; the same folder resumes it.',
-    flag_values=values,
-  )
-  flags.DEFINE_string(
-    'store',
-    None,
-    "Folder where runs find one another's networks and statistics.",
-    flag_values=values,
-  )
-  flags.DEFINE_string(
-    'watch',
-    '',
-    'tensorboard, wandb, or both with a + between: numbers as the run goes on.',
-    flag_values=values,
-  )
-  flags.DEFINE_bool(
-    'print_config',
-    False,
-    'Prints every setting and where it comes from, and ends.',
-    flag_values=values,
-  )
-  flags.DEFINE_bool(
-    'profile',
-    False,
-    'Trace an iteration of every loop into WORKDIR/profile.',
-    flag_values=values,
-  )
-  flags.DEFINE_integer(
-    'devices_per_class',
-    0,
-    'Devices that share the images of one class; 0 decides by their number.',
-    lower_bound=0,
-    flag_values=values,
-  )
-  flags.DEFINE_bool(
-    'distributed',
-    False,
-    'One of several processes on a pod or cluster that tells them apart.',
-    flag_values=values,
-  )
-  flags.DEFINE_string(
-    'coordinator',
-    None,
-    'HOST:PORT of process 0, where no cluster tells it.',
-    flag_values=values,
-  )
-  flags.DEFINE_integer(
-    'processes',
-    None,
-    'Processes of the run, with --coordinator.',
-    flag_values=values,
-  )
-  flags.DEFINE_integer(
-    'process',
-    None,
-    'Number of this process from 0, with --coordinator.',
-    flag_values=values,
-  )
+  for name, (kind, text) in _FLAGS.items():
+    define = getattr(flags, f'DEFINE_{kind}')
+    options: dict[str, Any] = {'flag_values': values}
+    default = False if kind == 'bool' else None
+    if name == 'devices_per_class':
+      default, options['lower_bound'] = 0, 0
+    define(name, default, text, **options)
 
 
 def main(argv: Sequence[str] | None = None, program: str = 'dcjax') -> NoReturn:
@@ -131,35 +92,23 @@ def main(argv: Sequence[str] | None = None, program: str = 'dcjax') -> NoReturn:
   if isinstance(sys.stdout, io.TextIOWrapper):
     sys.stdout.reconfigure(errors='replace')
   # Before anything large is imported: Ctrl-C ends with one line from the start.
-  signal.signal(signal.SIGINT, _stop_at_once)
+  signal.signal(signal.SIGINT, stop_at_once)
   try:
     code = _main(words, program)
   except KeyboardInterrupt:
-    _end('stopped at once; the same command resumes', 130)
+    end('stopped at once; the same command resumes', 130)
   except BrokenPipeError:
-    _end('', 141)
+    end('', 141)
   sys.stdout.flush()
   sys.exit(code)
-
-
-def _stop_at_once(number, frame):
-  del number, frame
-  # JAX swallows exceptions in its callbacks: this does not depend on them.
-  sys.stderr.write('stopped at once; the same command resumes\n')
-  sys.stderr.flush()
-  os._exit(130)
 
 
 def _main(words, program):
   plain = [word for word in words[1:] if not word.startswith('-')]
   if plain[:1] == ['list']:
-    return _other('list', plain[1:])
-  if plain[:1] == ['compare']:
-    return _compare(words[2:])
-  if plain[:1] == ['export']:
-    return _other('export', words[2:])
-  if plain[:1] == ['published']:
-    return _published(words[2:])
+    return _list(plain[1:])
+  if plain and plain[0] in _looking.WORDS:
+    return _look(plain[0], words[words.index(plain[0]) + 1 :])
   if plain[:1] == ['run']:  # a word that people expect
     words = [words[0], *words[2:]]
   define_flags()
@@ -167,22 +116,26 @@ def _main(words, program):
     return _help(program, sys.stdout)
   if len(words) == 1:
     _help(program, sys.stderr)
-    return _say_error('--config: must name a method, such as idc:digits')
+    return say_error('--config: must name a method, such as idc:digits')
   try:
     overrides = _parse(words)
     return _run(words, overrides, program)
-  except _Wrong as error:
-    return _say_error(str(error))
+  except Wrong as error:
+    return say_error(str(error))
 
 
-class _Wrong(Exception):
-  """Something that the caller has said is wrong."""
+def _look(word, after):
+  """Does what is asked about runs that are there."""
+  try:
+    return _looking.WORDS[word](after)
+  except (Wrong, ValueError, OSError) as error:
+    return say_error(one_line(error))
 
 
 def _help(program, stream):
   stream.write(HELP.format(program=program))
-  for name in _SHOWN:
-    stream.write(f'  --{name:18} {flags.FLAGS[name].help}\n')
+  for name, (_, text) in _FLAGS.items():
+    stream.write(f'  --{name:18} {text}\n')
   stream.write(
     f'\nHelp on a config, with the published numbers: {program} list METHOD\n'
   )
@@ -203,15 +156,15 @@ def _parse(words) -> dict[str, str]:
     else:
       others.append(word)
   if field:
-    raise _Wrong(f'{_OVERRIDE}{field}: must be {_OVERRIDE}{field}=VALUE')
+    raise Wrong(f'{_OVERRIDE}{field}: must be {_OVERRIDE}{field}=VALUE')
   try:
     left = flags.FLAGS(others)
   except flags.Error as error:
-    raise _Wrong(' '.join(str(error).split())) from error
+    raise Wrong(' '.join(str(error).split())) from error
   if len(left) > 1:
-    raise _Wrong(
-      f'argument {left[1]!r}: must be list, compare, export, or flags; a run '
-      'is --config=METHOD:DATA --workdir=FOLDER'
+    raise Wrong(
+      f'argument {left[1]!r}: must be list, compare, gallery, export, or '
+      'flags; a run is --config=METHOD:DATA --workdir=FOLDER'
     )
   return overrides
 
@@ -219,7 +172,7 @@ def _parse(words) -> dict[str, str]:
 def _run(words, overrides, program):
   values = flags.FLAGS
   if not values.config:
-    raise _Wrong('--config: must name a method, such as idc:digits')
+    raise Wrong('--config: must name a method, such as idc:digits')
   logging.set_verbosity(logging.WARNING)  # checkpointing is talkative
   from dcjax.runs import Interrupted
 
@@ -230,21 +183,23 @@ def _run(words, overrides, program):
 
       print(settings.show(settings.resolve(config)))
       return 0
+    if values.plan:
+      return _plan(config)
     if not values.workdir:
-      raise _Wrong('--workdir: must name the folder of the run')
+      raise Wrong('--workdir: must name the folder of the run')
     return _work(config, words, program)
   except Interrupted as stop:
     sys.stderr.write(f'{stop}\n')
     return 130
   except (ValueError, OSError, ImportError, OverflowError) as error:
-    return _say_error(_one_line(error))
+    return say_error(one_line(error))
   except MemoryError:
-    return _say_error(
+    return say_error(
       'out of memory: take a smaller ipc, network or batch, or '
       'execution.classes=scan'
     )
   except RuntimeError as error:
-    return _say_runtime(error)
+    return say_runtime(error)
 
 
 def _work(config, words, program):
@@ -259,8 +214,17 @@ def _work(config, words, program):
     command=_called(words, program),
     devices_per_class=flags.FLAGS.devices_per_class,
     profile=flags.FLAGS.profile,
-    watch=tuple(filter(None, flags.FLAGS.watch.split('+'))),
+    watch=tuple(filter(None, (flags.FLAGS.watch or '').split('+'))),
   )
+  return 0
+
+
+def _plan(config):
+  from dcjax import runs
+
+  values = flags.FLAGS
+  each = values.devices_per_class
+  print(runs.plan(config, values.plan, devices_per_class=each))
   return 0
 
 
@@ -342,98 +306,35 @@ def _join_processes():
     sharding.start_processes(*place)
 
 
-def _say_runtime(error):
-  """What the runtime could not do; another process may be gone."""
-  if not _is_one_of_several():
-    text = _one_line(error)
-    if 'RESOURCE_EXHAUSTED' in text or 'Out of memory' in text:
-      return _say_error(
-        f'out of memory on the device ({text[:200]}); take a smaller ipc, '
-        'network or batch, or execution.classes=scan'
-      )
-    if 'backend' in text or 'platform' in text:
-      return _say_error(text)
-    raise error
-  import jax
+def _list(what):
+  """Prints methods, data sets, networks and tables, or one config's page."""
+  from dcjax import data, networks
+  from dcjax.runs import settings, tables
 
-  _end(
-    f'error: process {jax.process_index()} of {jax.process_count()} lost the '
-    f'others ({_one_line(error)[:300]}); start the same command in all '
-    'processes again: the run goes on from its last checkpoint',
-    1,
-  )
-  return 1
+  if what and what[0] in names():
+    print(settings.module(what[0]).__doc__.strip())
+    return 0
+  if what[:1] == ['fields']:
+    from dcjax.runs import _reference
 
-
-def _one_line(error):
-  text = ' '.join(str(error).split()).removeprefix('ValueError: ')
-  return text or type(error).__name__
-
-
-def _say_error(text):
-  if _is_one_of_several():
-    _end(f'error: {text}', 2)
-  sys.stderr.write(f'error: {text}\n')
-  return 2
-
-
-def _end(text, code) -> NoReturn:
-  """Ends the program; one of several processes waits for no other."""
-  if text:
-    sys.stderr.write(f'{text}\n')
-  sys.stderr.flush()
-  if _is_one_of_several():
-    os._exit(code)
-  sys.exit(code)
-
-
-def _is_one_of_several():
-  if 'jax' not in sys.modules:
-    return False
-  import jax
-
-  return jax.distributed.is_initialized() and jax.process_count() > 1
-
-
-def _other(name, words):
-  """Prints what `list` or `export` says."""
-  from dcjax.runs import _words
-
-  try:
-    said = {'list': _words.listed, 'export': _words.exported}[name](words)
-  except (ValueError, OSError) as error:
-    return _say_error(_one_line(error))
-  print(said)
-  return 0
-
-
-def _published(words):
-  """Draws the page of published and measured numbers from its records."""
-  folders = [w for w in words if not w.startswith('-')]
-  if len(folders) != 1:
-    return _say_error('published: name the folder of the records')
-  from dcjax.runs import tables
-
-  try:
-    print(tables.published(folders[0], costs='--costs' in words))
-  except (ValueError, OSError) as error:
-    return _say_error(_one_line(error))
-  return 0
-
-
-def _compare(words):
-  """Prints the table of finished runs, and draws them if it is told to."""
-  plot = [w.partition('=')[2] for w in words if w.startswith('--plot=')]
-  folders = [w for w in words if not w.startswith('-')]
-  if not folders:
-    return _say_error('compare: name at least one finished run folder')
-  from dcjax.runs import report
-
-  try:
-    found = {pathlib.Path(f).name: report.read(f) for f in folders}
-    print(report.table(found))
-    if plot:
-      report.plot(found, plot[0])
-  except (ValueError, OSError) as error:
-    return _say_error(_one_line(error))
+    print(_reference.page(names()), end='')
+    return 0
+  if what:
+    near = difflib.get_close_matches(what[0], names(), 3, 0.4)
+    meant = f'; did you mean {" or ".join(near)}?' if near else ''
+    return say_error(f'list {what[0]!r}: no such config{meant}')
+  print('configs (list NAME shows one):')
+  for name in names():
+    title = (settings.module(name).__doc__ or '').strip().splitlines()[0]
+    print(f'  {name:20} {title}')
+  print('data sets:')
+  for name, needs in sorted(data.list_sources().items()):
+    print(f'  {name:20} {needs}')
+  print('networks (with options, as convnet:width=32:norm=batch):')
+  for name in networks.names():
+    known = networks.options('network', {'name': name})
+    print(f'  {name:20} {", ".join(known)}')
+  print('tables (as table:NAME):')
+  for name, title in tables.titles().items():
+    print(f'  {name:20} {title}')
   return 0

@@ -8,13 +8,13 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 
-from dcjax import matching
+from dcjax import mapping
 from dcjax.base import Array, Augment
 from dcjax.sharding._mesh import CLASS_AXIS, DATA_AXIS, by, replicated
 
 
 def class_strategy(
-  mesh: Mesh, inner: matching.ClassStrategy = 'auto'
+  mesh: Mesh, inner: mapping.Strategy = 'auto'
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
   """Makes a strategy for `over_classes`: each device maps its own classes.
 
@@ -24,7 +24,7 @@ def class_strategy(
 
   Args:
     mesh: see `make_mesh`.
-    inner: how a device maps its classes; see `matching.over_classes`.
+    inner: how a device maps its classes; see `mapping.over_classes`.
 
   Raises:
     ValueError: if `inner` is unknown.
@@ -32,7 +32,7 @@ def class_strategy(
   return _mapped(
     mesh,
     CLASS_AXIS,
-    lambda function: matching.over_classes(function, inner),
+    lambda function: mapping.over_classes(function, inner),
   )
 
 
@@ -48,7 +48,7 @@ def seed_strategy(
   mapped = _mapped(
     mesh,
     (CLASS_AXIS, DATA_AXIS),
-    lambda function: matching.over_classes(function, inner),
+    lambda function: mapping.over_classes(function, inner),
   )
 
   def strategy(function):
@@ -115,7 +115,11 @@ def _mapped(mesh, axes, over):
 
 
 def _is_draw(leaf: Array) -> bool:
-  """Whether an array holds random draws, which every device makes itself."""
+  """Whether an array holds random draws, which every device makes itself.
+
+  Positions of a `Drawn` are all that is int32 where classes or networks are
+  mapped: the dtype says what a mark would.
+  """
   return leaf.dtype == jnp.int32 or jax.dtypes.issubdtype(
     leaf.dtype, jax.dtypes.prng_key
   )

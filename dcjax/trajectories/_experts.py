@@ -8,9 +8,10 @@ import numpy as np
 import optax
 
 from dcjax.base import Array, Augment, Key, Network, Variables
-from dcjax.data import _sampling as sampling
-from dcjax.matching import ClassStrategy, over_classes
-from dcjax.objectives import flat_network, loss_and_gradient
+from dcjax.data import sampling
+from dcjax.losses import loss_and_gradient
+from dcjax.mapping import Strategy, over_classes
+from dcjax.objectives import flat_network
 from dcjax.utils import check_at_least
 
 
@@ -79,7 +80,7 @@ def train_experts(
   optimizer: optax.GradientTransformation | None = None,
   flatness: Flatness | None = None,
   augment: Augment | None = None,
-  strategy: ClassStrategy = 'auto',
+  strategy: Strategy = 'auto',
 ) -> Experts:
   """Trains networks on real images and keeps their parameters every epoch.
 
@@ -100,7 +101,7 @@ def train_experts(
     optimizer: of a flat vector of parameters; by default SGD of rate 0.01.
     flatness: steps towards flat minima (FTD); None for plain steps.
     augment: normalisation and augmentation of each batch.
-    strategy: how experts are mapped; see `matching.over_classes`.
+    strategy: how experts are mapped; see `mapping.over_classes`.
 
   Raises:
     ValueError: if a number is out of range.

@@ -11,7 +11,7 @@ from dcjax.applications import StepResult
 from dcjax.base import Variables
 from dcjax.runs import _stage
 from dcjax.runs._progress import say
-from dcjax.runs.applications import _shared as shared
+from dcjax.runs.applications import _pages as pages, _shared as shared
 
 
 def learn(
@@ -53,7 +53,7 @@ def learn(
           )
         )
       found = np.asarray(result.accuracy[:, : step + 1])
-      say(f'{cell}: {shared.percents(found.mean(1))} %')
+      say(f'{cell}: {pages.percents(found.mean(1))} %')
       return {'accuracy': found, 'variables': result.variables}
 
     previous = at_work.stage(f'networks/{cell}', make, kind)
@@ -91,7 +91,7 @@ def metric_table(
     'backward transfer': applications.backward_transfer,
   }
   rows = [
-    [name, *(shared.percents(f(matrix)) for f in metrics.values())]
+    [name, *(pages.percents(f(matrix)) for f in metrics.values())]
     for name, matrix in matrices.items()
   ]
   return ['memory', *metrics], rows

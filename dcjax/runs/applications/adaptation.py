@@ -10,8 +10,8 @@ import jax
 import numpy as np
 
 from dcjax import applications
-from dcjax.evaluation import training_set
-from dcjax.runs.applications import _sets, _shared as shared
+from dcjax.evaluation import seed_keys, training_set
+from dcjax.runs.applications import _pages as pages, _sets, _shared as shared
 from dcjax.runs.settings import Settings
 
 NONE = 'no adaptation'
@@ -54,8 +54,8 @@ def _source_networks(at_work, source):
   """`S` networks trained on the whole source set, once."""
   config = at_work.config
   network = shared.network_of(config, source)
-  learner = shared.learner_of(network, source, config.source)
-  keys = applications.seed_keys(jax.random.key(config.seed), config.seeds)
+  learner = shared.learner_of(config, network, source, config.source)
+  keys = seed_keys(jax.random.key(config.seed), config.seeds)
   start = learner.init(keys)
 
   def train():
@@ -75,7 +75,7 @@ def _adapted(at_work, source, target, networks, sets):
   config = at_work.config
   network = shared.network_of(config, source)
   # Normalised as on the source: the networks know no other images.
-  learner = shared.learner_of(network, source, config.adapting)
+  learner = shared.learner_of(config, network, source, config.adapting)
   test = (target.test_images, target.test_labels)
   longest = max(np.prod(batch.images.shape[:2]) for batch in sets.values())
   key = jax.random.fold_in(jax.random.key(config.seed), 1)
@@ -102,11 +102,11 @@ def _adapted(at_work, source, target, networks, sets):
 def _report(at_work, source, target, found):
   config = at_work.config
   rows = [
-    [name, 0 if name == NONE else config.ipc, shared.percents(values)]
+    [name, 0 if name == NONE else config.ipc, pages.percents(values)]
     for name, values in found.items()
   ]
   header = ['target images', 'stored per class', 'accuracy']
-  page = shared.Page(
+  page = pages.Page(
     f'Few-shot domain adaptation: {source} to {target}',
     (
       f'Test accuracy in percent on {target}, mean ± std of {config.seeds} '
@@ -114,7 +114,6 @@ def _report(at_work, source, target, found):
       f'of {target}.',
     ),
     {'Accuracy on the target': (header, rows)},
-    'bars.png',
+    pages.levels('Accuracy on the target', found),
   )
-  shared.draw_bars(at_work.path / 'bars.png', found)
-  shared.write(at_work, page, {'accuracy': found})
+  pages.write(at_work, page, {'accuracy': found})

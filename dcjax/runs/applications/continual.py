@@ -5,13 +5,20 @@ memories of all steps so far: from scratch (GDumb, DM) or going on from the step
 before, with a wider classifier and distillation (IDC).
 """
 
+import functools
 from typing import Any
 
 import jax
 import numpy as np
 
 from dcjax import applications, data, networks
-from dcjax.runs.applications import _sets, _shared as shared, _stepwise
+from dcjax.evaluation import seed_keys
+from dcjax.runs.applications import (
+  _pages as pages,
+  _sets,
+  _shared as shared,
+  _stepwise,
+)
 from dcjax.runs.settings import Settings
 from dcjax.utils import check_choice
 
@@ -72,7 +79,8 @@ def _learner(config, dataset, mode):
   if mode == 'continued' and config.distillation.weight:
     settings = applications.Distillation(**config.distillation)
   network = shared.network_of(config, dataset)
-  return shared.learner_of(network, dataset, config.training, settings)
+  lessons = functools.partial(applications.lessons, network, settings)
+  return shared.learner_of(config, network, dataset, config.training, lessons)
 
 
 def _axes(config, dataset, num_classes):
@@ -107,7 +115,7 @@ def _learn(at_work, learner, mode, name, made, steps):
     f'{mode}, {name}',
     [f'step {i}' for i in range(len(steps))],
     go_on,
-    lambda: learner.init(applications.seed_keys(key, config.seeds)),
+    lambda: learner.init(seed_keys(key, config.seeds)),
   )
 
 
@@ -127,8 +135,7 @@ def _report(at_work, groups, memories, matrices):
     name: applications.seen_accuracy(matrix)
     for name, matrix in matrices.items()
   }
-  shared.draw_curves(at_work.path / 'curves.png', seen, curves, 'classes seen')
-  page = shared.Page(
+  page = pages.Page(
     f'Class-incremental learning: {config.data}, {len(groups)} steps of '
     f'{groups.shape[1]} classes, {config.ipc} images per class',
     (
@@ -149,14 +156,16 @@ def _report(at_work, groups, memories, matrices):
       'Metrics': _stepwise.metric_table(matrices),
       'Storage of the whole memory': _storage_table(memories),
     },
-    'curves.png',
+    pages.curves(
+      'Accuracy over the classes seen', seen, curves, 'classes seen'
+    ),
   )
-  shared.write(at_work, page, {'matrices': _stepwise.without_nan(matrices)})
+  pages.write(at_work, page, {'matrices': _stepwise.without_nan(matrices)})
 
 
 def _curve_table(seen, curves):
   rows = [
-    [name, *(shared.percents(values[:, i]) for i in range(len(seen)))]
+    [name, *(pages.percents(values[:, i]) for i in range(len(seen)))]
     for name, values in curves.items()
   ]
   return ['memory', *(f'{count} classes' for count in seen)], rows

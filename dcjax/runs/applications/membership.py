@@ -14,9 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from dcjax import applications, data
+from dcjax.evaluation import seed_keys
 from dcjax.runs import _build
 from dcjax.runs._sets import whole
-from dcjax.runs.applications import _sets, _shared as shared
+from dcjax.runs.applications import _pages as pages, _sets, _shared as shared
 from dcjax.runs.settings import Settings
 
 MEMBERS = 'all members'
@@ -41,7 +42,7 @@ def run(
   _sets.check(config.sets.names, config, members)
   network = shared.network_of(config, dataset)
   learners = {
-    name: shared.learner_of(network, dataset, section)
+    name: shared.learner_of(config, network, dataset, section)
     for name, section in (('', config.training), (MEMBERS, config.members))
   }
   with shared.opened(chosen, workdir, **options) as at_work:
@@ -69,16 +70,15 @@ def run(
 
 def _attack(at_work, learner, name, batch, halves):
   config, num_classes = at_work.config, halves[0].num_classes
-  keys = applications.seed_keys(jax.random.key(config.seed), config.seeds)
+  keys = seed_keys(jax.random.key(config.seed), config.seeds)
   training = applications.batch_set(batch, num_classes)
   with at_work.progress(f'training on {name}') as tell:
     trained = applications.teach(
       learner, keys, training, learner.init(keys), progress=tell
     )
-  every = jnp.ones(num_classes, bool)
   scores = [
     applications.membership_scores(
-      learner.logits(trained, jnp.asarray(half.images), every),
+      learner.logits(trained, jnp.asarray(half.images)),
       jnp.asarray(half.labels),
     )
     for half in halves
@@ -106,14 +106,14 @@ def _report(at_work, found):
   rows = [
     [
       name,
-      shared.percents(entry['accuracy']),
-      ' ± '.join(f'{v:.3f}' for v in shared.mean_std(entry['auc'])),
-      shared.percents(entry['advantage']),
-      *map(shared.percents, entry['rates']),
+      pages.percents(entry['accuracy']),
+      ' ± '.join(f'{v:.3f}' for v in pages.mean_std(entry['auc'])),
+      pages.percents(entry['advantage']),
+      *map(pages.percents, entry['rates']),
     ]
     for name, entry in found.items()
   ]
-  page = shared.Page(
+  page = pages.Page(
     f'Membership inference: {config.data}, {config.ipc} images per class',
     (
       'A threshold on the log odds of the true class tells training images '
@@ -128,12 +128,11 @@ def _report(at_work, found):
         rows,
       )
     },
-    'accuracy_and_auc.png',
+    pages.cloud(
+      'What is learned, and what it gives away',
+      {name: (e['accuracy'], e['auc']) for name, e in found.items()},
+      'test accuracy, %',
+      'AUC of the attack, %',
+    ),
   )
-  shared.draw_points(
-    at_work.path / page.plot,
-    {name: (e['accuracy'], e['auc']) for name, e in found.items()},
-    'test accuracy, %',
-    'AUC of the attack, %',
-  )
-  shared.write(at_work, page, {'attacks': found})
+  pages.write(at_work, page, {'attacks': found})

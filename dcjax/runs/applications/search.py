@@ -15,7 +15,7 @@ from dcjax.data import Dataset
 from dcjax.runs._folder import write_text
 from dcjax.runs._progress import say
 from dcjax.runs._sets import whole
-from dcjax.runs.applications import _sets, _shared as shared
+from dcjax.runs.applications import _pages as pages, _sets, _shared as shared
 from dcjax.runs.settings import Settings
 
 WHOLE = 'whole'
@@ -89,22 +89,16 @@ def _train(search, label, spec, name):
   at_work, dataset, sets = search
   config = at_work.config
   section = config.whole if name == WHOLE else config.proxy
-  protocol = shared.protocol_of(section)._replace(test_points=(1.0,))
-  evaluator = evaluation.evaluator(
-    networks.build(spec, dataset.image_shape, dataset.num_classes),
-    dataset.test_images,
-    dataset.test_labels,
-    protocol=protocol,
-    **shared.treatments(dataset, section.family, section.cutmix, dataset.name),
-  )
+  network = networks.build(spec, dataset.image_shape, dataset.num_classes)
+  evaluator = shared.learner_of(config, network, dataset, section)
   with at_work.progress(f'{label} on {name}') as tell:
     result = evaluation.evaluate(
       evaluator,
       applications.batch_set(
         sets[name], dataset.num_classes, _padded_to(sets, name)
       ),
+      (dataset.test_images, dataset.test_labels),
       jax.random.key(config.seed),
-      protocol=protocol,
       num_seeds=section.seeds,
       progress=tell,
     )
@@ -148,7 +142,7 @@ def _report(at_work, num_classes, measured):
       ]
     )
   _write_files(at_work, measured)
-  page = shared.Page(
+  page = pages.Page(
     f'Architecture search: {config.data}, {len(labels)} ConvNets, '
     f'{config.ipc} images per class',
     (
@@ -162,9 +156,18 @@ def _report(at_work, num_classes, measured):
       f'small sets, {config.whole.seeds} on the whole set.',
     ),
     {'Rankings': (_HEADER, rows)},
-    'ranking.png',
+    pages.cloud(
+      'Small sets against the whole set, a point for each network',
+      {
+        name: (_accuracies(entries), _accuracies(measured[WHOLE]))
+        for name, entries in measured.items()
+        if name != WHOLE
+      },
+      'accuracy after training on the small set, %',
+      'accuracy after training on the whole set, %',
+    ),
   )
-  shared.write(at_work, page, {'rankings': without_nan(rankings)})
+  pages.write(at_work, page, {'rankings': without_nan(rankings)})
   return rankings
 
 
@@ -178,17 +181,6 @@ def without_nan(rankings: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 def _write_files(at_work, measured):
   full = measured[WHOLE]
-  points = {
-    name: (_accuracies(entries), _accuracies(full))
-    for name, entries in measured.items()
-    if name != WHOLE
-  }
-  shared.draw_points(
-    at_work.path / 'ranking.png',
-    points,
-    'accuracy after training on the small set, %',
-    'accuracy after training on the whole set, %',
-  )
   header = (f'{name} {k}' for name in measured for k in ('mean', 'std'))
   lines = [','.join(['network', *header])]
   for label in full:

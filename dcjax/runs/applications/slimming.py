@@ -12,11 +12,11 @@ import jax
 import numpy as np
 
 from dcjax import applications, labelling
-from dcjax.applications import Learner, Lesson
 from dcjax.data import Dataset
+from dcjax.evaluation import Evaluator, seed_keys
 from dcjax.runs import _stage
 from dcjax.runs._sets import whole
-from dcjax.runs.applications import _sets, _shared as shared
+from dcjax.runs.applications import _pages as pages, _sets, _shared as shared
 from dcjax.runs.settings import Settings
 
 WHOLE = 'whole network'
@@ -27,7 +27,7 @@ class _Slimming(NamedTuple):
 
   at_work: shared.AtWork
   dataset: Dataset
-  learners: dict[str, Learner]  # by section
+  learners: dict[str, Evaluator]  # by section
 
 
 def run(
@@ -68,13 +68,13 @@ def run(
 def _learners(config, dataset):
   """The three trainings; from the second on the whole network teaches."""
   network, section = shared.network_of(config, dataset), config.tuning
-  loss = labelling.online(
-    [network],
-    labelling.student_loss(
-      section.loss,
-      hard_weight=section.hard_weight,
-      temperature=section.temperature,
-    ),
+  loss = labelling.student_loss(
+    section.loss,
+    hard_weight=section.hard_weight,
+    temperature=section.temperature,
+  )
+  taught = functools.partial(
+    labelling.online, [network], loss, own_teachers=True
   )
   shapes = jax.eval_shape(network.init, jax.random.key(0))
   # A ratio out of range is heard of now.
@@ -85,11 +85,16 @@ def _learners(config, dataset):
     strength=config.sparsity.strength,
   )
   return {
-    'whole': shared.learner_of(network, dataset, config.whole),
+    'whole': shared.learner_of(config, network, dataset, config.whole),
     'sparsity': shared.learner_of(
-      network, dataset, config.sparsity, loss=loss, wrap_optimizer=sparse
+      config,
+      network,
+      dataset,
+      config.sparsity,
+      taught,
+      wrap_optimizer=sparse,
     ),
-    'tuning': shared.learner_of(network, dataset, section, loss=loss),
+    'tuning': shared.learner_of(config, network, dataset, section, taught),
   }
 
 
@@ -99,7 +104,7 @@ def _selection(config):
 
 def _keys(config, number):
   key = jax.random.fold_in(jax.random.key(config.seed), number)
-  return applications.seed_keys(key, config.seeds)
+  return seed_keys(key, config.seeds)
 
 
 def _whole_networks(job):
@@ -144,13 +149,10 @@ def _slim(job, name, training, full):
 
 def _taught(job, section, name, training, networks, teacher):
   learner = job.learners[section]
-  every = np.ones(training.labels.shape[1], bool)
   keys = _keys(job.at_work.config, 1 if section == 'sparsity' else 2)
-  lesson = Lesson(every, ~every, (teacher,))
+  taught = labelling.TaughtSet(training, (teacher,))
   with job.at_work.progress(f'{section} on {name}') as tell:
-    return applications.teach(
-      learner, keys, training, networks, lesson, progress=tell
-    )
+    return applications.teach(learner, keys, taught, networks, progress=tell)
 
 
 def _accuracy(job, networks):
@@ -186,7 +188,7 @@ def _report(at_work, found):
   rows = [
     [
       name,
-      *(shared.percents(entry[stage]) for stage in stages),
+      *(pages.percents(entry[stage]) for stage in stages),
       *(f'{np.mean(entry[n]):,.0f}' for n in ('parameters', 'left')),
     ]
     for name, entry in found.items()
@@ -200,18 +202,17 @@ def _report(at_work, found):
     'parameters',
     'left',
   ]
-  page = shared.Page(
+  first = next(iter(found.values()))
+  tuned = {WHOLE: first['whole']} | {n: e['tuned'] for n, e in found.items()}
+  page = pages.Page(
     f'Network slimming: {shared.network_spec(config)["name"]} on '
     f'{config.data}, {config.ratio:.0%} of the channels, {config.ipc} images '
     'per class',
     _notes(config),
     {'Test accuracy and size': (header, rows)},
-    'bars.png',
+    pages.levels('Test accuracy after fine-tuning', tuned),
   )
-  first = next(iter(found.values()))
-  bars = {WHOLE: first['whole']} | {n: e['tuned'] for n, e in found.items()}
-  shared.draw_bars(at_work.path / page.plot, bars)
-  shared.write(at_work, page, {'slimming': found})
+  pages.write(at_work, page, {'slimming': found})
 
 
 def _notes(config):

@@ -5,12 +5,19 @@ ones, then fine-tunes on memories alone: E2E's recipe, with and without
 distillation.
 """
 
+import functools
 from typing import Any
 
 import jax
 
 from dcjax import applications
-from dcjax.runs.applications import _sets, _shared as shared, _stepwise
+from dcjax.evaluation import seed_keys
+from dcjax.runs.applications import (
+  _pages as pages,
+  _sets,
+  _shared as shared,
+  _stepwise,
+)
 from dcjax.runs.settings import Settings
 
 
@@ -55,8 +62,9 @@ def _learners(config, dataset, distil):
   settings = (
     applications.Distillation(**config.distillation) if distil else None
   )
+  lessons = functools.partial(applications.lessons, network, settings)
   return [
-    shared.learner_of(network, dataset, section, settings)
+    shared.learner_of(config, network, dataset, section, lessons)
     for section in (config.training, config.balancing)
   ]
 
@@ -86,7 +94,7 @@ def _learn(at_work, learners, label, tasks):
     label,
     [task.name for task in tasks],
     go_on,
-    lambda: learners[0].init(applications.seed_keys(key, config.seeds)),
+    lambda: learners[0].init(seed_keys(key, config.seeds)),
   )
 
 
@@ -97,12 +105,11 @@ def _report(at_work, names, matrices):
     for name, matrix in matrices.items()
   }
   numbers = list(range(1, len(names) + 1))
-  shared.draw_curves(at_work.path / 'curves.png', numbers, curves, 'tasks seen')
   rows = [
-    [name, *(shared.percents(values[:, i - 1]) for i in numbers)]
+    [name, *(pages.percents(values[:, i - 1]) for i in numbers)]
     for name, values in curves.items()
   ]
-  page = shared.Page(
+  page = pages.Page(
     'Task-incremental learning: ' + ', '.join(names),
     (
       f'Mean test accuracy in percent over the tasks seen, {config.ipc} images '
@@ -118,6 +125,6 @@ def _report(at_work, names, matrices):
       ),
       'Metrics': _stepwise.metric_table(matrices),
     },
-    'curves.png',
+    pages.curves('Accuracy over the tasks seen', numbers, curves, 'tasks seen'),
   )
-  shared.write(at_work, page, {'matrices': _stepwise.without_nan(matrices)})
+  pages.write(at_work, page, {'matrices': _stepwise.without_nan(matrices)})

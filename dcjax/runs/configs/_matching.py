@@ -60,6 +60,10 @@ def base(
     ),
     sections,
   )
+  evaluation = made['evaluation']
+  if chosen.factor > 1 and not chosen.smoke:
+    # Decoded images make more updates in an epoch than as many stored ones.
+    evaluation['baselines'] += ('random_updates',)
   for field in without:
     del made['method'][field]
   if chosen.formation == 'codebook':

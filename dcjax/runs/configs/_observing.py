@@ -62,7 +62,7 @@ def choices(chosen: Any) -> dict[str, Any]:
   return dict(
     data_options=stats,
     ipc=2 if chosen.smoke else 10,
-    factor=2 if is_imagenet(chosen.like) else 1,
+    factor=1,
     network='convnet:norm=batch' if short else shared.RESNET,
     sizes=sizes,
   )

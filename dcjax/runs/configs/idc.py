@@ -44,8 +44,6 @@ def choices(chosen):
 
 
 def values(chosen):
-  # Decoded images make more updates an epoch than as many stored ones.
-  many = chosen.factor > 1 and not chosen.smoke
   made = matching.base(
     chosen,
     outer=2000,
@@ -69,15 +67,7 @@ def values(chosen):
       pool_epochs=5,
     ),
     augment=dict(family='idc'),
-    evaluation=shared.evaluation(
-      'idc',
-      1000,
-      at=(0.1, 0.2, 0.5),
-      baselines=(
-        *('initial', 'random', 'herding'),
-        *(('random_updates',) if many else ()),
-      ),
-    ),
+    evaluation=dict(protocol='idc', seeds=3, at=(0.1, 0.2, 0.5)),
   )
   made = shared.merged(made, sets.changes(chosen))
   if chosen.formation == 'codebook':

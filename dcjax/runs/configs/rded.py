@@ -1,7 +1,8 @@
 """RDED: real crops that an observer finds easy, stitched into images.
 
 Sun et al., CVPR 2024, https://arxiv.org/abs/2312.03526. Nothing is optimised;
-the observer labels every batch of the student:
+the observer labels every batch of the student. `factor` squared crops share an
+image (ImageNet 2 x 2), which students see whole, their cells shuffled:
 
   python experiments/run.py --config=experiments/configs/rded.py:cifar10,ipc=10
     --config.data_dir=DATA --workdir=runs/rded
@@ -16,7 +17,11 @@ from dcjax.runs import settings
 from dcjax.runs.configs import _observing as observing, _shared as shared
 
 DATA, LIKE = 'digits', shared.LIKE
-choices = observing.choices
+
+
+def choices(chosen):
+  tiles = 2 if observing.is_imagenet(chosen.like) else 1
+  return {**observing.choices(chosen), 'factor': tiles}
 
 
 def get_config(arg: str | None = None):
@@ -37,6 +42,8 @@ def values(chosen):
     chosen,
     'one',
     method=dict(name='rded'),
+    # The cells of an image are no images of their own.
+    formation='uniform:factor=1',
     start=_start(chosen, 300, 5),
     observers=observing.trained_long(chosen.like),
     labels=dict(regime='online'),

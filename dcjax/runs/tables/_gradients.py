@@ -11,11 +11,11 @@ from dcjax import inner, optimizers
 from dcjax.artefact import Artefact
 from dcjax.base import Array, Augment, Batch, Network, Params, Variables
 from dcjax.condensing import real_batches
-from dcjax.matching import over_classes
+from dcjax.mapping import over_classes
 from dcjax.objectives import network_gradient
-from dcjax.runs import _method
+from dcjax.runs import _given
 from dcjax.runs._build import Parts
-from dcjax.runs.tables._loss import data_of, over_networks, treatment
+from dcjax.runs.tables._loss import augment_of, data_of, over_networks
 
 _NETWORKS = 8
 _IMAGES = 16  # of a class, whose gradients are compared with one another
@@ -113,7 +113,7 @@ def gradient_norms(
     optimizers.sgd(section.network_learning_rate, momentum=0.0),
     epochs=1,
     batch_size=section.network_batch_size,
-    augment=treatment(parts, 'train'),
+    augment=augment_of(parts, 'train'),
   )
   gaps = jnp.asarray(np.diff([0, *epochs]), jnp.int32)
 
@@ -164,9 +164,9 @@ def class_gradients(parts: Parts) -> dict[str, np.ndarray]:
     num_images=len(parts.dataset.labels),
     num_classes=parts.dataset.num_classes,
     batch_size=section.network_batch_size,
-    early_batches=_method.early_batches(parts),
-    augment=treatment(parts, 'train'),
-    mix=_method.train_mix(parts),
+    early_batches=_given.early_batches(parts),
+    augment=augment_of(parts, 'train'),
+    mix=_given.train_mix(parts),
   )
 
   def measure(key, data):

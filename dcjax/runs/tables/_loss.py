@@ -64,7 +64,7 @@ def matching_loss(
   synthetic = Batch(images, jnp.asarray(stored.labels))
   source = real_batches(parts.dataset.counts, section.batch_real)
   objective = gradient_matching(section.distance, tensors=section.tensors)
-  augment = treatment(parts, 'match')
+  augment = augment_of(parts, 'match')
 
   def loss(key, data):
     network_key, walk_key, draw_key, match_key = jax.random.split(key, 4)
@@ -84,9 +84,9 @@ def matching_loss(
   return over_networks(loss, parts.config.seed, _NETWORKS, data_of(parts))
 
 
-def treatment(parts: Parts, name: str) -> Augment:
+def augment_of(parts: Parts, name: str) -> Augment:
   """Normalisation and the named strategy of a run."""
-  return _augment.treatment(
+  return _augment.augment_of(
     parts.dataset, parts.strategies, name, parts.placement
   )
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from dcjax.data import Dataset
-from dcjax.runs import _build, _costs, _networks, _wanted, settings
+from dcjax.runs import _build, _costs, _observers, _wanted, settings
 from dcjax.runs.tables import _making, _measure
 from dcjax.runs.tables._types import Accuracy, Place, Table
 
@@ -67,7 +67,7 @@ def of_table(table: Table) -> dict[Place, float]:
     settings.set_fields(job.config, {'zca': 'none'})
     chosen = settings.resolve(job.config)
     parts = _build.build(chosen, dataset=blank(chosen.config.like))
-    observers = _observers(parts)
+    observers = _used_observers(parts)
     looking = [o for o in observers if 'matching' in o.roles]
     made = sum(_costs.observer(parts, o) for o in observers)
     if 'iterations' in parts.config.method:
@@ -83,14 +83,14 @@ def of_table(table: Table) -> dict[Place, float]:
   return found
 
 
-def _observers(parts):
+def _used_observers(parts):
   """Those of methods that look through them or have them label."""
   roles = []
   if 'iterations' in parts.config.method or parts.config.method.name == 'rded':
     roles.append('matching')
   if parts.config.labels.regime != 'hard':
     roles.append('labelling')
-  return _networks.observers(parts, roles)
+  return _observers.observers(parts, roles)
 
 
 def _evaluation(parts, measure, observers) -> float:

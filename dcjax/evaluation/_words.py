@@ -1,4 +1,4 @@
-"""How a protocol's words become an optimiser and what is tested."""
+"""How a protocol's words become a feed, an optimiser and what is tested."""
 
 from collections.abc import Iterator
 
@@ -6,9 +6,11 @@ import jax.numpy as jnp
 import optax
 
 from dcjax import optimizers
-from dcjax.base import Array, Variables
+from dcjax.base import Array, Augment, Variables
+from dcjax.feeds import Feed, labelled
+from dcjax.losses import Loss, squared_error
 from dcjax.protocols import Protocol
-from dcjax.training import Loss, TrainState, squared_error
+from dcjax.training import Mix, TrainState
 from dcjax.utils import check_choice
 
 _SCHEDULES = {
@@ -17,7 +19,7 @@ _SCHEDULES = {
 }
 
 
-LOSSES: dict[str, Loss | None] = {
+_LOSSES: dict[str, Loss | None] = {
   'cross_entropy': None,  # the default of a training step
   'squared': squared_error,
 }
@@ -30,12 +32,30 @@ def check_protocol(protocol: Protocol) -> None:
       f'test_points {protocol.test_points}: must end with 1, the result'
     )
   check_choice('optimizer', protocol.optimizer, ('sgd', 'adamw', 'adam'))
-  check_choice('loss', protocol.loss, LOSSES)
+  check_choice('loss', protocol.loss, _LOSSES)
   if protocol.optimizer == 'adam' and protocol.weight_decay:
     raise ValueError(
       f'weight_decay {protocol.weight_decay!r}: must be 0 with adam'
     )
   check_choice('schedule', protocol.schedule, ('drops', *_SCHEDULES))
+
+
+def feed(
+  protocol: Protocol, *, augment: Augment | None = None, mix: Mix | None = None
+) -> Feed:
+  """Labelled images in the batches, and under the loss, of a protocol.
+
+  Args:
+    protocol: how a network is trained on them.
+    augment: normalisation and augmentation.
+    mix: CutMix or the like, after augmentation.
+
+  Raises:
+    ValueError: if the protocol's loss is unknown.
+  """
+  check_choice('loss', protocol.loss, _LOSSES)
+  loss = _LOSSES[protocol.loss]
+  return labelled(protocol.batch_size, augment=augment, mix=mix, loss=loss)
 
 
 def optimizer_of(

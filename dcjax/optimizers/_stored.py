@@ -1,4 +1,4 @@
-"""Optimisers of sets that learn more than images; see `dcjax.optimizers`."""
+"""Optimisers of sets that learn more than images."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,7 @@
-"""A batch's gradient and embedding, in parts that fit a CPU's caches."""
+"""What networks lose on a batch, and the gradient of it."""
+
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +10,11 @@ from jax import lax
 
 from dcjax.base import Array, Batch, Network, Params, PyTree, Variables
 from dcjax.networks import images_are_independent
-from dcjax.utils import check_logits
+from dcjax.utils import check_logits, platform
+
+# (logits [B, K], batch as the network saw it) -> []. The batch is a `Batch`, or
+# what else a feed hands out.
+Loss = Callable[[Array, Any], Array]
 
 # Of a part: pixels and numbers in an activation at most, images at least. Found
 # by measurement with ConvNets of width 32 (16 images of 32x32 pixels) and 128
@@ -16,6 +23,71 @@ from dcjax.utils import check_logits
 _MOST_PIXELS = 2**14
 _MOST_NUMBERS = 2**20
 _FEWEST_IMAGES = 4
+
+
+def cross_entropy(logits: Array, batch: Batch) -> Array:
+  """Mean cross-entropy over the images that count.
+
+  Args:
+    logits: `[N, K]`.
+    batch: labels `[N, K]`, weights `[N]` or None.
+
+  Returns:
+    `[]`, in nats.
+
+  Raises:
+    ValueError: if logits and labels differ in K.
+  """
+  return mean(_cross_entropies(logits, batch.labels), batch.weights)
+
+
+def squared_error(logits: Array, batch: Batch) -> Array:
+  """Half of the squared error to the labels, summed over classes: a `Loss`.
+
+  FRePo's, of labels that are centred.
+
+  Args:
+    logits: `[B, K]`.
+    batch: labels `[B, K]`, weights `[B]` or None.
+
+  Returns:
+    `[]`, the mean over the images that count.
+  """
+  return mean(jnp.sum((logits - batch.labels) ** 2, -1) / 2, batch.weights)
+
+
+def mean(values: Array, weights: Array | None) -> Array:
+  """Mean of `values [B]` over the images that count, `weights [B]` or all."""
+  if weights is None:
+    return jnp.mean(values)
+  return jnp.sum(values * weights) / jnp.sum(weights)
+
+
+def gradient_of(
+  loss: Loss, network: Network, variables: Variables, batch: Any
+) -> tuple[Array, PyTree, Params]:
+  """Any loss of a batch and its gradient in the parameters.
+
+  Args:
+    loss: `(logits, batch) -> []`.
+    network: applied in train mode.
+    variables: its numbers.
+    batch: images `[N, H, W, D]` (normalised), and what the loss reads.
+
+  Returns:
+    See `loss_and_gradient`.
+  """
+
+  def loss_fn(params):
+    outputs, tracked = network.apply(
+      Variables(params, variables.state), batch.images, True
+    )
+    return loss(outputs.logits, batch), tracked
+
+  (value, tracked), gradient = jax.value_and_grad(loss_fn, has_aux=True)(
+    variables.params
+  )
+  return value, tracked, gradient
 
 
 def loss_and_gradient(
@@ -38,14 +110,14 @@ def loss_and_gradient(
     like `variables.params`.
   """
   parts = count_parts(network, batch.images.shape, variables)
-  gradient_of = jax.value_and_grad(_summed_loss, has_aux=True)
+  of_sum = jax.value_and_grad(_summed_loss, has_aux=True)
   if parts == 1:
-    (value, tracked), gradient = gradient_of(
+    (value, tracked), gradient = of_sum(
       variables.params, network, variables.state, batch, train
     )
   else:
     value, gradient = _sum_over_parts(
-      lambda part: gradient_of(
+      lambda part: of_sum(
         variables.params, network, variables.state, part, train
       ),
       jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), batch),
@@ -58,38 +130,13 @@ def loss_and_gradient(
   return value / count, tracked, jax.tree.map(lambda g: g / count, gradient)
 
 
-def embed(network: Network, variables: Variables, images: Array) -> Array:
-  """Embeddings in train mode, in parts like `loss_and_gradient`.
-
-  Args:
-    network: must expose an embedding.
-    variables: its numbers.
-    images: `[N, H, W, D]`, normalised.
-
-  Returns:
-    `[N, F]`.
-
-  Raises:
-    ValueError: if the network exposes no embedding.
-  """
-
-  def embedding(images):
-    return network.apply(variables, images, True)[0].embedding
-
-  parts = count_parts(network, images.shape, variables)
-  if parts == 1:
-    found = embedding(images)
-  else:
-    found = lax.map(embedding, images.reshape(parts, -1, *images.shape[1:]))
-  if found is None:
-    raise ValueError(f'network {network.name!r} exposes no embedding')
-  return found.reshape(images.shape[0], -1)
-
-
 def count_parts(
   network: Network, shape: tuple[int, ...], variables: Variables
 ) -> int:
   """Returns in how many equal parts a batch's gradient is computed.
+
+  It reads the backend, as parts pay on one CPU device alone: accelerators hold
+  a whole batch, and several devices would each take all of its parts.
 
   Args:
     network: one whose images see each other takes one part; see
@@ -97,7 +144,7 @@ def count_parts(
     shape: of the images, `(N, H, W, D)`.
     variables: of the network; any running statistics are of the whole batch.
   """
-  alone = jax.default_backend() == 'cpu' and jax.device_count() == 1
+  alone = platform() == 'cpu' and jax.device_count() == 1
   if not alone or jax.tree.leaves(variables.state):
     return 1
   count, height, width, _ = shape
@@ -112,20 +159,24 @@ def count_parts(
   return parts
 
 
+def _cross_entropies(logits, labels):
+  check_logits(logits, labels)
+  return optax.safe_softmax_cross_entropy(logits, labels)
+
+
 def _summed_loss(params, network, state, batch, train):
   outputs, tracked = network.apply(
     Variables(params, state), batch.images, train
   )
-  check_logits(outputs.logits, batch.labels)
-  losses = optax.safe_softmax_cross_entropy(outputs.logits, batch.labels)
+  losses = _cross_entropies(outputs.logits, batch.labels)
   if batch.weights is not None:
     losses = losses * batch.weights
   return jnp.sum(losses), tracked
 
 
-def _sum_over_parts(gradient_of, batch, params):
+def _sum_over_parts(of_part, batch, params):
   def add(total, part):
-    (value, _), gradient = gradient_of(part)
+    (value, _), gradient = of_part(part)
     return jax.tree.map(jnp.add, total, (value, gradient)), None
 
   zeros = jnp.zeros(()), jax.tree.map(jnp.zeros_like, params)

@@ -1,0 +1,74 @@
+"""How a command ends when something is wrong."""
+
+import os
+import sys
+from typing import Any, NoReturn
+
+
+class Wrong(Exception):
+  """Something that the caller has said is wrong."""
+
+
+def stop_at_once(number: int, frame: Any) -> None:
+  """Ends the program with one line: a signal handler."""
+  del number, frame
+  # JAX swallows exceptions in its callbacks: this does not depend on them.
+  sys.stderr.write('stopped at once; the same command resumes\n')
+  sys.stderr.flush()
+  os._exit(130)
+
+
+def say_runtime(error: RuntimeError) -> int:
+  """What the runtime could not do; another process may be gone."""
+  if not is_one_of_several():
+    text = one_line(error)
+    if 'RESOURCE_EXHAUSTED' in text or 'Out of memory' in text:
+      return say_error(
+        f'out of memory on the device ({text[:200]}); take a smaller ipc, '
+        'network or batch, or execution.classes=scan'
+      )
+    if 'backend' in text or 'platform' in text:
+      return say_error(text)
+    raise error
+  import jax
+
+  end(
+    f'error: process {jax.process_index()} of {jax.process_count()} lost the '
+    f'others ({one_line(error)[:300]}); start the same command in all '
+    'processes again: the run goes on from its last checkpoint',
+    1,
+  )
+  return 1
+
+
+def one_line(error: BaseException) -> str:
+  """What an error says, in one line."""
+  text = ' '.join(str(error).split()).removeprefix('ValueError: ')
+  return text or type(error).__name__
+
+
+def say_error(text: str) -> int:
+  """Says what is wrong, and returns the exit status of it."""
+  if is_one_of_several():
+    end(f'error: {text}', 2)
+  sys.stderr.write(f'error: {text}\n')
+  return 2
+
+
+def end(text: str, code: int) -> NoReturn:
+  """Ends the program; one of several processes waits for no other."""
+  if text:
+    sys.stderr.write(f'{text}\n')
+  sys.stderr.flush()
+  if is_one_of_several():
+    os._exit(code)
+  sys.exit(code)
+
+
+def is_one_of_several() -> bool:
+  """Whether other processes run the same command."""
+  if 'jax' not in sys.modules:
+    return False
+  import jax
+
+  return jax.distributed.is_initialized() and jax.process_count() > 1

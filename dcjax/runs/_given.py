@@ -1,0 +1,317 @@
+"""What a run gives a method for its parameters, beside what the config says."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import optax
+
+from dcjax import (
+  coresets,
+  inner,
+  kernels,
+  methods,
+  networks,
+  objectives,
+  optimizers,
+  specs,
+)
+from dcjax.base import Network
+from dcjax.condensing import real_batches
+from dcjax.runs import _augment
+from dcjax.runs._build import Parts, build_network, learning_rate
+from dcjax.training import Mix
+
+
+class Given(NamedTuple):
+  """What a method can be given, beside what the config says.
+
+  Attributes:
+    parts: of the run.
+    observers: networks that look at the images, frozen.
+    soft_labels: `[C, K]` of the embedding network, or None.
+  """
+
+  parts: Parts
+  observers: Sequence[Network] = ()
+  soft_labels: Any = None
+
+
+ABSENT = object()
+
+
+def _rate(given):
+  """The image rate: fixed, halved as in CAFE, or falling by a cosine to 0."""
+  section = given.parts.config.method
+  rate, decay = learning_rate(given.parts), section.get('decay', 'none')
+  if decay == 'none':
+    return rate
+  if section.get('sweep'):
+    raise ValueError(
+      f"decay {decay!r}: must be 'none' where sweep is true; the sweep has one "
+      'rate'
+    )
+  if decay == 'halved':
+    return methods.cafe_learning_rate(rate, image_steps(given.parts))
+  return optax.cosine_decay_schedule(rate, image_steps(given.parts))
+
+
+def image_steps(parts: Parts) -> int:
+  """Steps of the stored numbers in the whole run."""
+  return parts.config.outer * parts.config.method.inner_steps
+
+
+def _optimizer(given):
+  """What steps the stored numbers, where it is not the method's own."""
+  config = given.parts.config
+  word = config.get('optimizer', '')
+  momentum = config.method.get('momentum', 0.5)
+  if not word:
+    # The sweep of IDC has one rate; a schedule steps all classes at once.
+    scheduled = config.method.get('decay', 'none') != 'none'
+    if config.method.name == 'idc' and scheduled:
+      return optimizers.sgd(_rate(given), momentum=momentum)
+    return ABSENT
+
+  def codebook(
+    generator_learning_rate=5e-4, optimizer='adam', largest_gradient=0.0
+  ):
+    steps = methods.CodebookSteps(
+      learning_rate(given.parts),
+      generator_learning_rate,
+      momentum,
+      largest_gradient,
+      optimizer,
+    )
+    return methods.codebook_optimizer(steps, image_steps(given.parts))
+
+  makers: dict[str, Callable[..., Any]] = {
+    'adam': lambda b1=0.9, b2=0.999: optax.adam(_rate(given), b1, b2),
+    'codebook': codebook,
+    'sgd': lambda: optimizers.sgd(_rate(given), momentum=momentum),
+  }
+  return specs.call('optimizer', makers, specs.parse('optimizer', word))
+
+
+def _objective(given):
+  word = given.parts.config.get('objective', '')
+  if not word:
+    return ABSENT
+  generative = functools.partial(
+    methods.generative_objective,
+    judge(given),
+    given.parts.dataset.image_shape,
+    condition_dim=given.parts.formation.spec.get('embedding_dim'),
+  )
+  makers = {**objectives.FACTORIES, 'generative': generative}
+  return specs.call('objective', makers, specs.parse('objective', word))
+
+
+def _source(given):
+  config = given.parts.config
+  word = config.get('source', '')
+  if not word:
+    return ABSENT
+  counts = given.parts.dataset.counts
+
+  def representative(
+    batch_size=config.method.batch_real, every=10, num_steps=20
+  ):
+    return coresets.representative_batches(
+      (given.observers or [judge(given)])[0],
+      counts,
+      batch_size,
+      given.parts.normalise,
+      every=every,
+      num_steps=num_steps,
+    )
+
+  makers = {
+    'real': lambda batch_size=config.method.batch_real: real_batches(
+      counts, batch_size
+    ),
+    'representative': representative,
+  }
+  return specs.call('source', makers, specs.parse('source', word))
+
+
+def _loop(given):
+  """Where networks come from, where it is not the method's own."""
+  word = given.parts.config.get('inner', '')
+  if not word:
+    return ABSENT
+  dataset = given.parts.dataset
+  network = judge(given)
+
+  def real(batches=8, batch_size=64, learning_rate=0.01, weight_decay=5e-4):
+    return inner.train_on_real(
+      network,
+      optimizers.sgd(learning_rate, momentum=0.9, weight_decay=weight_decay),
+      num_images=int(dataset.counts.sum()),
+      num_classes=dataset.num_classes,
+      batch_size=batch_size,
+      num_batches=batches,
+      augment=_augment_of(given, 'train'),
+      mix=train_mix(given.parts),
+    )
+
+  def synthetic(epochs=1, batch_size=256, learning_rate=0.01):
+    return inner.train_on_synthetic(
+      network,
+      optimizers.sgd(learning_rate, momentum=0.0),
+      epochs=epochs,
+      batch_size=batch_size,
+      augment=_augment_of(given, 'train'),
+    )
+
+  makers = {
+    'random': lambda: inner.resample(network),
+    'real': real,
+    'synthetic': synthetic,
+  }
+  return specs.call('inner', makers, specs.parse('inner', word))
+
+
+def judge(given: Given) -> Network:
+  """Only what judges the images is rounded; what tests them is not."""
+  parts, section = given.parts, given.parts.config.method
+  network = parts.network
+  if section.get('network'):
+    network = build_network('method.network', section.network, parts.dataset)
+  if section.name == 'dd':
+    network = networks.drawn_as(network, 'xavier')
+  precision = parts.config.execution.get('precision', 'auto')
+  return networks.with_precision(network, precision)
+
+
+def unroll(parts: Parts) -> objectives.Unroll:
+  """How DD and RaT-BPTT train networks on the set."""
+  section = parts.config.method
+  if section.name == 'dd':
+    return methods.dd_unroll(
+      parts.config.ipc, section.passes, normalise=parts.normalise
+    )
+  return methods.adam_unroll(
+    section.unrolled_steps,
+    section.unrolled_learning_rate,
+    per_class=section.unrolled_per_class or None,
+    augment=_augment_of(Given(parts), 'train'),
+  )
+
+
+def _relabel(given):
+  """TESLA labels its batches anew, by the expert; they are not augmented."""
+  return given.parts.normalise if given.parts.config.method.relabel else None
+
+
+def _steps(given):
+  section = given.parts.config.method
+  return ABSENT if 'steps' in section else image_steps(given.parts)
+
+
+def _batch_size(given):
+  """Of the set, in a step of the training that is matched."""
+  section = given.parts.config.method
+  if 'synthetic_batch' not in section:
+    return ABSENT
+  return section.synthetic_batch or None
+
+
+def _kernel(given):
+  word = given.parts.config.method.kernel
+  return kernels.build(specs.parse('method.kernel', word))
+
+
+def _augment_of(given, name):
+  parts = given.parts
+  return _augment.augment_of(
+    parts.dataset, parts.strategies, name, parts.placement
+  )
+
+
+def train_mix(parts: Parts) -> Mix | None:
+  """CutMix of the batches that train networks, or None."""
+  return _augment.mixing(
+    'augment.train_mix',
+    parts.config.augment.get('train_mix', 'auto'),
+    parts.strategies['train_cutmix_probability'],
+  )
+
+
+def _classes(given):
+  word = str(given.parts.config.execution.classes)
+  if not word.isdigit() and word not in ('auto', 'scan', 'vmap'):
+    raise ValueError(
+      f"execution.classes {word!r}: must be 'auto', 'scan', 'vmap' or a number"
+    )
+  return given.parts.placement.classes(int(word) if word.isdigit() else word)
+
+
+def early_batches(parts: Parts) -> int:
+  """Network updates before a network's first image step.
+
+  `early_epochs` are over all images, also where only a window is in memory.
+  """
+  section = parts.config.method
+  images = int(parts.real.counts.sum())
+  per_epoch = max(1, images // section.network_batch_size)
+  return section.early_batches + section.get('early_epochs', 0) * per_epoch
+
+
+def _spread(given):
+  spread = given.parts.placement.spread()
+  return spread[0] if spread else ABSENT
+
+
+def _sweep(given):
+  """Numbers that do not all belong to one class are not stepped one by one."""
+  spec = given.parts.formation.spec
+  shared = spec.get('inner', spec['name']) in ('basis', 'codebook', 'learnable')
+  return bool(given.parts.config.method.sweep and not shared)
+
+
+def _flip(given):
+  """Where the method mirrors, and mirrored images look like their class."""
+  return given.parts.flips and given.parts.config.method.get('flip', True)
+
+
+def _smallest_crop(given):
+  """The whole image is no crop; CDA's crops end at their smallest."""
+  section = given.parts.config.method
+  whole = section.smallest_crop == 1 and section.name != 'cda'
+  return None if whole else section.smallest_crop
+
+
+# Parameter of a method -> what a run gives for it.
+SUPPLIED: dict[str, Callable[[Given], Any]] = {
+  'augment': lambda given: _augment_of(given, 'match'),
+  'batch_size': _batch_size,
+  'classes': _classes,
+  'counts': lambda given: given.parts.dataset.counts,
+  'early_batches': lambda given: early_batches(given.parts),
+  'flip': _flip,
+  'formation': lambda given: given.parts.formation,
+  'kernel': _kernel,
+  'learning_rate': _rate,
+  'loop': _loop,
+  'match_augment': lambda given: _augment_of(given, 'match'),
+  'mean': lambda given: given.parts.dataset.mean,
+  'network': lambda given: (given.observers or [judge(given)])[0],
+  'normalise': lambda given: given.parts.normalise,
+  'objective': _objective,
+  'observers': lambda given: list(given.observers),
+  'optimizer': _optimizer,
+  'patch_size': lambda given: given.parts.config.statistics.patch_size,
+  'soft_labels': lambda given: given.soft_labels,
+  'real_augment': lambda given: _augment_of(given, 'match'),
+  'relabel': _relabel,
+  'smallest_crop': _smallest_crop,
+  'source': _source,
+  'spread': _spread,
+  'std': lambda given: given.parts.dataset.std,
+  'steps': _steps,
+  'sweep': _sweep,
+  'train_augment': lambda given: _augment_of(given, 'train'),
+  'train_mix': lambda given: train_mix(given.parts),
+  'unroll': lambda given: unroll(given.parts),
+}
