@@ -15,7 +15,7 @@ from dcjax.base import (
   StatefulObjective,
   Variables,
 )
-from dcjax.data._sampling import gathered
+from dcjax.data.sampling import gathered
 from dcjax.mapping import Strategy as ClassStrategy, over_classes
 
 

@@ -13,6 +13,9 @@ from typing import Any
 
 Spec = dict[str, Any]
 
+# Options that hold names, which may look like numbers.
+_NAMES = ('classes',)
+
 
 def parse(field: str, word: str) -> Spec:
   """Reads a word.
@@ -38,7 +41,7 @@ def parse(field: str, word: str) -> Spec:
     if not equals and not options:
       name.append(part)
     elif equals and option:
-      options[option] = literal(text)
+      options[option] = text if option in _NAMES else literal(text)
     else:
       raise ValueError(f'{field} {word!r}: {part!r} must be option=value')
   if not name or not name[0]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dcjax.base import Batch, InTurns, Key, PyTree, Variables
-from dcjax.data import _sampling as sampling
+from dcjax.data import sampling
 from dcjax.statistics import Targets
 from dcjax.training import TrainState
 

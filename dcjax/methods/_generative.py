@@ -10,7 +10,7 @@ import optax
 from dcjax import formations, objectives, optimizers
 from dcjax.base import Array, Augment, Formation, Network, StatefulObjective
 from dcjax.condensing import Condenser, condenser, real_batches
-from dcjax.data import _sampling as sampling
+from dcjax.data import sampling
 from dcjax.inner import train_on_real
 from dcjax.methods._class_embeddings import feature_sizes
 from dcjax.methods._generative_options import (

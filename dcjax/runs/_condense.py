@@ -192,10 +192,16 @@ def _points(parts, total, numbers, after):
 
 
 def _program(period, key, like, data, parts, places):
+  where = out_places(parts, places)
+  options = {} if where is None else {'out_shardings': where}
+  return compiled(period, key, like, data, **options)
+
+
+def out_places(parts: Parts, places: Any) -> Any:
+  """Where the results of a period lie, from where its state does."""
   if parts.placement.mesh is None:
-    return compiled(period, key, like, data)
-  everywhere = parts.placement.copies({'m': 0})['m']
-  return compiled(period, key, like, data, out_shardings=(places, everywhere))
+    return None
+  return places, parts.placement.copies({'m': 0})['m']
 
 
 def _record(parts, steps, number, metrics, seconds, took, batch=None):

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ import numpy as np
 
 from dcjax import networks
 from dcjax.base import Array, Augment, Batch, Key, Network, Variables
-from dcjax.data import _sampling as sampling
+from dcjax.data import sampling
 from dcjax.statistics._moments import (
   LayerStatistics,
   Moments,
@@ -226,7 +226,7 @@ def collect(
   key: Key,
   augment: Augment,
   batch_size: int = 64,
-  **options,
+  **options: Any,
 ) -> Targets:
   """Collects the statistics of a set in one pass, in one compiled program.
 
