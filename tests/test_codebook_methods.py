@@ -52,9 +52,9 @@ def test_after_a_period_the_set_decodes_as_training_saw_it():
     formation,
     counts,
     (1.0,),
-    optimizer=methods.codebook_optimizer(steps, 8),
     inner_steps=4,
     batch_real=4,
+    instead=methods.Instead(optimizer=methods.codebook_optimizer(steps, 8)),
   )
   data = tiny.inner_data(counts, shape)
   start = formation.init(tiny.KEY, jnp.zeros((3, 4, *shape)))
@@ -76,13 +76,14 @@ def test_optimisers_are_replaced():
   network = tiny.linear_network((8, 8, 1), 2)
   data = tiny.inner_data(counts, (8, 8, 1))
   for make in (methods.dm, methods.dc):
-    options = {'epochs': 1} if make is methods.dc else {}
+    trained = {'networks': methods.OnSynthetic(epochs=1)}
+    options = trained if make is methods.dc else {}
     method = make(
       network,
       formation,
       counts,
       (1.0,),
-      optimizer=frozen,
+      instead=methods.Instead(optimizer=frozen),
       inner_steps=1,
       batch_real=2,
       **options,

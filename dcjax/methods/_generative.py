@@ -165,7 +165,8 @@ def generative_objective(
 
   Example:
     >>> objective = generative_objective(network, (32, 32, 3))
-    >>> method = dm(network, identity(), counts, std, objective=objective)
+    >>> method = dm(network, formations.identity(), counts, std,
+    ...             instead=Instead(objective=objective))
   """
   features, _ = feature_sizes(network, image_shape)
   return objectives.generative_matching(
