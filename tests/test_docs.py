@@ -217,7 +217,7 @@ def test_every_command_of_a_page_resolves(page):
     assert len(known([program, *left])) == 1, words
     if not known.config.startswith('FILE.py'):
       _resolved(known.config, changes)
-    assert known.workdir or known.print_config, words
+    assert known.workdir or known.print_config or known.plan, words
 
 
 def _check_benchmark(program, words):
