@@ -27,7 +27,10 @@ from dcjax.data import (
 
 Loader = Callable[..., _dataset.Dataset]
 
-_CATALOGUES = {'hf': _hub.load_hub, 'tfds': _tfds.load_tfds}
+_CATALOGUES: dict[str, Loader] = {
+  'hf': _hub.load_hub,
+  'tfds': _tfds.load_tfds,
+}
 IMAGENETS = {
   'imagenet10': _specs.IMAGENET_10,
   'imagenet100': _specs.IMAGENET_100,
