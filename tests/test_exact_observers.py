@@ -185,19 +185,12 @@ def _assert_student(file, norm):
   optimizer = optimizers.with_average(optimizers.adamw(1e-3), 0.99)
   loss = labelling.student_loss('mse', hard_weight=0.025)
   parts = [labelling.student_loss('mse', hard_weight=0), loss]
-  online = labelling.online([_TEACHER] * 3, loss)
 
   @jax.jit
   def step(state, images, teachers, labels):
-    batch = Batch(images, labels)
-    return training.train_step(
-      network,
-      optimizer,
-      state,
-      batch,
-      tiny.KEY,
-      loss=lambda *seen: online(teachers, *seen),
-    )
+    logits = labelling.ensemble_logits([_TEACHER] * 3, teachers, images)
+    batch = labelling.LabelledBatch(images, labels, None, logits)
+    return training.train_step(network, optimizer, state, batch, loss=loss)
 
   images = np.moveaxis(file['images'].astype(np.float64), 2, -1)
   labels = jnp.eye(4)[file['labels']]
@@ -213,14 +206,15 @@ def _assert_student(file, norm):
 
   logits = jnp.asarray(file['step0_logits'], jnp.float64)
   mean = answers[0].mean(0)
-  mse, total = (part(logits, mean, labels[0]) for part in parts)
+  batch = labelling.LabelledBatch(None, labels[0], None, mean)
+  mse, total = (part(logits, batch) for part in parts)
   np.testing.assert_allclose(
     [total, mse, (total - mse) / 0.025],
     file['losses_total_mse_ce'][0],
     rtol=1e-5,
   )
   np.testing.assert_allclose(
-    jax.grad(loss)(logits, mean, labels[0]), file['step0_dlogits'], atol=1e-7
+    jax.grad(loss)(logits, batch), file['step0_dlogits'], atol=1e-7
   )
 
   averaged = optimizers.averaged_params(state.opt_state)
