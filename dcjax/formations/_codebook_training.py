@@ -103,8 +103,10 @@ def in_training(formation: base.Formation) -> base.Formation:
     A formation of the same params.
 
   Example:
+    >>> formation = formations.codebook(10, image_shape, embedding_dim=4)
     >>> method = methods.dm(network, in_training(formation), counts, std)
-    >>> params = calibrate(formation, state.params)
+    >>> params = formation.init(key, real_images)
+    >>> params = calibrate(formation, params)
   """
 
   def decode(params: base.Params) -> base.Batch:

@@ -114,7 +114,7 @@ def generative(
       codebook, or its embeddings cannot be what `condition` says.
 
   Example:
-    >>> formation = formations.codebook(10, (32, 32, 3), embedding_dim=128)
+    >>> formation = formations.codebook(10, image_shape, embedding_dim=2)
     >>> method = generative(network, formation, dataset.counts, steps=10000)
   """
   check_choice('condition', condition, CONDITIONS)

@@ -83,7 +83,7 @@ def curriculum(smallest: float = 0.08) -> Callable[[Array], Array]:
     The smallest share as a function of the share of the run that is done.
 
   Example:
-    >>> [float(curriculum(0.08)(p)) for p in (0.0, 1.0)]
+    >>> [round(float(curriculum(0.08)(p)), 2) for p in (0.0, 1.0)]
     [1.0, 0.08]
   """
 
@@ -234,9 +234,9 @@ def edc(
     ValueError: if an option is unknown or out of range.
 
   Example:
-    >>> condenser = edc(networks, dataset.mean, dataset.std)
-    >>> state = condenser.init(key, cut_batch(images, slots), data)
-    >>> state, metrics = jax.jit(condenser.period)(key, state, data)
+    >>> condenser = edc(observers, dataset.mean, dataset.std)
+    >>> slots = image_batches(10, 2, batch_size=20)[0]
+    >>> params = cut_batch(real_images, slots)  # what it starts from
   """
   checked = objectives.statistics_terms(
     weight=weight,

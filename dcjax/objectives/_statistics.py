@@ -123,7 +123,7 @@ def statistics_matching(
       target lacks what a term needs or belongs to other layers.
 
   Example:
-    >>> target = StatisticsTarget(statistics.collect(network, variables, ...))
+    >>> target = StatisticsTarget(targets)  # of `statistics.collect`
     >>> loss, metrics = dcjax.match(
     ...   network, variables, target, synthetic, key,
     ...   objective=statistics_matching(alpha=1.0), augment=normalise)

@@ -168,8 +168,9 @@ def run(
     Interrupted: after Ctrl-C or SIGTERM; the same call goes on.
 
   Example:
-    >>> results = dcjax.runs.run('idc:digits,smoke', 'runs/digits')
-    >>> results['evaluations']['condensed']['last_mean']
+    >>> results = dcjax.runs.run(  # doctest: +SKIP
+    ...   'idc:digits,smoke', 'runs/digits')
+    >>> results['evaluations']['condensed']['last_mean']  # doctest: +SKIP
   """
   chosen = settings.resolve(config_of(config))
   work = settings.module(chosen.config.recipe)
