@@ -94,7 +94,7 @@ def _compiled(condenser: Condenser, params, data, analyse) -> Prepared:
 
 
 def _analysis(compiled, jaxpr) -> dict[str, float]:
-  from _flops import count_flops
+  from dcjax.runs._flops import count_flops
 
   found = compiled.cost_analysis() or {}
   found = found[0] if isinstance(found, list) else found

@@ -36,9 +36,11 @@ from dcjax.artefact import Artefact, ArtefactError, load, save
 from dcjax.base import (
   Batch,
   Formation,
+  InTurns,
   Network,
   Objective,
   Outputs,
+  StatefulObjective,
   Variables,
 )
 from dcjax.condensing import Condenser, CondenseState, condenser
@@ -54,9 +56,11 @@ __all__ = [
   'CondenseState',
   'Condenser',
   'Formation',
+  'InTurns',
   'Network',
   'Objective',
   'Outputs',
+  'StatefulObjective',
   'Variables',
   'applications',
   'augment',

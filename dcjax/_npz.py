@@ -1,6 +1,7 @@
 """Archives of NumPy arrays, read without trust in what they declare."""
 
 import math
+import os
 import re
 import zipfile
 from collections.abc import Mapping
@@ -41,7 +42,7 @@ def entries(
 
   Raises:
     ValueError: an entry is doubled, no array, compressed, or larger than the
-      file.
+      file; or all are larger than this machine's memory.
   """
   found: dict[str, zipfile.ZipInfo] = {}
   for info in archive.infolist():
@@ -62,7 +63,17 @@ def entries(
   total = sum(info.compress_size for info in found.values())
   if total > size:
     raise ValueError(f'its entries declare {total} bytes, it has {size}.')
+  unpacked, most = sum(info.file_size for info in found.values()), _memory()
+  if unpacked > most:
+    raise ValueError(
+      f'its entries declare {unpacked} bytes, this machine has {most}.'
+    )
   return found
+
+
+def _memory() -> int:
+  """Bytes of memory of this machine."""
+  return os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
 
 
 def read_array(

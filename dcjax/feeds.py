@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dcjax.base import Array, Augment, Batch, Key, PyTree
-from dcjax.data import _sampling as sampling
+from dcjax.data import sampling
 from dcjax.losses import Loss
 from dcjax.training import Mix, augmenting
 

@@ -10,7 +10,7 @@ from jax import lax
 
 from dcjax.base import Array, Batch, Network, Params, PyTree, Variables
 from dcjax.networks import images_are_independent
-from dcjax.utils import check_logits
+from dcjax.utils import check_logits, platform
 
 # (logits [B, K], batch as the network saw it) -> []. The batch is a `Batch`, or
 # what else a feed hands out.
@@ -144,7 +144,7 @@ def count_parts(
     shape: of the images, `(N, H, W, D)`.
     variables: of the network; any running statistics are of the whole batch.
   """
-  alone = jax.default_backend() == 'cpu' and jax.device_count() == 1
+  alone = platform() == 'cpu' and jax.device_count() == 1
   if not alone or jax.tree.leaves(variables.state):
     return 1
   count, height, width, _ = shape

@@ -6,7 +6,8 @@ from typing import Any
 import jax
 from jax import lax
 
-from dcjax.data._sampling import gathered
+from dcjax.data.sampling import gathered
+from dcjax.utils import platform
 
 # A name, a number at a time, or what maps a function itself.
 Strategy = str | int | Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -35,7 +36,7 @@ def over_classes(
   if callable(strategy):
     return strategy(function)
   if strategy == 'auto':
-    strategy = 'scan' if jax.default_backend() == 'cpu' else 'vmap'
+    strategy = 'scan' if platform() == 'cpu' else 'vmap'
   if strategy == 'vmap':
     return lambda *args: jax.vmap(function)(*gathered(args))
   if strategy == 'scan':

@@ -7,7 +7,7 @@ from typing import Any
 
 from dcjax import files
 
-_MOST_BYTES = 2**28
+_MOST_BYTES = 2**26  # which may take twenty times as many in memory
 # As evaluations and applications call accuracies.
 _ACCURACIES = 'accuracy accuracy_mean best_mean per_seed_best per_seed_last'
 
@@ -41,7 +41,7 @@ def read(path: files.AnyPath) -> Any:
   Raises:
     OSError: there is no such file, or it cannot be read.
     ValueError: it is damaged: no JSON in UTF-8, a name twice, NaN, a number
-      that is infinite or beyond float64, or above 256 MiB.
+      that is infinite or beyond float64, or above 64 MiB.
   """
   with files.opened(path) as stream:
     content = stream.read(_MOST_BYTES + 1)

@@ -1,9 +1,33 @@
 """Small helpers that several parts share."""
 
+import contextlib
+import contextvars
 import numbers
+from collections.abc import Iterator
 from typing import Any
 
 import jax
+
+_platform = contextvars.ContextVar[str | None]('platform', default=None)
+
+
+def platform() -> str:
+  """The platform that programs are traced for: JAX's own, or `traced_for`."""
+  return _platform.get() or jax.default_backend()
+
+
+@contextlib.contextmanager
+def traced_for(name: str) -> Iterator[None]:
+  """What is traced meanwhile is meant for another platform.
+
+  Args:
+    name: as JAX calls it, such as `'tpu'`.
+  """
+  token = _platform.set(name)
+  try:
+    yield
+  finally:
+    _platform.reset(token)
 
 
 def check_choice(field: str, value: Any, known: Any) -> None:

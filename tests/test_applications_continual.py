@@ -55,7 +55,7 @@ def test_a_stop_the_rest_and_that_nothing_is_repeated(tmp_path):
   assert '5 classes' in text
   assert text.count('| 1,280 |') == 2  # numbers that dm and random store
   assert (tmp_path / 'report.html').is_file()
-  assert (tmp_path / 'curves.png').read_bytes()[:4] == b'\x89PNG'
+  assert (tmp_path / 'plot.svg').read_bytes()[:4] == b'<svg'
 
   # Without its last step, it goes on from the networks that are saved.
   record = json.loads((tmp_path / 'stages.json').read_text())

@@ -20,7 +20,7 @@ from dcjax import (
   objectives,
 )
 from dcjax.base import Batch, Network, Variables
-from dcjax.data import _sampling as sampling
+from dcjax.data import sampling
 from dcjax.runs import _stage
 
 _STD = (0.5,)

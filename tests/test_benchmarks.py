@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import pytest
 import runner
 
+from dcjax.runs import _flops
+
 _FOLDER = runner.EXPERIMENTS.parent / 'benchmarks'
 _SMALL = {'classes': 2, 'depth': 2, 'batch_real': 4}
 _STEPS = {'widths': ['2'], 'shapes': ['8x8x3'], 'ipcs': ['2'], **_SMALL}
@@ -133,7 +135,7 @@ def test_median_and_ratios():
 
 
 def test_flops_are_counted_with_loops_multiplied_out():
-  count = _module('_flops').count_flops
+  count = _flops.count_flops
   a, b = jnp.ones((3, 4)), jnp.ones((4, 5))
   assert count(jax.make_jaxpr(jnp.dot)(a, b)) == 2 * 3 * 4 * 5
 
@@ -148,6 +150,23 @@ def test_flops_are_counted_with_loops_multiplied_out():
   assert count(jax.make_jaxpr(branches)(a)) == 2 * 2 * 3 * 4 * 5
 
 
+def test_flops_of_a_sharded_body_are_those_of_all_devices():
+  mesh = jax.sharding.AbstractMesh(
+    (4, 2), ('class', 'data'), axis_types=(jax.sharding.AxisType.Auto,) * 2
+  )
+  split = jax.sharding.PartitionSpec('class')
+  product = jax.shard_map(
+    lambda x: x @ jnp.ones((3, 5)),
+    mesh=mesh,
+    in_specs=split,
+    out_specs=split,
+    axis_names={'class'},
+    check_vma=False,
+  )
+  traced = jax.make_jaxpr(product)(jax.ShapeDtypeStruct((8, 3), jnp.float32))
+  assert _flops.count_flops(traced) == 2 * 8 * 3 * 5
+
+
 @pytest.mark.parametrize('form', ['lax', 'patches', 'hybrid'])
 def test_flops_of_a_convolution_do_not_depend_on_its_form(form):
   convolve = importlib.import_module('dcjax.networks').convolve
@@ -157,7 +176,7 @@ def test_flops_of_a_convolution_do_not_depend_on_its_form(form):
     images, kernel
   )
   expected = 2 * (2 * 8 * 8 * 5) * (3 * 3 * 4)
-  assert _module('_flops').count_flops(traced) == expected
+  assert _flops.count_flops(traced) == expected
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import html
 import json
+import re
 
 import jax
 import numpy as np
@@ -13,8 +14,9 @@ from published import write_cifar, write_idx_set, write_svhn, write_words
 import dcjax
 from dcjax import augment, data
 from dcjax.inner import InnerData
-from dcjax.runs import _augment, _build, _method, _run
+from dcjax.runs import _augment, _build, _method, _run, settings
 from dcjax.runs._given import Given
+from dcjax.runs.applications import _shared as shared
 
 
 def write(name, folder):
@@ -29,6 +31,50 @@ def write(name, folder):
   else:
     write_cifar(folder, name, per_class=4 if name == 'cifar100' else 1)
   return str(folder)
+
+
+# What a set is called.
+
+
+@pytest.mark.parametrize('recipe', ['idc', 'dsa', 'dm'])
+def test_the_name_of_a_file_decides_nothing(tmp_path, recipe):
+  rng = np.random.default_rng(0)
+  images = rng.integers(0, 256, (40, 8, 8, 3)).astype(np.uint8)
+  found = []
+  for name in ('blood', 'bloodmnist', 'speech', 'imagenet10', 'svhn'):
+    path = tmp_path / f'{name}.npz'
+    np.savez(path, images=images, labels=np.arange(40) % 2)
+    made = runner.parts('npz,smoke', recipe, data_dir=str(path))
+    plain = made.settings.plain() | {'data_dir': ''}
+    found.append((plain, made.strategies, made.flips, made.protocol))
+  assert all(one == found[0] for one in found)
+
+
+def test_an_application_goes_by_the_word_not_by_the_file(tmp_path):
+  path = runner.write_npz(tmp_path / 'svhn.npz')
+  write_idx_set(tmp_path / 'mnist', count=20)
+  config = runner.resolved('mnist+fashion_mnist,smoke', 'tasks')
+  config = config.config.copy_and_resolve_references()
+  config.data, config.data_dir = 'npz+npz:test_fraction=0.5', str(path)
+  config.size, config.channels = 8, 1
+  assert [d.name for d in shared.domains(config)] == ['npz', 'npz']
+
+
+@pytest.mark.parametrize(
+  'classes', ['10,2', '10+2', 'cat,dog', '007+1e3', '0x10+true', '1_0+2j']
+)
+def test_classes_are_named_as_they_are_said(tmp_path, classes):
+  names = ('10', '2', 'cat', 'dog', '007', '1e3', '0x10', 'true', '2j', '1_0')
+  for name in names:
+    (tmp_path / name).mkdir()
+    for n in range(4):
+      Image.new('L', (4, 4), 20 * n + len(name)).save(
+        tmp_path / name / f'{n}.png'
+      )
+  config = runner.config('own,smoke', 'dm', data_dir=str(tmp_path))
+  config.data = f'image_folder:grayscale=true:classes={classes}:size=4'
+  dataset = _build.load(settings.resolve(config).config)
+  assert dataset.class_names == tuple(re.split('[+,]', classes))
 
 
 # One run of IDC's config, and what a run leaves.

@@ -96,6 +96,10 @@ _GOOD = {
     ({'test_images': np.zeros((4, 4, 4, 3))}, r'float32 .*uint8, as in images'),
     ({'test_images': np.zeros((4, 4, 5, 3), np.uint8)}, r'\(4, 5, 3\)'),
     ({'labels': _cycle(20, 4) * 1.0}, 'labels have dtype float64'),
+    (
+      {'labels': np.ma.array(_cycle(20, 4), mask=_cycle(20, 4) == 3)},
+      'labels have 5 masked entries',
+    ),
     ({'labels': np.eye(20, dtype=int)}, r'labels have shape \(20, 20\)'),
     ({'labels': _cycle(20, 4) - 1}, r'labels hold -1\.\.2'),
     ({'labels': _cycle(20, 4) * 2}, 'class 1 .*, 3 .*, 5 '),

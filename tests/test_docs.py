@@ -13,7 +13,7 @@ import tiny
 from absl import flags
 
 import dcjax
-from dcjax.runs import _fields, command, settings, tables
+from dcjax.runs import _fields, _looking, command, settings, tables
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -60,7 +60,8 @@ def _commands(text):
   parts = re.split(r'\n|`|;|&&| & ', text)
   for part in parts:
     starts = re.search(
-      r'(^|\s)(dcjax(?= (-|list|compare))|python (?=experiments|benchmarks)'
+      r'(^|\s)(dcjax(?= (-|list|compare|gallery))'
+      r'|python (?=experiments|benchmarks)'
       r'|experiments/launch/(?=\w+\.sh [^N W]))',
       part,
     )
@@ -113,7 +114,10 @@ def test_every_command_of_a_page_resolves(page):
       continue
     words = _as_flags(program, words)
     if words[0] == 'compare':
-      assert all(w.startswith('--plot=') for w in words if w.startswith('-'))
+      _looking.said_of(words[1:], ('page', 'plot'))
+      continue
+    if words[0] == 'gallery':
+      assert len(words) <= 2
       continue
     if words[0] == 'published':
       assert (_ROOT / words[1]).is_dir()

@@ -15,6 +15,7 @@ import tiny
 import torch_layout
 
 from dcjax import (
+  inner,
   labelling,
   methods,
   networks,
@@ -93,7 +94,7 @@ def test_statistics_of_real_images_are_edcs(matching):
 
 def test_every_step_of_edc_is_the_published_codes(matching):
   file, network, variables, real = matching
-  terms = objectives.statistics_terms(
+  terms = objectives.StatisticsTerms(
     weight=0.01,
     flatness=0.25,
     debias=False,
@@ -257,7 +258,9 @@ def test_images_are_stepped_at_sre2ls_rates(golden):
   network = networks.convnet((4, 4, 1), 3, depth=1, width=4, norm='batch')
   variables = network.init(tiny.KEY)
   seen = statistics.running_statistics(network, variables, (4, 4, 1))
-  data = methods.ObserverData((variables,), (statistics.Targets(seen),))
+  data = inner.InnerData(
+    None, observers=(variables,), targets=(statistics.Targets(seen),)
+  )
   condenser = methods.sre2l(
     network,
     (0.5,),
@@ -265,9 +268,7 @@ def test_images_are_stepped_at_sre2ls_rates(golden):
     iterations=1000,
     learning_rate=0.01,
     inner_steps=1,
-    smallest_crop=None,
-    flip=False,
-    roll=0,
+    seen=methods.Recovery(flip=False),
   )
   params = {'images': tiny.stored(1) / 2 + 0.25, 'labels': jnp.eye(3)[:, None]}
   start = condenser.init(tiny.KEY, params, data)

@@ -149,6 +149,37 @@ def test_a_lock_that_a_killed_process_left_is_no_lock(claimed):
     assert text.startswith(f'process {os.getpid()} on ')
 
 
+def test_a_lock_is_never_taken_through_a_link(claimed, tmp_path):
+  file = tmp_path / 'mine'
+  file.write_text('mine')
+  (claimed.path / '.lock').symlink_to(file)
+  with pytest.raises(OSError, match=r'\.lock'), claimed.owned():
+    pass
+  assert file.read_text() == 'mine'
+
+
+def test_a_lock_that_its_owner_just_took_away_is_taken_anew(
+  claimed, monkeypatch
+):
+  path = claimed.path / '.lock'
+  lock, seen = _folder.fcntl.flock, []
+
+  def flock(stream, how):
+    if not seen:
+      path.unlink()
+    seen.append(stream)
+    return lock(stream, how)
+
+  monkeypatch.setattr(_folder.fcntl, 'flock', flock)
+  with claimed.owned():
+    assert len(seen) == 2
+    with (
+      pytest.raises(ValueError, match='is in use by'),
+      Folder(claimed.path, _SETTINGS).owned(),
+    ):
+      pass
+
+
 def test_what_killed_writers_left_is_swept(claimed):
   below = claimed.path / 'stages'
   below.mkdir()

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dcjax import formations
-from dcjax.formations import _numpy, _patches, _plan
+from dcjax import formations, resizing
+from dcjax.formations import _numpy, _plan
 
 # The 32 x 32 golden file keeps every seventh decoded image.
 DECODE_FILES = [('decode_28x1', 1), ('decode_32x3', 7)]
@@ -110,7 +110,7 @@ def test_bilinear_meets_golden(golden, case):
   size = target.shape[2:4]
   # 75 to 224 pixels: positions in float32, so 6e-6 between implementations.
   atol = 1e-5 if case == 4 else 2e-6
-  resized = _patches.upsample(jnp.asarray(source), size)
+  resized = resizing.bilinear(jnp.asarray(source), size)
   np.testing.assert_allclose(resized, target, atol=atol)
   np.testing.assert_allclose(_numpy.bilinear(source, *size), target, atol=atol)
 
@@ -127,3 +127,23 @@ def test_nearest_meets_golden(golden, case):
   rows = row_source[row_cell == 0]
   columns = column_source[column_cell == factor - 1]
   np.testing.assert_array_equal(source[np.ix_(rows, columns)], target)
+
+
+def test_bilinear_is_as_linear_as_a_product_with_its_weights():
+  """Forwards, backwards and along a tangent, at 2, about 3 and below 2."""
+  x = jax.random.normal(jax.random.key(0), (2, 5, 6, 4, 2))
+  for size in ((10, 11), (14, 6), (5, 3)):
+
+    def dense(x, size=size):
+      shape = (*x.shape[:2], *size, 2)
+      return jax.image.resize(x, shape, 'bilinear', antialias=False)
+
+    def ours(x, size=size):
+      return jax.vmap(lambda x: resizing.bilinear(x, size))(x)
+
+    for of in (
+      lambda f: f(x),
+      lambda f: jax.grad(lambda x: jnp.sum(f(x) ** 3))(x),
+      lambda f: jax.jvp(f, (x,), (x,))[1],
+    ):
+      np.testing.assert_allclose(of(ours), of(dense), atol=2e-5, rtol=1e-5)

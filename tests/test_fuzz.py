@@ -193,7 +193,7 @@ def _report(what, outcomes, failures):
 
 
 def test_some_damaged_files(tmp_path):
-  _report('files', *_fuzz_files(tmp_path, 80, _SEED))
+  _report('files', *_fuzz_files(tmp_path, 62, _SEED))
 
 
 @pytest.mark.fuzz

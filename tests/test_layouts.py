@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from published import write_words
 
-from dcjax import data
+from dcjax import _npz, data
 
 _CLASSES = ('cat', 'dog')
 _RNG = np.random.default_rng(0)
@@ -64,6 +64,13 @@ def test_names_that_only_hint_at_parts_are_refused(tmp_path, train, test):
   _folder(tmp_path / train)
   _folder(tmp_path / test)
   with pytest.raises(ValueError, match='looks like a part of a set'):
+    _load(tmp_path)
+
+
+def test_names_that_only_look_alike_are_said(tmp_path):
+  _folder(tmp_path / 'train', ('caf\u00e9', 'the'))
+  _folder(tmp_path / 'test', ('cafe\u0301', 'the'))
+  with pytest.raises(ValueError, match='look alike, but their accents'):
     _load(tmp_path)
 
 
@@ -491,6 +498,15 @@ def test_test_images_that_are_training_images_are_counted(tmp_path):
   notes = ' '.join(data.load('npz', tmp_path).notes)
   assert '3 of 6 test images are training images' in notes
   assert "left out the arrays ['extra']" in notes
+
+
+def test_arrays_that_no_memory_holds_are_refused(tmp_path, monkeypatch):
+  images = np.zeros((20, 8, 8, 3), np.uint8)
+  path = tmp_path / 'packed.npz'
+  np.savez_compressed(path, images=images, labels=np.arange(20) % 2)
+  monkeypatch.setattr(_npz, '_memory', lambda: 3000)
+  with pytest.raises(ValueError, match=r'packed\.npz .* this machine has 3000'):
+    data.load('npz', path)
 
 
 def test_what_is_no_npz_is_said_without_blame(tmp_path):

@@ -20,7 +20,7 @@ from tiny import (
 
 from dcjax import condensing, coresets, formations, inner, methods
 from dcjax.base import Network, Outputs, Variables
-from dcjax.data import _sampling as sampling
+from dcjax.data import sampling
 
 SIZES = np.array([[3, 9, 6, 4], [5, 5, 4, 3]])  # of the clusters of two classes
 MIXTURE_COUNTS = SIZES.sum(axis=1)

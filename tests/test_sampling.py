@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tiny
 
-from dcjax.data import _sampling as sampling
+from dcjax.data import sampling
 
 
 def _walk(counts, batch_size, steps, *, seed=0, longest=None, **options):

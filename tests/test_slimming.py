@@ -8,13 +8,7 @@ import pytest
 import runner
 import tiny
 
-from dcjax import (
-  applications,
-  labelling,
-  networks,
-  training,
-  trees,
-)
+from dcjax import applications, labelling, networks, training, trees
 from dcjax.base import Variables
 from dcjax.optimizers import sgd
 
@@ -229,7 +223,7 @@ def test_the_command_reports_and_repeats_nothing(tmp_path):
   text = (tmp_path / 'report.md').read_text()
   assert 'fine-tuned' in text
   assert '50% of the channels' in text
-  assert (tmp_path / 'bars.png').read_bytes()[:4] == b'\x89PNG'
+  assert (tmp_path / 'plot.svg').read_bytes()[:4] == b'<svg'
   assert (tmp_path / 'report.html').is_file()
   before = (tmp_path / 'stages.json').read_bytes()
   assert _run(tmp_path, **changes) == found

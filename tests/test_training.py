@@ -10,7 +10,7 @@ import tiny
 
 from dcjax import optimizers, training
 from dcjax.base import Batch, Variables
-from dcjax.data import _sampling as sampling
+from dcjax.data import sampling
 
 _COUNTS = (20, 20, 20)
 _NETWORK = tiny.linear_network()

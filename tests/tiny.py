@@ -16,7 +16,7 @@ from dcjax import (
   training,
 )
 from dcjax.base import Network, Outputs, Variables
-from dcjax.data import _sampling as sampling
+from dcjax.data import sampling
 
 SHAPE = (4, 4, 1)
 

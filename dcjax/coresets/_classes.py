@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dcjax.base import Array, Key
-from dcjax.data import _sampling as sampling
+from dcjax.data import sampling
 from dcjax.utils import check_count
 
 

@@ -9,7 +9,7 @@ from dcjax import inner
 from dcjax.base import Array, Augment, Key, Network
 from dcjax.coresets._classes import select_by_class
 from dcjax.coresets._predict import correct
-from dcjax.data import _sampling as sampling
+from dcjax.data import sampling
 from dcjax.training import Mix
 from dcjax.utils import check_at_least
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from dcjax import training
 from dcjax.base import Array, Augment, Network, Outputs, Variables
-from dcjax.data import _sampling as sampling
+from dcjax.data import sampling
 
 
 def embed(

@@ -12,7 +12,7 @@ from dcjax.base import Array, Augment, Key, Network, Variables
 from dcjax.condensing import Source
 from dcjax.coresets import _k_means
 from dcjax.coresets._distances import centre
-from dcjax.data import _sampling as sampling
+from dcjax.data import sampling
 from dcjax.utils import check_count
 
 

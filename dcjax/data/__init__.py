@@ -9,7 +9,7 @@ from dcjax.data._dataset import (
   stratified_split,
 )
 from dcjax.data._images import load_digits, load_image_folder
-from dcjax.data._sampling import DeviceData, fetch, shuffler, to_device
+from dcjax.data._published import blank
 from dcjax.data._sources import list_sources, load, load_npz
 from dcjax.data._specs import (
   CLASS_NAMES,
@@ -40,6 +40,7 @@ from dcjax.data._subsets import (
   only_classes,
 )
 from dcjax.data._tfds import load_tfds
+from dcjax.data.sampling import DeviceData, fetch, shuffler, to_device
 
 __all__ = [
   'CLASS_NAMES',
@@ -54,6 +55,7 @@ __all__ = [
   'Normalization',
   'Windows',
   'at_most',
+  'blank',
   'channel_statistics',
   'check_dataset',
   'chosen_images',

@@ -71,6 +71,16 @@ def _check_names(names) -> None:
       )
 
 
+def check_unmasked(field: str, array) -> None:
+  """Raises ValueError if entries are masked, which `asarray` would not heed."""
+  count = np.ma.count_masked(array) if np.ma.isMaskedArray(array) else 0
+  if count:
+    raise ValueError(
+      f'{field} have {count} masked entries; allowed are none: leave those '
+      'images out.'
+    )
+
+
 def scale_of(images: np.ndarray) -> float:
   """Returns what images are divided by before they are normalised."""
   return 255.0 if images.dtype == np.uint8 else 1.0

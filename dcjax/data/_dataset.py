@@ -300,6 +300,7 @@ def _as_names(names: Sequence[Any]) -> tuple[str, ...]:
 
 
 def _as_images(field: str, images) -> np.ndarray:
+  _checks.check_unmasked(field, images)
   images = np.asarray(images)
   if images.ndim == 3:
     images = images[..., None]
@@ -310,6 +311,7 @@ def _as_images(field: str, images) -> np.ndarray:
 
 
 def _as_labels(field: str, labels) -> np.ndarray:
+  _checks.check_unmasked(field, labels)
   labels = np.asarray(labels)
   _checks.check_label_form(field, labels)
   if labels.size and not 0 <= labels.min() <= labels.max() < 2**31:

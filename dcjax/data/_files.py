@@ -5,14 +5,18 @@ import contextlib
 import gzip
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from dcjax import files
 
 # What public functions take for a path.
 AnyPath = str | os.PathLike[str]
 
-_PACKED = {b'\x1f\x8b': gzip.open, b'BZh': bz2.open}
+_PACKED: dict[bytes, Callable[[Any], Any]] = {
+  b'\x1f\x8b': gzip.open,
+  b'BZh': bz2.open,
+}
 
 
 def find(

@@ -6,6 +6,7 @@ named in an error or a note; only litter is passed over without a word.
 
 import os
 import pathlib
+import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -308,7 +309,11 @@ def _check_plausible(top: Listing, kind: Kind) -> None:
 
 def _unknown(missing: Sequence[str], where: Listing) -> ValueError:
   present = list(where.folders)
+  known = {unicodedata.normalize('NFC', name) for name in present}
+  hint = ''
+  if any(unicodedata.normalize('NFC', name) in known for name in missing):
+    hint = '; they look alike, but their accents are stored otherwise: rename'
   return ValueError(
     f'classes {missing[:20]} have no folder in {where.path}; allowed are '
-    f'{present[:20]}{" ..." if len(present) > 20 else ""}.'
+    f'{present[:20]}{" ..." if len(present) > 20 else ""}{hint}.'
   )

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from dcjax import training
+from dcjax import sharding, training
 from dcjax.base import Array, Augment, Key, Network
 from dcjax.evaluation._words import (
   check_protocol,
@@ -34,10 +34,12 @@ class Evaluation(NamedTuple):
     accuracy: `[S, P]`, of `S` seeds at `P` test points. The last column is the
       result; the best one is picked on the test data.
     loss: `[S]` mean training loss over the last stretch of training.
+    predicted: `[S, M]` classes of the test images in the end.
   """
 
   accuracy: np.ndarray
   loss: np.ndarray
+  predicted: np.ndarray | None = None
 
   @property
   def last(self) -> np.ndarray:
@@ -75,8 +77,8 @@ class Evaluator(NamedTuple):
       variables of the networks that `init` gives.
     train: `(keys [S], data, state, epochs, present) -> (state, loss [S])`.
     tested: `state -> variables`, averaged where the protocol says so.
-    test: `(state, images [M, H, W, D] as stored, labels [M]) -> [S]`, the
-      fraction that is right.
+    test: `(state, images [M, H, W, D] as stored, labels [M]) -> ([S], [S, M])`,
+      the fraction that is right, and the classes that are seen.
     logits: `(variables, images as stored, present) -> [S, M, K]`; logits of
       absent classes are below all others.
     protocol: of training.
@@ -142,7 +144,7 @@ def evaluator(
     def one(train_state):
       variables = tested_variables(protocol, train_state)
       chosen = ask(network, variables, images, lambda x: jnp.argmax(x, -1))
-      return jnp.mean(chosen == labels)
+      return jnp.mean(chosen == labels), chosen
 
     return over_networks(one, state[0])
 
@@ -273,11 +275,13 @@ def evaluate(
     state, loss = evaluator.train(keys, data, state, until - done)
     done = until
     if tested:
-      accuracies.append(np.asarray(evaluator.test(state, images, labels)))
+      accuracy, predicted = evaluator.test(state, images, labels)
+      accuracies.append(np.asarray(accuracy))
     if progress is not None:
       jax.block_until_ready(loss)
       progress(done / protocol.epochs)
-  return Evaluation(np.stack(accuracies, axis=1), np.asarray(loss))
+  predicted = sharding.to_host(predicted)
+  return Evaluation(np.stack(accuracies, axis=1), np.asarray(loss), predicted)
 
 
 def seed_keys(key: Key, num_seeds: int) -> Array:

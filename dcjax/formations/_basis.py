@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dcjax import base
+from dcjax import base, resizing
 from dcjax.formations import _patches, _plan
 from dcjax.utils import check_count
 
@@ -85,7 +85,7 @@ def basis(
   def decode(params: base.Params) -> base.Batch:
     bases, coefficients = (params[n] for n in ('bases', 'coefficients'))
     check_params(spec, params)
-    enlarged = _patches.upsample(bases, shape[:2])
+    enlarged = resizing.bilinear(bases, shape[:2])
     images = jnp.einsum(
       'cmk,khwd->cmhwd', coefficients, enlarged, precision='highest'
     )
@@ -198,7 +198,7 @@ def _principal(key, images, count, size):
 
 def _fit(images, bases):
   """Coefficients `[P, K]` of least squares, with a touch of ridge."""
-  enlarged = _patches.upsample(bases, images.shape[1:3])
+  enlarged = resizing.bilinear(bases, images.shape[1:3])
   rows = enlarged.reshape(len(bases), -1)
   products = jnp.dot(rows, rows.T, precision='highest')
   ridge = 1e-6 * jnp.trace(products) / len(bases)

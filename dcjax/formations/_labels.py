@@ -102,11 +102,16 @@ def with_labels(
       labels = jnp.maximum(labels, 0)
     return {**inner, 'labels': labels}
 
+  def finish(params):
+    return params | formation.finish(_without_labels(params))
+
   spec = formation.spec
   return formation._replace(
     init=init,
     decode=decode,
     project=project,
+    sample=None,  # Labels belong to decoded images.
+    finish=formation.finish and finish,
     spec=saying_labels(spec, form) if centred else spec,
   )
 

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from dcjax import base
+from dcjax import base, resizing
 from dcjax.formations import _patches, _plan
 
 _he = nn.initializers.he_normal()
@@ -126,7 +126,7 @@ def _formation(spec: dict[str, Any], network: FSRCNN) -> base.Formation:
     crops = _patches.crop(stored, factor, factor, spec['padding'])
     flat = crops.reshape(-1, *crops.shape[2:])
     detail = network.apply({'params': params['decoder']}, flat)
-    images = _patches.upsample(flat, size) + _patches.upsample(detail, size)
+    images = resizing.bilinear(flat, size) + resizing.bilinear(detail, size)
     return _patches.label(images.reshape(*crops.shape[:2], *images.shape[1:]))
 
   return base.Formation(

@@ -9,10 +9,9 @@ centres, no antialiasing).
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
-from dcjax import base
+from dcjax import base, resizing
 from dcjax.formations import _plan
 from dcjax.utils import check_count
 
@@ -171,7 +170,9 @@ def _patches(
     stored = check_stored(params['images'], spec)
     size = stored.shape[2:4]
     images = [
-      upsample(crop(stored[:, start:stop], r, c, spec['padding']), size)
+      resizing.bilinear(
+        crop(stored[:, start:stop], r, c, spec['padding']), size
+      )
       for r, c, start, stop in _plan.groups(spec, stored.shape[1])
     ]
     return label(jnp.concatenate(images, axis=1))
@@ -236,12 +237,6 @@ def crop(
   crops = images.reshape(c, n, rows, s, columns, t, d)
   crops = crops.transpose(0, 2, 4, 1, 3, 5, 6)
   return crops.reshape(c, rows * columns * n, s, t, d)
-
-
-def upsample(images: base.Array, size: tuple[int, int]) -> base.Array:
-  """Resizes `[..., h, w, D]` to `size` bilinearly, half-pixel centres."""
-  shape = (*images.shape[:-3], *size, images.shape[-1])
-  return jax.image.resize(images, shape, 'bilinear', antialias=False)
 
 
 def pack(images: base.Array, rows: int, columns: int) -> base.Array:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import optax
 
 from dcjax.base import Augment, Batch, Network, Variables
-from dcjax.data import _sampling as sampling
+from dcjax.data import sampling
 from dcjax.inner._types import InnerLoop, InnerState
 from dcjax.training import Mix, augmenting, fit, start_from
 

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 
 from dcjax.base import Augment, Network
-from dcjax.data import _sampling as sampling
+from dcjax.data import sampling
 from dcjax.inner._types import InnerLoop
 from dcjax.utils import check_at_least
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from dcjax import augment, trees
 from dcjax.base import Array, Augment, Key, Network, Variables
-from dcjax.data import _sampling as sampling
+from dcjax.data import sampling
 from dcjax.feeds import Feed, TrainingSet
 from dcjax.labelling._ensemble import LabelledBatch, ensemble_logits
 from dcjax.losses import Loss

@@ -8,12 +8,7 @@ import optax
 from dcjax import objectives, optimizers
 from dcjax.base import Augment, Formation, Network
 from dcjax.condensing import Condenser, condenser, real_batches
-from dcjax.methods._settings import (
-  OWN,
-  Instead,
-  OnSynthetic,
-  on_synthetic,
-)
+from dcjax.methods._settings import OWN, Instead, OnSynthetic, on_synthetic
 from dcjax.utils import check_at_least
 
 # Fractions of the run after which the image rate is halved: 1200, 1600 and 1800

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from dcjax.base import Array, Augment, Network, Variables
-from dcjax.data import _sampling as sampling
+from dcjax.data import sampling
 from dcjax.objectives import pooled_features
 
 

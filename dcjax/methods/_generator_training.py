@@ -10,7 +10,7 @@ import optax
 
 from dcjax import formations
 from dcjax.base import Array, Formation, Key, Metrics, Params, PyTree
-from dcjax.data import _sampling as sampling
+from dcjax.data import sampling
 from dcjax.networks import Discriminator, image_discriminator
 from dcjax.utils import check_at_least
 

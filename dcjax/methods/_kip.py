@@ -9,7 +9,7 @@ import optax
 from dcjax import formations, inner, kernels, objectives, optimizers
 from dcjax.base import Augment, Formation
 from dcjax.condensing import Condenser, Source, condenser, real_batches
-from dcjax.data._sampling import gathered
+from dcjax.data.sampling import gathered
 
 
 def kip(

@@ -10,7 +10,7 @@ import optax
 
 from dcjax import augment, labelling
 from dcjax.base import Array, Augment, Key, Network, Variables
-from dcjax.data import _sampling as sampling
+from dcjax.data import sampling
 from dcjax.utils import check_at_least, check_choice
 
 # Which crops share an image.

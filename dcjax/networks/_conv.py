@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from dcjax.base import Array, Network
-from dcjax.utils import check_choice
+from dcjax.utils import check_choice, platform
 
 FORMS = ('auto', 'lax', 'patches', 'hybrid')
 # What operands are rounded to before products; sums are float32 throughout.
@@ -156,7 +156,7 @@ def _with_four_channels(images, kernel):
   Four times as fast for the first layer of a ConvNet of width 32.
   """
   missing = 4 - images.shape[-1]
-  if jax.default_backend() != 'cpu' or missing not in (1, 2):
+  if platform() != 'cpu' or missing not in (1, 2):
     return images, kernel
   return (
     jnp.pad(images, ((0, 0),) * 3 + ((0, missing),)),

@@ -8,7 +8,7 @@ A run is a list of stages (`_stage`), whose pieces are made by one loop
 
 from dcjax.runs import settings
 from dcjax.runs._folder import Interrupted
-from dcjax.runs._run import condensed, config_of, run
+from dcjax.runs._run import condensed, config_of, plan, run
 from dcjax.runs.settings import Settings, resolve
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
   'Settings',
   'condensed',
   'config_of',
+  'plan',
   'resolve',
   'run',
   'settings',

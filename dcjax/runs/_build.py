@@ -1,7 +1,8 @@
 """Turns settings into the parts of a run."""
 
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -80,6 +81,7 @@ def build(
   dataset: Dataset | None = None,
   network: Network | None = None,
   devices_per_class: int = 0,
+  devices: Sequence[jax.Device] | None = None,
 ) -> Parts:
   """Builds the parts of a run, for all devices there are.
 
@@ -89,6 +91,7 @@ def build(
     network: in place of the one that they name.
     devices_per_class: see `sharding.make_mesh`; what a run computes does not
       depend on it.
+    devices: instead of all there are.
 
   Raises:
     ValueError: naming the field, its value and what is allowed.
@@ -99,7 +102,9 @@ def build(
   dataset = load(config) if dataset is None else whitened(config, dataset)
   if network is None:
     network = build_network('network', config.network, dataset)
-  placement = sharding.placement(dataset.num_classes, devices_per_class)
+  placement = sharding.placement(
+    dataset.num_classes, devices_per_class, devices
+  )
   parts = Parts(
     chosen,
     config,
@@ -163,8 +168,8 @@ def load(config: Any) -> Dataset:
   spec = specs.parse('data', config.data)
   name = spec.pop('name')
   folder = config.data_dir or os.environ.get('DCJAX_DATA_DIR') or None
-  if 'classes' in spec:  # names, also where they look like numbers
-    spec['classes'] = tuple(str(spec['classes']).split('+'))
+  if 'classes' in spec:  # names as they are said, whatever they look like
+    spec['classes'] = tuple(re.split('[+,]', spec['classes']))
   return whitened(config, data.load(name, folder, **spec))
 
 

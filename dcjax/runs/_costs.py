@@ -20,6 +20,7 @@ from dcjax.runs._observers import Observer
 from dcjax.runs._outlook import Outlook
 from dcjax.runs._stage import Stage
 from dcjax.trajectories import expert_bytes
+from dcjax.utils import platform
 
 # A network's convolutions reach about this share of the speed of a large
 # matrix product: measured on a CPU with ConvNet-3 of width 32 and 128.
@@ -166,7 +167,7 @@ def memory(parts: Parts) -> float:
   decoded = formations.decoded_count(parts.formation, parts.config.ipc)
   compared = min(decoded, section.get('most_synthetic', decoded))
   at_once = section.get('batch_real', 0) + 4 * compared
-  if jax.default_backend() != 'cpu':
+  if platform() != 'cpu':
     at_once *= parts.dataset.num_classes
   real = parts.dataset.images.nbytes
   return (real + at_once * activations) / jax.device_count()

@@ -2,10 +2,15 @@
 
 import os
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 
-def stop_at_once(number, frame):
+class Wrong(Exception):
+  """Something that the caller has said is wrong."""
+
+
+def stop_at_once(number: int, frame: Any) -> None:
+  """Ends the program with one line: a signal handler."""
   del number, frame
   # JAX swallows exceptions in its callbacks: this does not depend on them.
   sys.stderr.write('stopped at once; the same command resumes\n')
@@ -13,7 +18,7 @@ def stop_at_once(number, frame):
   os._exit(130)
 
 
-def say_runtime(error):
+def say_runtime(error: RuntimeError) -> int:
   """What the runtime could not do; another process may be gone."""
   if not is_one_of_several():
     text = one_line(error)
@@ -36,19 +41,21 @@ def say_runtime(error):
   return 1
 
 
-def one_line(error):
+def one_line(error: BaseException) -> str:
+  """What an error says, in one line."""
   text = ' '.join(str(error).split()).removeprefix('ValueError: ')
   return text or type(error).__name__
 
 
-def say_error(text):
+def say_error(text: str) -> int:
+  """Says what is wrong, and returns the exit status of it."""
   if is_one_of_several():
     end(f'error: {text}', 2)
   sys.stderr.write(f'error: {text}\n')
   return 2
 
 
-def end(text, code) -> NoReturn:
+def end(text: str, code: int) -> NoReturn:
   """Ends the program; one of several processes waits for no other."""
   if text:
     sys.stderr.write(f'{text}\n')
@@ -58,7 +65,8 @@ def end(text, code) -> NoReturn:
   sys.exit(code)
 
 
-def is_one_of_several():
+def is_one_of_several() -> bool:
+  """Whether other processes run the same command."""
   if 'jax' not in sys.modules:
     return False
   import jax

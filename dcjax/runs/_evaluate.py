@@ -9,13 +9,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dcjax import evaluation, formations, labelling, networks, protocols
+from dcjax import evaluation, labelling, networks, protocols
 from dcjax.base import Network
 from dcjax.evaluation import Evaluator
 from dcjax.feeds import Feed
+from dcjax.protocols import Protocol
 from dcjax.runs import (
   _augment,
   _build,
+  _by_class,
   _condense,
   _costs,
   _fresh,
@@ -23,7 +25,7 @@ from dcjax.runs import (
   _wanted,
 )
 from dcjax.runs._build import Parts
-from dcjax.runs._labels import HARD, REGIMES, Labels
+from dcjax.runs._labels import HARD, REGIMES
 from dcjax.runs._observers import Observer
 from dcjax.runs._progress import Progress
 from dcjax.runs._sets import hard_batch
@@ -69,8 +71,8 @@ def evaluations(
   @functools.cache
   def program(word, kind, plain, protocol):
     own = parts if not word else _with_network(parts, word)
-    feed = _feed(own, kind, plain, protocol, teachers)
-    return _evaluator(own, tested[word], feed, protocol)
+    feed = feed_of(own, kind, plain, protocol, teachers)
+    return evaluator_of(own, tested[word], feed, protocol)
 
   return Evaluations(parts, work, teachers, tested, program)
 
@@ -157,7 +159,7 @@ def _run(shared, asked, protocol, batch, labels, made) -> dict[str, Any]:
   answers = batch.labels if labels.soft is None else labels.soft
   answers = np.asarray(answers).reshape(-1, classes)
   centred = asked.images in ('condensed', 'initial') and not asked.hard
-  answers = _as_loss_wants(parts, protocol, answers, centred)
+  answers = _labels.as_loss_wants(parts, protocol, answers, centred)
   rate = batch.step_size
   if rate is not None and not np.ndim(rate):  # not one for each step, as DD's
     protocol = protocols.at_step_size(protocol, rate)
@@ -182,38 +184,16 @@ def _run(shared, asked, protocol, batch, labels, made) -> dict[str, Any]:
   program = shared.programs(asked.word, kind, asked.plain, protocol)
   result = train_and_test(shared, asked.name, program, training)
   online = labels.regime == 'online'
-  told = _regime(labels, answers)
+  told = _labels.regime_of(labels, answers)
   learned = labels.regime == 'hard' and told != REGIMES['hard']
   return {
     **result.summary(),
+    **_by_class.told_apart(result.predicted, parts.dataset, asked.name),
     **_counted(shared, asked, protocol, images.shape, told),
     'label_bytes': answers.nbytes if learned else labels.nbytes,
     'teacher_bytes': labelling.teacher_bytes(variables) if online else 0,
     'seconds': round(time.monotonic() - began, 3),
   }
-
-
-def _as_loss_wants(parts, protocol, answers, stored):
-  """Labels around zero for squared error, probabilities for cross-entropy.
-
-  Args:
-    parts: of the run.
-    protocol: of the evaluation.
-    answers: `[M, K]`.
-    stored: whether they are in the form that the formation stores.
-  """
-  form = formations.label_form(parts.formation) if stored else 'probabilities'
-  shift = 1 / answers.shape[-1]
-  if protocol.loss == 'squared':
-    return answers if form == 'centred' else answers - shift
-  if form == 'centred':
-    return np.asarray(formations.as_probabilities(answers + shift))
-  return answers
-
-
-def _regime(labels: Labels, answers: np.ndarray) -> str:
-  soft = not bool(np.all((answers == 0) | (answers == 1)))
-  return REGIMES['image' if labels.regime == 'hard' and soft else labels.regime]
 
 
 def _counted(shared, asked, protocol, shape, regime):
@@ -232,10 +212,7 @@ def _counted(shared, asked, protocol, shape, regime):
 
 
 def train_and_test(
-  shared: Evaluations,
-  name: str,
-  program: Evaluator,
-  training: Any,
+  shared: Evaluations, name: str, program: Evaluator, training: Any
 ) -> evaluation.Evaluation:
   """Trains networks on a set with progress, and tests them.
 
@@ -282,7 +259,10 @@ def train_and_test(
   return found
 
 
-def _evaluator(parts, network, feed, protocol) -> Evaluator:
+def evaluator_of(
+  parts: Parts, network: Network, feed: Feed, protocol: Protocol
+) -> Evaluator:
+  """The programs of an evaluation."""
   return evaluation.evaluator(
     network,
     feed,
@@ -293,7 +273,13 @@ def _evaluator(parts, network, feed, protocol) -> Evaluator:
   )
 
 
-def _feed(parts, kind, plain, protocol, teachers) -> Feed:
+def feed_of(
+  parts: Parts,
+  kind: str,
+  plain: bool,
+  protocol: Protocol,
+  teachers: Sequence[Observer],
+) -> Feed:
   """What networks are trained on, by the kind of its labels."""
   section = parts.config.evaluation
   if kind != 'plain':
@@ -332,7 +318,7 @@ def _run_fresh(shared, asked, protocol, flat) -> dict[str, Any]:
     next=_fresh.batches(parts, size),
     steps=lambda data: -(-count // size),
   )
-  program = _evaluator(parts, parts.network, feed, protocol)
+  program = evaluator_of(parts, parts.network, feed, protocol)
   key = jax.random.fold_in(parts.keys['evaluate'], _FRESH_FOLD)
   params = jax.tree.map(jnp.asarray, _condense.unflattened(flat))
   training = (parts.formation.project(params), key)

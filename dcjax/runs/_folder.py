@@ -19,6 +19,7 @@ from dcjax.runs._progress import say
 
 CONFIG, STAGES, RESULTS = 'config.json', 'stages.json', 'results.json'
 METRICS, CHECKPOINTS, LOCK = 'metrics.jsonl', 'checkpoints', '.lock'
+FILM = 'film'  # pictures along the way, one for each point of evaluation
 # What a run writes. Where one of these lies without `config.json`, it is
 # somebody's, and nobody can tell whose.
 _OURS = (STAGES, RESULTS, METRICS, CHECKPOINTS, 'condensed.npz', 'report.html')
@@ -144,15 +145,20 @@ class Folder:
 
   def _take(self) -> str:
     """Locks the folder; returns who holds it where that is another."""
-    # The lock ends with the process, however it ends.
-    stream = open(self.path / LOCK, 'a+', encoding='utf-8')  # noqa: SIM115
-    try:
-      fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-      stream.seek(0)
-      owner = stream.read(200).strip()
-      stream.close()
-      return owner or 'another process'
+    path = self.path / LOCK
+    while True:
+      # Never through a link; it ends with the process, however that ends.
+      flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+      stream = os.fdopen(os.open(path, flags, 0o666), 'r+', encoding='utf-8')
+      try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      except OSError:
+        owner = stream.read(200).strip()
+        stream.close()
+        return owner or 'another process'
+      if _is_at(stream, path):
+        break
+      stream.close()  # the one before took its lock away just now
     stream.truncate(0)
     stream.write(f'process {os.getpid()} on {socket.gethostname()}')
     stream.flush()
@@ -178,8 +184,9 @@ class Folder:
       return
     with contextlib.suppress(OSError):
       shutil.rmtree(kept, ignore_errors=True)
-      shutil.rmtree(self.path / 'stages', ignore_errors=True)
-      for name in (METRICS, STAGES, CONFIG):
+      for name in ('stages', FILM):
+        shutil.rmtree(self.path / name, ignore_errors=True)
+      for name in (METRICS, STAGES, CONFIG, 'report.html', 'images.png'):
         (self.path / name).unlink(missing_ok=True)
 
   def _has_little(self):
@@ -235,7 +242,8 @@ class Folder:
     file = self.path / METRICS
     if not file.exists():
       return []
-    text = file.read_text(encoding='utf-8', errors='replace')
+    with files.opened(file) as stream:
+      text = stream.read().decode(errors='replace')
     # What follows the last line break is a line that a kill cut short.
     return [
       _record(line, f'{file}, line {number}')
@@ -298,6 +306,14 @@ def graceful_stop() -> Iterator[Stop]:
   finally:
     for number, handler in previous.items():
       signal.signal(number, handler)
+
+
+def _is_at(stream, path):
+  """Whether an open file is the one that has this name now."""
+  try:
+    return os.path.samestat(os.fstat(stream.fileno()), os.stat(path))
+  except FileNotFoundError:
+    return False
 
 
 def write_text(path: pathlib.Path, text: str) -> None:

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dcjax import labelling, trees
+from dcjax import formations, labelling, trees
+from dcjax.evaluation import Protocol
 from dcjax.runs import _augment, _build, _condense
 from dcjax.runs._build import Parts
 from dcjax.runs._observers import Observer
@@ -154,3 +155,29 @@ def check(parts: Parts) -> None:
         f'augment.mix {config.augment.mix!r}: stored labels are those of '
         "cut-mixed images; must be 'cutmix', or labels.regime 'online'"
       )
+
+
+def as_loss_wants(
+  parts: Parts, protocol: Protocol, answers: np.ndarray, stored: bool
+) -> np.ndarray:
+  """Labels around zero for squared error, probabilities for cross-entropy.
+
+  Args:
+    parts: of the run.
+    protocol: of the evaluation.
+    answers: `[M, K]`.
+    stored: whether they are in the form that the formation stores.
+  """
+  form = formations.label_form(parts.formation) if stored else 'probabilities'
+  shift = 1 / answers.shape[-1]
+  if protocol.loss == 'squared':
+    return answers if form == 'centred' else answers - shift
+  if form == 'centred':
+    return np.asarray(formations.as_probabilities(answers + shift))
+  return answers
+
+
+def regime_of(labels: Labels, answers: np.ndarray) -> str:
+  """What labels are, in words; see `REGIMES`."""
+  soft = not bool(np.all((answers == 0) | (answers == 1)))
+  return REGIMES['image' if labels.regime == 'hard' and soft else labels.regime]

@@ -48,18 +48,7 @@ def train(
     Interrupted: if a stop was asked for; finished rounds are kept.
   """
   keys = parts.placement.everywhere(keys)
-
-  def begin(keys):
-    return jax.lax.map(lambda key: made.init(key, None), keys)
-
-  def once(keys, states, data):
-    def one(pair):
-      state, metrics = made.update(*pair, InnerData(data), None)
-      return state, metrics['loss']
-
-    states, losses = jax.lax.map(one, (keys, states))
-    return states, {'loss': losses}
-
+  begin, once = rounds_of(made)
   shapes = jax.eval_shape(begin, keys)
   places = parts.placement.copies(shapes)
   like = sharding.placed(shapes, places)
@@ -84,6 +73,23 @@ def train(
   )
   states, _ = loop(work, task, stage)
   return sharding.to_host(states.variables)
+
+
+def rounds_of(made: InnerLoop) -> tuple[Callable, Callable]:
+  """What `train` compiles: `keys [E] -> states`, and a round of all of them."""
+
+  def begin(keys):
+    return jax.lax.map(lambda key: made.init(key, None), keys)
+
+  def once(keys, states, data):
+    def one(pair):
+      state, metrics = made.update(*pair, InnerData(data), None)
+      return state, metrics['loss']
+
+    states, losses = jax.lax.map(one, (keys, states))
+    return states, {'loss': losses}
+
+  return begin, once
 
 
 def on_real(
@@ -115,6 +121,29 @@ def on_real(
   )
 
 
+def pool_loop(parts: Parts) -> InnerLoop:
+  """How the networks of a pool are trained: as those of a run."""
+  config, section = parts.config, parts.config.method
+  return on_real(
+    parts,
+    parts.network,
+    batch_size=section.network_batch_size,
+    optimizer=optimizers.sgd(
+      section.network_learning_rate,
+      momentum=0.9,
+      weight_decay=section.network_weight_decay,
+    ),
+    augment=_augment.augment_of(
+      parts.dataset, parts.strategies, 'train', parts.placement
+    ),
+    mix=_augment.mixing(
+      'augment.train_mix',
+      config.augment.train_mix,
+      parts.strategies['train_cutmix_probability'],
+    ),
+  )
+
+
 def pool_stage(parts: Parts, work: Work) -> Stage:
   """Networks that IDC draws from where training them anew takes too long.
 
@@ -123,24 +152,7 @@ def pool_stage(parts: Parts, work: Work) -> Stage:
   config, section = parts.config, parts.config.method
 
   def make(_):
-    made = on_real(
-      parts,
-      parts.network,
-      batch_size=section.network_batch_size,
-      optimizer=optimizers.sgd(
-        section.network_learning_rate,
-        momentum=0.9,
-        weight_decay=section.network_weight_decay,
-      ),
-      augment=_augment.augment_of(
-        parts.dataset, parts.strategies, 'train', parts.placement
-      ),
-      mix=_augment.mixing(
-        'augment.train_mix',
-        config.augment.train_mix,
-        parts.strategies['train_cutmix_probability'],
-      ),
-    )
+    made = pool_loop(parts)
     key = jax.random.fold_in(jax.random.key(config.seed), TRAINING_FOLD)
     numbers = jnp.arange(section.pool_networks)
     keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(numbers)

@@ -11,6 +11,7 @@ import numpy as np
 
 from dcjax import networks, optimizers, statistics, training
 from dcjax.base import Network, Variables
+from dcjax.inner import InnerLoop
 from dcjax.runs import _augment, _build
 from dcjax.runs._build import Parts
 from dcjax.runs._networks import TRAINING_FOLD, like_of, on_real, train
@@ -102,7 +103,7 @@ def observer_stage(parts: Parts, work: Work, observer: Observer) -> Stage:
       work,
       parts,
       observer.stage,
-      _observer_loop(parts, observer),
+      observer_loop(parts, observer),
       key[None],
       observer.epochs * parts.real.windows,
       section.images_per_class,
@@ -127,7 +128,8 @@ def observer_stage(parts: Parts, work: Work, observer: Observer) -> Stage:
   )
 
 
-def _observer_loop(parts, observer):
+def observer_loop(parts: Parts, observer: Observer) -> InnerLoop:
+  """How an observer is trained."""
   section = parts.config.observers
   counts = parts.dataset.counts
   if section.images_per_class:

@@ -94,6 +94,16 @@ class Outlook:
     every = list(self.seconds().values())
     return None if None in every else float(sum(filter(None, every)))
 
+  def done(self) -> float | None:
+    """Fraction of the time that is behind; None: unknown."""
+    left, total = self.total(), 0.0
+    for stage, operations in self._whole.items():
+      speed = self._speed(_kind(stage))
+      if speed is None:
+        return None
+      total += operations / speed
+    return None if left is None or not total else 1 - left / total
+
   def _speak(self):
     """Says what is left, unless it is little or was just said."""
     now = time.monotonic()

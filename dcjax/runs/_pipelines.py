@@ -153,6 +153,7 @@ def _along_the_way(shared: Evaluations, made: Made) -> _condense.After:
     def make(*found):
       return {**evaluated.make(*found), 'outer': outer, 'at': seconds}
 
+    shared.work.tell(params=params, outer=outer)
     inputs = ('data', 'start')
     own = Stage(f'set/{name}', lambda *_: batch, inputs, settings, MEMORY)
     run([own, evaluated._replace(make=make)], shared.work, made)

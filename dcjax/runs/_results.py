@@ -1,56 +1,104 @@
 """What is told of a finished run: results, pictures, the report."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from dcjax import artefact, coresets, data, sharding, whitening
-from dcjax.artefact import Artefact
-from dcjax.runs import _artefact, _condense, report
+from dcjax import artefact
+from dcjax.runs import _artefact, _commands, _condense, _showing, report
 from dcjax.runs._build import Parts
-from dcjax.runs._folder import STAGES
+from dcjax.runs._folder import STAGES, Folder
+from dcjax.runs._observers import Observer
 from dcjax.runs._pipelines import Pipeline
 from dcjax.runs._progress import say
 from dcjax.runs._stage import Made, Work
 
 
 def summarise(
-  parts: Parts, work: Work, made: Made, pipeline: Pipeline
+  parts: Parts,
+  folder: Folder,
+  made: Made,
+  entries: Mapping[str, Any],
+  observers: Sequence[Observer] = (),
 ) -> dict[str, Any]:
-  """Collects `results.json`."""
-  config, condensed = parts.config, made('artefact')
-  entries = {w.name: dict(made(f'evaluate/{w.name}')) for w in pipeline.asked}
-  stored = artefact.storage(condensed)
-  for asked in pipeline.asked:
-    if asked.images in ('condensed', 'fresh'):
-      entries[asked.name]['bytes'] = stored['total']['float32_bytes']
-  seconds = _seconds(work, made, entries)
-  labels = made('labels') if 'labels' in made.keys else None
+  """Collects `results.json`, or what there is of it before the end.
+
+  Args:
+    parts: of the run.
+    folder: of the run.
+    made: stages so far.
+    entries: name -> record of an evaluation.
+    observers: networks that looked at the images or labelled them.
+  """
+  config = parts.config
+  entries = {name: dict(entry) for name, entry in entries.items()}
+  seconds = _seconds(folder, made, entries)
   return {
-    'method': config.get('method', {}).get(
-      'name', condensed.provenance.get('method', 'given')
-    ),
+    'method': config.get('method', {}).get('name', 'given'),
     'dataset': parts.dataset.name,
     'ipc': config.ipc,
-    'formation': dict(condensed.spec),
     'headline': 'condensed',
     'evaluations': entries,
-    'observers': _observers(made, pipeline),
-    'storage': stored,
-    'bytes': _bytes(stored, labels, entries),
+    'data': facts(parts),
+    'observers': _observers(made, observers),
     'seconds': seconds,
     'environment': _artefact.environment(),
-    'checkpoints': _curve(work, entries, config, seconds['condense']),
-    'config_file': _config_file(work.folder.command),
-    'command': _repeatable(work.folder.command),
-    'label_regime': condensed.label_regime,
+    'checkpoints': _curve(folder, entries, config, seconds['condense']),
+    'config_file': _commands.config_file(folder.command),
+    'command': _commands.repeatable(folder.command),
     'project': config.get('project', 'end'),
-    **({'fair': made('fair')} if 'fair' in made.keys else {}),
+    **({'fair': made('fair')} if 'fair' in made.outputs else {}),
     **_own(made),
-    **report.bytes_of(condensed, config.ipc),
+    **_of_the_set(parts, made, entries),
+  }
+
+
+def facts(parts: Parts) -> dict[str, Any]:
+  """What the report says of the data."""
+  dataset = parts.dataset
+  images = int(parts.real.counts.sum())
+  numbers = images * int(np.prod(dataset.image_shape))
+  return {
+    'classes': list(dataset.class_names),
+    'images': images,
+    'tests': len(dataset.test_labels),
+    'numbers': numbers,
+    'bytes': numbers * dataset.images.dtype.itemsize,
+  }
+
+
+def evaluated(made: Made) -> dict[str, Any]:
+  """The evaluations that are done, but for those along the way."""
+  names = [name.partition('/') for name in made.outputs]
+  return {
+    name: made(f'evaluate/{name}')
+    for kind, _, name in names
+    if kind == 'evaluate' and not name.startswith('outer_')
+  }
+
+
+def _of_the_set(parts, made, entries):
+  """What the condensed set itself tells, once it is there."""
+  if 'artefact' not in made.outputs:
+    return {'formation': dict(parts.formation.spec)}
+  condensed = made('artefact')
+  stored = artefact.storage(condensed)
+  for name, entry in entries.items():
+    if name.startswith(('condensed', 'fresh')):
+      entry['bytes'] = stored['total']['float32_bytes']
+  labels = made('labels') if 'labels' in made.outputs else None
+  said = {}
+  if 'method' not in parts.config:
+    said['method'] = condensed.provenance.get('method', 'given')
+  return {
+    'formation': dict(condensed.spec),
+    'storage': stored,
+    'bytes': _bytes(stored, labels, entries),
+    'label_regime': condensed.label_regime,
+    **said,
+    **report.bytes_of(condensed, parts.config.ipc),
   }
 
 
@@ -70,25 +118,25 @@ def _bytes(stored, labels, entries):
 
 def _own(made):
   """Tests of the method's own, see `_own_test`."""
-  names = [name for name in made.keys if name.startswith('own/')]
+  names = [name for name in made.outputs if name.startswith('own/')]
   found = {name.partition('/')[2]: made(name) for name in names}
   return {'own': found} if found else {}
 
 
-def _seconds(work, made, entries):
+def _seconds(folder, made, entries):
   found = {
     name: round(seconds, 3)
     for name, seconds in made.seconds.items()
     if seconds and not name.startswith(('evaluate/', 'set/', 'data'))
   }
-  found['condense'] = round(_condense.seconds_of(work.folder.metrics()), 3)
+  found['condense'] = round(_condense.seconds_of(folder.metrics()), 3)
   evaluating = sum(entry['seconds'] for entry in entries.values())
   return {**found, 'evaluate': round(evaluating, 3)}
 
 
-def _observers(made, pipeline):
+def _observers(made, observers):
   found = []
-  for observer in pipeline.observers:
+  for observer in observers:
     output = made(observer.stage)
     leaves = jax.tree.leaves(output['variables'].params)
     found.append(
@@ -105,11 +153,11 @@ def _observers(made, pipeline):
   return found
 
 
-def _curve(work, entries, config, seconds):
+def _curve(folder, entries, config, seconds):
   """Accuracy over the condensation, from its start to its end."""
   points = [
     _point(entry['value'], entry['value']['outer'], entry['value']['at'])
-    for name, entry in (work.folder.read(STAGES) or {}).items()
+    for name, entry in (folder.read(STAGES) or {}).items()
     if name.startswith('evaluate/outer_')
   ]
   if not points and 'outer' not in config:
@@ -132,97 +180,58 @@ def _point(entry, outer, at):
   }
 
 
-def _config_file(command):
-  """What was given to `--config`, or ''."""
-  for position, word in enumerate(command):
-    if word.startswith(('--config=', '-config=')):
-      return word.partition('=')[2]
-    if word in ('--config', '-config'):
-      return ''.join(command[position + 1 : position + 2])
-  return ''
-
-
-def _repeatable(command):
-  """The words that start a run again, but for its folder."""
-  kept, skipped = [], False
-  for word in command:
-    bare = word in ('--workdir', '-workdir')
-    if not (skipped or bare or word.startswith(('--workdir=', '-workdir='))):
-      kept.append(word)
-    skipped = bare
-  return kept
-
-
-def show(
-  parts: Parts, work: Work, made: Made, results: Mapping[str, Any]
+def tell(
+  parts: Parts,
+  folder: Folder,
+  made: Made,
+  state: report.State,
+  now: Any = None,
 ) -> None:
-  """Writes `images.png` and `report.html`."""
-  if not sharding.is_main():
-    return
-  condensed = made('artefact')
-  value_range = parts.dataset.value_range
-  if parts.dataset.zca is not None:
-    value_range = (0.0, 1.0)
-  grids, layouts = {}, {}
-  for name, images in _viewable(parts, made, condensed).items():
-    rows, layouts[name] = _rows(images)
-    grids[name] = report.image_grid(rows, value_range=value_range)
-  report.save_png(work.folder.path / 'images.png', grids['condensed'])
-  variables = made('embedding') if 'embedding' in made.keys else None
-  for name, (picture, layout) in report.pictures_of(
-    parts, condensed, variables
-  ).items():
-    grids[name], layouts[name] = picture, layout
-  report.write_report(
-    work.folder.path,
-    config=work.folder.config,
-    results=results,
-    metrics=work.folder.metrics(),
-    pictures=grids,
-    layouts=layouts,
-  )
+  """Rewrites the page of a run that is not finished.
 
-
-def _rows(images):
-  """Images in rows to draw, and what a row shows.
-
-  One row a class; single images of ten classes share a row.
+  Args:
+    parts: of the run.
+    folder: of the run.
+    made: stages so far.
+    state: where it is.
+    now: `_views.Looks` of the set along the way, or None.
   """
-  images = np.asarray(images)
-  if images.shape[1] == 1 and images.shape[0] % 10 == 0:
-    rows = images.reshape(-1, 10, *images.shape[2:])
-    return rows, 'one image per class, ten classes in a row'
-  return images, 'one row per class'
+  entries = evaluated(made)
+  results = summarise(parts, folder, made, entries)
+  points = results['checkpoints']
+  if 'condensed' not in entries and points:
+    newest = max(
+      (n for n in folder.read(STAGES) or {} if n.startswith('evaluate/outer_')),
+      key=lambda name: int(name.split()[0].rpartition('_')[2]),
+      default='',
+    )
+    if newest:
+      found = (folder.read(STAGES) or {})[newest]['value']
+      results['evaluations'] = {'condensed': found, **entries}
+  _showing.show(parts, folder, made, results, now=now, state=state)
 
 
-def _viewable(parts, made, condensed: Artefact) -> dict[str, Any]:
-  """Real, initial and condensed images `[C, N, H, W, D]` to look at.
+def finish_part(at_work: Any, entries: Mapping[str, Any]) -> None:
+  """Writes the report of a run that was asked for single numbers.
 
-  Stored images are shown as they are, but whitened ones decoded and turned back
-  to about [0, 1]: each cell of a stored image is whitened for itself.
+  It is finished as any other once its condensed set was evaluated.
+
+  Args:
+    at_work: `_run.Opened`.
+    entries: name -> record of an evaluation.
   """
-  dataset = parts.dataset
-  ipc = min(parts.config.ipc, int(dataset.counts.min()))
-  chosen = coresets.random(parts.keys['random'], dataset.counts, ipc)
-  shown = {'real': data.images_at(dataset, chosen)}
-  if 'start' in made.keys:
-    start = jax.tree.map(jnp.asarray, _condense.unflattened(made('start')))
-    if dataset.zca is None and 'images' in start:
-      shown['initial'] = start['images']
-    else:
-      shown['initial'] = parts.formation.decode(start).images
-  if dataset.zca is None and 'images' in condensed.params:
-    return shown | {'condensed': condensed.params['images']}
-  shown['condensed'] = condensed.batch().images
-  if dataset.zca is None:
-    return shown
-  return {k: whitening.invert(dataset.zca, v) for k, v in shown.items()}
+  parts, work, made, pipeline = at_work
+  results = summarise(parts, work.folder, made, entries, pipeline.observers)
+  _showing.show(parts, work.folder, made, results)
+  if 'condensed' in entries:
+    work.folder.finish(results)
 
 
 def finish(parts: Parts, work: Work, made: Made, pipeline: Pipeline) -> Any:
   """Writes results and pages, and says where they are; returns the results."""
-  results = summarise(parts, work, made, pipeline)
-  show(parts, work, made, results)
+  entries = {w.name: made(f'evaluate/{w.name}') for w in pipeline.asked}
+  results = summarise(parts, work.folder, made, entries, pipeline.observers)
+  _showing.show(parts, work.folder, made, results)
   work.folder.finish(results)
   for name, entry in results['evaluations'].items():
     say(

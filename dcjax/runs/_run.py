@@ -13,10 +13,19 @@ from dcjax import networks, sharding, specs
 from dcjax.artefact import Artefact
 from dcjax.base import Network
 from dcjax.data import Dataset
-from dcjax.runs import _build, _costs, _pipelines, _results, _stage, settings
+from dcjax.runs import (
+  _build,
+  _commands,
+  _costs,
+  _pipelines,
+  _results,
+  _showing,
+  _stage,
+  settings,
+)
 from dcjax.runs._artefact import versions
 from dcjax.runs._build import Parts
-from dcjax.runs._folder import Folder, Stop
+from dcjax.runs._folder import Folder, Interrupted, Stop
 from dcjax.runs._outlook import Outlook
 from dcjax.runs._pipelines import Pipeline
 from dcjax.runs._progress import say
@@ -67,6 +76,7 @@ def opened(
   devices_per_class: int = 0,
   profile: bool = False,
   stop: Stop | None = None,
+  living: bool = False,
 ) -> Iterator[Opened]:
   """Builds a run and makes its folder its own, as long as it is open.
 
@@ -80,6 +90,7 @@ def opened(
     devices_per_class: see `run`.
     profile: see `run`.
     stop: of the run that this one is a part of.
+    living: whether its page is kept while it runs.
 
   Raises:
     ValueError: if a setting, the data or an earlier run's files are unusable;
@@ -96,17 +107,23 @@ def opened(
     network=network,
     devices_per_class=devices_per_class,
   )
+  made, outlook = Made({}, {}, {}), Outlook()
+  tell = _showing.teller(parts, folder, outlook, made, _results.tell, living)
   with folder.owned(stop) as heard:
     try:
       shared = None
       # Nothing tells apart what two networks that are handed over have made.
       if store is not None and network is None:
         shared = pathlib.Path(store).expanduser()
-      work = Work(folder, heard, Outlook(), shared, profile)
-      made = Made({}, {}, {})
+      work = Work(folder, heard, outlook, shared, profile, tell)
       pipeline = _pipelines.pipeline(parts, work, made)
       yield Opened(parts, work, made, pipeline)
-    except Exception:
+    except Interrupted:
+      tell(state='stopped', message='The same command goes on from here.')
+      folder.release()
+      raise
+    except Exception as error:
+      tell(state='failed', message=str(error))
       folder.release()
       raise
     finally:
@@ -183,6 +200,8 @@ def run(
     return work.run(
       chosen, workdir, store=store, command=command, dataset=dataset
     )
+  if not command and dataset is network is None:
+    command = _commands.of_settings(chosen)
   finished = _finished(chosen, workdir, command, _given(dataset, network))
   if finished is not None:
     return finished
@@ -195,6 +214,7 @@ def run(
     command=command,
     devices_per_class=devices_per_class,
     profile=profile,
+    living=True,
   ) as at_work:
     return _work(at_work)
 
@@ -244,6 +264,37 @@ def condensed(
     upto = stages[: names.index('artefact') + 1]
     _stage.run(upto, at_work.work, at_work.made)
     return at_work.made('artefact')
+
+
+def plan(
+  config: ConfigDict | str, target: str, *, devices_per_class: int = 0
+) -> str:
+  """Says what a run would take on a machine; nothing of it is run.
+
+  Its programs are made from shapes and compiled for the machine, which need not
+  be there, only its compiler. Sizes of published data sets are known; other
+  data must be there.
+
+  Args:
+    config: see `run`.
+    target: such as `'h100'`, `'v5e:4x8'` or `'cpu'`; see docs/pods.md.
+    devices_per_class: see `run`.
+
+  Returns:
+    A page: memory, work, collectives and time of each program.
+
+  Raises:
+    ValueError: naming the field, its value and what is allowed.
+    FileNotFoundError: if data of unknown sizes are not there.
+
+  Example:
+    >>> print(dcjax.runs.plan(  # doctest: +SKIP
+    ...   'idc:cifar10,ipc=10', 'h100'))
+  """
+  from dcjax.runs import _plan  # compilers of machines that are not here
+
+  chosen = settings.resolve(config_of(config))
+  return _plan.page(chosen, target, devices_per_class)
 
 
 def _finished(chosen, workdir, command, given):

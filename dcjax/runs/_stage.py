@@ -25,6 +25,8 @@ from dcjax.runs._progress import duration, say
 
 # Raised when makers change what they make of the same settings.
 _VERSION = 1
+# Stages whose output is looked at.
+_SEEN = ('start', 'artefact', 'evaluate/')
 
 
 class Kind(NamedTuple):
@@ -110,6 +112,7 @@ class Work(NamedTuple):
     outlook: what is left, and how long it takes.
     store: folder that runs share, or None.
     profile: whether to trace the second iteration of every loop.
+    tell: called when there is something new to look at, see `_results.teller`.
   """
 
   folder: Folder
@@ -117,6 +120,7 @@ class Work(NamedTuple):
   outlook: Outlook
   store: pathlib.Path | None = None
   profile: bool = False
+  tell: Callable[..., None] = lambda **news: None
 
 
 class Made(NamedTuple):
@@ -175,12 +179,15 @@ def run(stages: Sequence[Stage], work: Work, made: Made | None = None) -> Made:
     key = key_of(stage, [made.keys[name] for name in stage.inputs])
     made.keys[stage.name] = key
     entry = _found(stage, key, work)
-    if entry is None and stage.kind.file is not None:
+    new = entry is None and stage.kind.file is not None
+    if new:
       entry = _make(stage, key, work, made)
     else:
       work.outlook.finish(stage.name)
     made.seconds[stage.name] = (entry or {}).get('seconds', 0.0)
     made.outputs[stage.name] = _output(stage, key, work, made, entry)
+    if new and stage.name.startswith(_SEEN):
+      work.tell()
   return made
 
 

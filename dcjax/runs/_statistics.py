@@ -50,6 +50,33 @@ def used(parts: Parts, found: Targets) -> Targets:
   return found if counts else found._replace(classes=None)
 
 
+def shapes(parts: Parts, observer: Observer, variables: Any) -> Targets:
+  """Shapes of what the stage makes, from those of the observer's variables."""
+  if parts.config.method.name in ('sre2l', 'cda'):
+    return jax.eval_shape(
+      lambda v: _running(parts, observer, {'variables': v}), variables
+    )
+  collector = _collector(parts, observer)
+  seen = np.ones(parts.dataset.num_classes)
+
+  def finished(variables):
+    state = collector.init(variables)
+    return collector.finish(state._replace(counts=seen), variables)
+
+  return jax.eval_shape(finished, variables)
+
+
+def _collector(parts, observer):
+  section = parts.config.statistics
+  return statistics.collector(
+    observer.network,
+    parts.dataset.image_shape,
+    parts.dataset.num_classes,
+    patch_size=section.patch_size,
+    class_variance=section.class_variance,
+  )
+
+
 def _running(parts, observer, made):
   return Targets(
     statistics.running_statistics(
@@ -75,13 +102,7 @@ def _measure(parts, observer, variables) -> Targets:
   """The statistics of all images and of each class; the same in every run."""
   dataset, section = parts.dataset, parts.config.statistics
   classes = dataset.num_classes
-  collector = statistics.collector(
-    observer.network,
-    dataset.image_shape,
-    classes,
-    patch_size=section.patch_size,
-    class_variance=section.class_variance,
-  )
+  collector = _collector(parts, observer)
   add = statistics.accumulator(
     collector,
     classes,

@@ -11,7 +11,9 @@ from typing import Any, NoReturn
 
 from absl import flags, logging
 
+from dcjax.runs import _looking
 from dcjax.runs._ending import (
+  Wrong,
   end,
   one_line,
   say_error,
@@ -32,7 +34,10 @@ set and any settings; a setting may be a flag as well:
   {program} list                      methods, data sets, networks, tables
   {program} list fields               what every setting means, and may be
   {program} --config=idc:digits --print_config     every setting, and its origin
-  {program} compare runs/a runs/b     finished runs side by side
+  {program} --config=idc:cifar10 --plan=h100       memory and hours on a machine
+  {program} compare runs/a runs/b     finished runs side by side; with
+      --page=FILE.html as a page, with --plot=FILE.pdf as a figure
+  {program} gallery runs              a page of all runs below a folder
   {program} published docs/records    draws published.md from the records there
 
 Flags:
@@ -44,6 +49,7 @@ _FLAGS = {
   'workdir': ('string', 'Folder of the run; the same folder resumes it.'),
   'store': ('string', 'Folder where runs find networks and statistics.'),
   'print_config': ('bool', 'Prints every setting and its origin, and ends.'),
+  'plan': ('string', 'Plan the run for a machine such as h100 or v5e:4x8.'),
   'profile': ('bool', 'Trace an iteration of every loop into WORKDIR/profile.'),
   'devices_per_class': (
     'integer',
@@ -99,10 +105,8 @@ def _main(words, program):
   plain = [word for word in words[1:] if not word.startswith('-')]
   if plain[:1] == ['list']:
     return _list(plain[1:])
-  if plain[:1] == ['compare']:
-    return _compare(words[2:])
-  if plain[:1] == ['published']:
-    return _published(words[2:])
+  if plain and plain[0] in _looking.WORDS:
+    return _look(plain[0], words[words.index(plain[0]) + 1 :])
   if plain[:1] == ['run']:  # a word that people expect
     words = [words[0], *words[2:]]
   define_flags()
@@ -114,12 +118,16 @@ def _main(words, program):
   try:
     overrides = _parse(words)
     return _run(words, overrides, program)
-  except _Wrong as error:
+  except Wrong as error:
     return say_error(str(error))
 
 
-class _Wrong(Exception):
-  """Something that the caller has said is wrong."""
+def _look(word, after):
+  """Does what is asked about runs that are there."""
+  try:
+    return _looking.WORDS[word](after)
+  except (Wrong, ValueError, OSError) as error:
+    return say_error(one_line(error))
 
 
 def _help(program, stream):
@@ -146,15 +154,15 @@ def _parse(words) -> dict[str, str]:
     else:
       others.append(word)
   if field:
-    raise _Wrong(f'{_OVERRIDE}{field}: must be {_OVERRIDE}{field}=VALUE')
+    raise Wrong(f'{_OVERRIDE}{field}: must be {_OVERRIDE}{field}=VALUE')
   try:
     left = flags.FLAGS(others)
   except flags.Error as error:
-    raise _Wrong(' '.join(str(error).split())) from error
+    raise Wrong(' '.join(str(error).split())) from error
   if len(left) > 1:
-    raise _Wrong(
-      f'argument {left[1]!r}: must be list, compare, or flags; a run is '
-      '--config=METHOD:DATA --workdir=FOLDER'
+    raise Wrong(
+      f'argument {left[1]!r}: must be list, compare, gallery, or flags; a '
+      'run is --config=METHOD:DATA --workdir=FOLDER'
     )
   return overrides
 
@@ -162,7 +170,7 @@ def _parse(words) -> dict[str, str]:
 def _run(words, overrides, program):
   values = flags.FLAGS
   if not values.config:
-    raise _Wrong('--config: must name a method, such as idc:digits')
+    raise Wrong('--config: must name a method, such as idc:digits')
   logging.set_verbosity(logging.WARNING)  # checkpointing is talkative
   from dcjax.runs import Interrupted
 
@@ -173,8 +181,10 @@ def _run(words, overrides, program):
 
       print(settings.show(settings.resolve(config)))
       return 0
+    if values.plan:
+      return _plan(config)
     if not values.workdir:
-      raise _Wrong('--workdir: must name the folder of the run')
+      raise Wrong('--workdir: must name the folder of the run')
     return _work(config, words, program)
   except Interrupted as stop:
     sys.stderr.write(f'{stop}\n')
@@ -203,6 +213,15 @@ def _work(config, words, program):
     devices_per_class=flags.FLAGS.devices_per_class,
     profile=flags.FLAGS.profile,
   )
+  return 0
+
+
+def _plan(config):
+  from dcjax import runs
+
+  values = flags.FLAGS
+  each = values.devices_per_class
+  print(runs.plan(config, values.plan, devices_per_class=each))
   return 0
 
 
@@ -315,36 +334,4 @@ def _list(what):
   print('tables (as table:NAME):')
   for name, title in tables.titles().items():
     print(f'  {name:20} {title}')
-  return 0
-
-
-def _published(words):
-  """Draws the page of published and measured numbers from its records."""
-  folders = [w for w in words if not w.startswith('-')]
-  if len(folders) != 1:
-    return say_error('published: name the folder of the records')
-  from dcjax.runs import tables
-
-  try:
-    print(tables.published(folders[0], costs='--costs' in words))
-  except (ValueError, OSError) as error:
-    return say_error(one_line(error))
-  return 0
-
-
-def _compare(words):
-  """Prints the table of finished runs, and draws them if it is told to."""
-  plot = [w.partition('=')[2] for w in words if w.startswith('--plot=')]
-  folders = [w for w in words if not w.startswith('-')]
-  if not folders:
-    return say_error('compare: name at least one finished run folder')
-  from dcjax.runs import report
-
-  try:
-    found = {pathlib.Path(f).name: report.read(f) for f in folders}
-    print(report.table(found))
-    if plot:
-      report.plot(found, plot[0])
-  except (ValueError, OSError) as error:
-    return say_error(one_line(error))
   return 0

@@ -9,7 +9,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
 
 from dcjax.base import Array, PyTree
-from dcjax.data._sampling import DeviceData
+from dcjax.data.sampling import DeviceData
 from dcjax.sharding._mesh import CLASS_AXIS, DATA_AXIS, by, replicated
 
 if TYPE_CHECKING:
@@ -52,6 +52,33 @@ def place_data(
   )
 
 
+def index_shapes(counts: np.ndarray) -> tuple[jax.ShapeDtypeStruct, ...]:
+  """Shapes of the fields of `DeviceData` after its images."""
+  of_classes = jax.ShapeDtypeStruct((len(counts),), np.int32)
+  labels = jax.ShapeDtypeStruct((int(counts.sum()),), np.int32)
+  return labels, of_classes, of_classes, jax.ShapeDtypeStruct((), np.float32)
+
+
+def data_shapes(mesh: Mesh, dataset: 'Dataset') -> DeviceData:
+  """Shapes of what `place_data` returns, with their devices."""
+  images, counts = dataset.images, dataset.counts
+  shape = (_padded(mesh, counts), int(counts.max()), *images.shape[1:])
+  whole = replicated(mesh)
+  return DeviceData(
+    jax.ShapeDtypeStruct(shape, images.dtype, sharding=by(mesh, CLASS_AXIS)),
+    *(
+      jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=whole)
+      for s in index_shapes(counts)
+    ),
+  )
+
+
+def _padded(mesh, counts):
+  """Classes of all devices, empty ones among them."""
+  places = mesh.shape[CLASS_AXIS]
+  return -(-len(counts) // places) * places
+
+
 def place_images(
   mesh: Mesh,
   dataset: 'Dataset',
@@ -67,8 +94,7 @@ def place_images(
   counts = dataset.counts
   if images_of is None:
     images_of = _reader(dataset)
-  places = mesh.shape[CLASS_AXIS]
-  padded = -(-len(counts) // places) * places
+  padded = _padded(mesh, counts)
   shape = (padded, int(counts.max()), *dataset.image_shape)
 
   def block(index):
@@ -157,7 +183,9 @@ def image_batch_shardings(
   axes = _batch_axes(mesh, *lead)
 
   def of(leaf):
-    belongs = leaf.ndim > 2 and leaf.shape[:2] == tuple(lead)
+    # Decoded images are as many as stored ones, or some for each of them.
+    belongs = leaf.ndim > 2 and leaf.shape[0] == lead[0]
+    belongs = belongs and leaf.shape[1] % lead[1] == 0
     return by(mesh, *axes) if belongs else replicated(mesh)
 
   return jax.tree.map(of, state)

@@ -1,6 +1,6 @@
 """Where everything lies: on one device, or on a mesh of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -20,9 +20,11 @@ class Placement(NamedTuple):
 
   Attributes:
     mesh: the devices, or None for one.
+    device: the one; JAX's first by default.
   """
 
   mesh: Mesh | None = None
+  device: jax.Device | None = None
 
   @property
   def size(self) -> int:
@@ -32,7 +34,7 @@ class Placement(NamedTuple):
   @property
   def _whole(self):
     if self.mesh is None:
-      return SingleDeviceSharding(jax.devices()[0])
+      return SingleDeviceSharding(self.device or jax.devices()[0])
     return _mesh.replicated(self.mesh)
 
   def everywhere(self, tree: PyTree) -> PyTree:
@@ -75,6 +77,17 @@ class Placement(NamedTuple):
       return to_device(dataset.images, dataset.labels, dataset.scale)
     return _layouts.place_data(self.mesh, dataset)
 
+  def data_shapes(self, dataset: 'Dataset') -> DeviceData:
+    """Shapes of what `data` returns, with their devices; nothing is moved."""
+    if self.mesh is not None:
+      return _layouts.data_shapes(self.mesh, dataset)
+    images, counts = dataset.images, dataset.counts
+    shapes = DeviceData(
+      jax.ShapeDtypeStruct(images.shape, images.dtype),
+      *_layouts.index_shapes(counts),
+    )
+    return placed(shapes, self.copies(shapes))
+
   def window(self, dataset: 'Dataset', number: int) -> Array:
     """The images of a window of a streamed set, on the devices."""
     stream = dataset.stream
@@ -103,19 +116,26 @@ class Placement(NamedTuple):
     return 'auto' if self.mesh is None else _strategies.seed_strategy(self.mesh)
 
 
-def placement(num_classes: int, devices_per_class: int = 0) -> Placement:
+def placement(
+  num_classes: int,
+  devices_per_class: int = 0,
+  devices: Sequence[jax.Device] | None = None,
+) -> Placement:
   """All devices there are.
 
   Args:
     num_classes: that share them.
     devices_per_class: see `make_mesh`; what a run computes does not depend on
       it.
+    devices: instead; a program may be compiled for some that are not here.
 
   Raises:
     ValueError: see `make_mesh`.
   """
-  mesh = _mesh.make_mesh(num_classes, devices_per_class)
-  return Placement(mesh if mesh.size > 1 else None)
+  mesh = _mesh.make_mesh(num_classes, devices_per_class, devices)
+  if mesh.size > 1:
+    return Placement(mesh)
+  return Placement(None, None if devices is None else devices[0])
 
 
 def placed(shapes: PyTree, shardings: PyTree) -> PyTree:

@@ -10,7 +10,7 @@ import numpy as np
 
 from dcjax import networks
 from dcjax.base import Array, Augment, Batch, Key, Network, Variables
-from dcjax.data import _sampling as sampling
+from dcjax.data import sampling
 from dcjax.statistics._moments import (
   LayerStatistics,
   Moments,

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from dcjax import resizing
 from dcjax.base import Array
 
 
@@ -104,9 +105,7 @@ def _moments(values, axes):
 def _patch_moments(features, size):
   b, h, w, c = features.shape
   rows, columns = -(-h // size), -(-w // size)
-  enlarged = (b, rows * size, columns * size, c)
-  if enlarged != features.shape:
-    features = jax.image.resize(features, enlarged, 'bilinear', antialias=False)
+  features = resizing.bilinear(features, (rows * size, columns * size))
   patches = features.reshape(b, rows, size, columns, size, c)
   return jax.tree.map(
     lambda leaf: leaf.reshape(b, rows * columns),

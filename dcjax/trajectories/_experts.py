@@ -8,7 +8,7 @@ import numpy as np
 import optax
 
 from dcjax.base import Array, Augment, Key, Network, Variables
-from dcjax.data import _sampling as sampling
+from dcjax.data import sampling
 from dcjax.losses import loss_and_gradient
 from dcjax.mapping import Strategy, over_classes
 from dcjax.objectives import flat_network

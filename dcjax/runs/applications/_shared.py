@@ -1,6 +1,7 @@
 """What the applications share: the folder at work, learners, pages."""
 
 import contextlib
+import dataclasses
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -136,7 +137,9 @@ def domains(config: Any) -> list[Dataset]:
     found = data.at_most(
       _build.load(one), config.most_images, config.test_images
     )
-    loaded.append(found)
+    # By its word: a file's name would decide what set it is like.
+    plain = settings.plain_name(specs.parse('data', name)['name'])
+    loaded.append(dataclasses.replace(found, name=plain))
   first = loaded[0]
   for dataset in loaded[1:]:
     if dataset.class_names != first.class_names:
@@ -163,11 +166,15 @@ def task(dataset: Dataset, name: str, at_work: AtWork) -> applications.Task:
 
 
 def like_of(config: Any, dataset: Dataset) -> str:
-  """The published set whose settings a set takes: its own unless said."""
-  first = specs.parse('data', config.data.partition('+')[0])['name']
-  if config.like != settings.plain_name(first):
-    return config.like
-  return settings.plain_name(dataset.name)
+  """The published set whose settings a set takes: its own unless said.
+
+  Args:
+    config: of the application.
+    dataset: the one that its `data` names, or one of several, see `domains`.
+  """
+  first, *others = config.data.split('+')
+  own = settings.plain_name(specs.parse('data', first)['name'])
+  return dataset.name if others and config.like == own else config.like
 
 
 def network_of(config: Any, dataset: Dataset) -> Network:

@@ -114,7 +114,6 @@ def _report(at_work, source, target, found):
       f'of {target}.',
     ),
     {'Accuracy on the target': (header, rows)},
-    'bars.png',
+    pages.levels('Accuracy on the target', found),
   )
-  pages.draw_bars(at_work.path / 'bars.png', found)
   pages.write(at_work, page, {'accuracy': found})

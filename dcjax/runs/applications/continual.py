@@ -135,7 +135,6 @@ def _report(at_work, groups, memories, matrices):
     name: applications.seen_accuracy(matrix)
     for name, matrix in matrices.items()
   }
-  pages.draw_curves(at_work.path / 'curves.png', seen, curves, 'classes seen')
   page = pages.Page(
     f'Class-incremental learning: {config.data}, {len(groups)} steps of '
     f'{groups.shape[1]} classes, {config.ipc} images per class',
@@ -157,7 +156,9 @@ def _report(at_work, groups, memories, matrices):
       'Metrics': _stepwise.metric_table(matrices),
       'Storage of the whole memory': _storage_table(memories),
     },
-    'curves.png',
+    pages.curves(
+      'Accuracy over the classes seen', seen, curves, 'classes seen'
+    ),
   )
   pages.write(at_work, page, {'matrices': _stepwise.without_nan(matrices)})
 

@@ -128,12 +128,11 @@ def _report(at_work, found):
         rows,
       )
     },
-    'accuracy_and_auc.png',
-  )
-  pages.draw_points(
-    at_work.path / page.plot,
-    {name: (e['accuracy'], e['auc']) for name, e in found.items()},
-    'test accuracy, %',
-    'AUC of the attack, %',
+    pages.cloud(
+      'What is learned, and what it gives away',
+      {name: (e['accuracy'], e['auc']) for name, e in found.items()},
+      'test accuracy, %',
+      'AUC of the attack, %',
+    ),
   )
   pages.write(at_work, page, {'attacks': found})

@@ -156,7 +156,16 @@ def _report(at_work, num_classes, measured):
       f'small sets, {config.whole.seeds} on the whole set.',
     ),
     {'Rankings': (_HEADER, rows)},
-    'ranking.png',
+    pages.cloud(
+      'Small sets against the whole set, a point for each network',
+      {
+        name: (_accuracies(entries), _accuracies(measured[WHOLE]))
+        for name, entries in measured.items()
+        if name != WHOLE
+      },
+      'accuracy after training on the small set, %',
+      'accuracy after training on the whole set, %',
+    ),
   )
   pages.write(at_work, page, {'rankings': without_nan(rankings)})
   return rankings
@@ -172,17 +181,6 @@ def without_nan(rankings: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 def _write_files(at_work, measured):
   full = measured[WHOLE]
-  points = {
-    name: (_accuracies(entries), _accuracies(full))
-    for name, entries in measured.items()
-    if name != WHOLE
-  }
-  pages.draw_points(
-    at_work.path / 'ranking.png',
-    points,
-    'accuracy after training on the small set, %',
-    'accuracy after training on the whole set, %',
-  )
   header = (f'{name} {k}' for name in measured for k in ('mean', 'std'))
   lines = [','.join(['network', *header])]
   for label in full:

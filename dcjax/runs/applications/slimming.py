@@ -202,17 +202,16 @@ def _report(at_work, found):
     'parameters',
     'left',
   ]
+  first = next(iter(found.values()))
+  tuned = {WHOLE: first['whole']} | {n: e['tuned'] for n, e in found.items()}
   page = pages.Page(
     f'Network slimming: {shared.network_spec(config)["name"]} on '
     f'{config.data}, {config.ratio:.0%} of the channels, {config.ipc} images '
     'per class',
     _notes(config),
     {'Test accuracy and size': (header, rows)},
-    'bars.png',
+    pages.levels('Test accuracy after fine-tuning', tuned),
   )
-  first = next(iter(found.values()))
-  bars = {WHOLE: first['whole']} | {n: e['tuned'] for n, e in found.items()}
-  pages.draw_bars(at_work.path / page.plot, bars)
   pages.write(at_work, page, {'slimming': found})
 
 

@@ -105,7 +105,6 @@ def _report(at_work, names, matrices):
     for name, matrix in matrices.items()
   }
   numbers = list(range(1, len(names) + 1))
-  pages.draw_curves(at_work.path / 'curves.png', numbers, curves, 'tasks seen')
   rows = [
     [name, *(pages.percents(values[:, i - 1]) for i in numbers)]
     for name, values in curves.items()
@@ -126,6 +125,6 @@ def _report(at_work, names, matrices):
       ),
       'Metrics': _stepwise.metric_table(matrices),
     },
-    'curves.png',
+    pages.curves('Accuracy over the tasks seen', numbers, curves, 'tasks seen'),
   )
   pages.write(at_work, page, {'matrices': _stepwise.without_nan(matrices)})

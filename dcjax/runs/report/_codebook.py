@@ -9,7 +9,7 @@ import numpy as np
 
 from dcjax import artefact, data, formations, objectives
 from dcjax.artefact import Artefact
-from dcjax.runs.report import _pictures as pictures
+from dcjax.runs.report import _pictures as pictures, _svg
 from dcjax.runs.report._html import section, size, table
 
 _STEPS = 9  # images between two codes, both included
@@ -58,7 +58,7 @@ def _images(ipc):
 
 def pictures_of(
   parts: Any, condensed: Artefact, variables: Any = None
-) -> dict[str, tuple[np.ndarray, str]]:
+) -> dict[str, tuple[Any, str]]:
   """Pictures of a codebook alone, by caption, and what they show.
 
   Args:
@@ -108,7 +108,7 @@ def interpolation(
 
 def feature_scatter(
   parts: Any, condensed: Artefact, variables: Any
-) -> np.ndarray:
+) -> _svg.Plot:
   """Draws pooled features of real and condensed images of the first classes.
 
   The paper's Figure 4; with and without the relation losses it takes two runs.
@@ -119,7 +119,7 @@ def feature_scatter(
     variables: of a network trained on real images.
 
   Returns:
-    uint8 `[H, W, 3]`.
+    A plot.
   """
   fake = np.asarray(condensed.batch().images)[:_CLASSES]
   count = min(_REAL, int(parts.dataset.counts.min()))
@@ -160,17 +160,8 @@ def principal_components(
 
 
 def _scatter(real, fake):
-  from matplotlib.backends.backend_agg import FigureCanvasAgg
-  from matplotlib.figure import Figure
-
-  figure = Figure(figsize=(6, 5), layout='constrained', dpi=100)
-  axes = figure.subplots()
+  series = []
   for i, (dots, rings) in enumerate(zip(real, fake, strict=True)):
-    colour = f'C{i}'
-    axes.scatter(*dots.T, s=6, color=colour, alpha=0.35, linewidths=0)
-    axes.scatter(*rings.T, s=45, facecolors='none', edgecolors=colour)
-  axes.set_xlabel('first component')
-  axes.set_ylabel('second component')
-  canvas = FigureCanvasAgg(figure)
-  canvas.draw()
-  return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    series.append(_svg.Series('', *dots.T.tolist(), kind='dots', colour=i))
+    series.append(_svg.Series('', *rings.T.tolist(), kind='rings', colour=i))
+  return _svg.Plot('', series, 'first component', 'second component')

@@ -1,45 +1,62 @@
-"""HTML building blocks of the report; every text is escaped here."""
+"""HTML building blocks of all pages; every text is escaped here."""
 
+import base64
 import html
 import math
 import numbers
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
-STYLE = """
-:root { color-scheme: light dark; --line: #8884; --soft: #8882; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem;
-  margin: 0 auto; padding: 1rem; }
-h1 { margin-bottom: 0; } h2 { margin-top: 2.5rem; }
-.big { font-size: 2.6rem; font-weight: 700; margin: .5rem 0 0; }
-.note, figcaption { opacity: .75; font-size: .9rem; }
-.row { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start; }
-.card { background: var(--soft); border-radius: .5rem; padding: .5rem 1rem; }
-.card b { display: block; font-size: 1.3rem; }
-figure { margin: 0; flex: 1 1 17rem; min-width: 0; }
-figure img { width: 100%; image-rendering: pixelated; border-radius: .25rem; }
-svg { width: 100%; height: auto; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0;
-  border-bottom: 1px solid var(--line); }
-th { font-weight: 600; }
-td.key, .grid td { white-space: nowrap; }
-tr.first td { font-weight: 600; }
-pre { background: var(--soft); border-radius: .5rem; padding: .8rem;
-  overflow-x: auto; }
-summary { cursor: pointer; }
-"""
+from dcjax.runs.report._assets import SCRIPT, STYLE
+
+
+class Markup(NamedTuple):
+  """Text that is HTML already, as `link` makes it."""
+
+  text: str
+
+
+def page(title: str, *body: str) -> str:
+  """Returns a page that needs nothing else.
+
+  Args:
+    title: as text.
+    *body: HTML, part after part.
+  """
+  return (
+    '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+    '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+    f'<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n'
+    + '\n'.join(part for part in body if part)
+    + f'\n<script>{SCRIPT}</script>\n</body>\n</html>\n'
+  )
 
 
 def escape(value: Any) -> str:
   """Returns `value` as text that HTML shows literally."""
-  return html.escape(str(value))
+  return value.text if isinstance(value, Markup) else html.escape(str(value))
+
+
+def link(address: str, text: str) -> Markup:
+  """Returns a link to a place beside the page."""
+  return Markup(f'<a href="{escape(address)}">{escape(text)}</a>')
 
 
 def section(title: str, body: str) -> str:
   """Returns a section, or nothing if it has no body."""
-  return f'<section>\n<h2>{title}</h2>\n{body}\n</section>' if body else ''
+  if not body:
+    return ''
+  return f'<section>\n<h2>{escape(title)}</h2>\n{body}\n</section>'
+
+
+def note(text: str) -> str:
+  """Returns a paragraph in small print."""
+  return f'<p class="note">{escape(text)}</p>'
+
+
+def picture(png: bytes) -> str:
+  """Returns the address of a PNG file inside the page."""
+  return f'data:image/png;base64,{base64.b64encode(png).decode()}'
 
 
 def is_number(value: Any) -> TypeGuard[float]:
@@ -53,7 +70,12 @@ def pairs(values: Mapping[str, Any]) -> str:
     f'<tr><td class="key">{escape(key)}</td><td>{escape(value)}</td></tr>'
     for key, value in values.items()
   )
-  return f'<div class="wide"><table>{rows}</table></div>' if rows else ''
+  return _scrolled(f'<table>{rows}</table>') if rows else ''
+
+
+def _scrolled(grid):
+  """A table that scrolls in itself, and shows that it does."""
+  return f'<div class="wide" tabindex="0">{grid}</div>'
 
 
 def table(
@@ -61,7 +83,9 @@ def table(
   rows: Sequence[Sequence[Any]],
   mark_first: bool = False,
 ) -> str:
-  """Returns a table without the columns that no row fills."""
+  """Returns a table without the columns that no row fills; '' without rows."""
+  if not rows:
+    return ''
   kept = [i for i in range(len(header)) if any(_filled(row[i]) for row in rows)]
   cells = ''.join(f'<th>{escape(header[i])}</th>' for i in kept)
   lines = [f'<tr>{cells}</tr>']
@@ -71,7 +95,33 @@ def table(
     )
     first = ' class="first"' if mark_first and number == 0 else ''
     lines.append(f'<tr{first}>{cells}</tr>')
-  return f'<div class="wide"><table class="grid">{"".join(lines)}</table></div>'
+  return _scrolled(f'<table class="grid">{"".join(lines)}</table>')
+
+
+def heat(
+  rows: Sequence[str],
+  columns: Sequence[str],
+  cells: Sequence[Sequence[tuple[float, str]]],
+) -> str:
+  """Returns a table whose cells are the darker the larger their share is.
+
+  Args:
+    rows: names, from top to bottom.
+    columns: names, from left to right.
+    cells: (share from 0 to 1, text), row by row.
+  """
+  head = ''.join(f'<th>{escape(name)}</th>' for name in ('', *columns))
+  lines = []
+  for name, line in zip(rows, cells, strict=True):
+    body = ''.join(
+      # No darker than text is read on.
+      f'<td style="--share:{60 * share:.0f}%">{escape(text)}</td>'
+      for share, text in line
+    )
+    lines.append(f'<tr><th>{escape(name)}</th>{body}</tr>')
+  return _scrolled(
+    f'<table class="heat"><tr>{head}</tr>{"".join(lines)}</table>'
+  )
 
 
 def _filled(value: Any) -> bool:
@@ -110,5 +160,6 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def _cell(value: Any) -> str:
-  """A bar ends a cell, also in code."""
-  return str(value).replace('|', '\\|')
+  """A bar ends a cell, also in code, and so does a line; markup is text."""
+  text = ' '.join(str(value).splitlines())
+  return text.replace('|', '\\|').replace('<', '&lt;')

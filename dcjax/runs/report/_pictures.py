@@ -1,19 +1,14 @@
-"""Pictures of image sets and of curves, for eyes only."""
+"""Pictures of image sets, for eyes only."""
 
 import io
 import os
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 
 from dcjax import files
 
-if TYPE_CHECKING:
-  from matplotlib.figure import Figure
-
 _GAP = 127  # Grey: apart from both dark and light images and pages.
-_COLOURS = ('#3d85c6', '#e07b39', '#6aa84f', '#a64d79', '#8e7cc3')
 
 
 def image_grid(
@@ -48,9 +43,7 @@ def image_grid(
       f'images must have shape [C, N, H, W, D], got {images.shape}.'
     )
   images = images[:, :max_columns]
-  images = _to_uint8(
-    images[..., : 3 if images.shape[-1] >= 3 else 1], value_range
-  )
+  images = to_uint8(images, value_range)
   num_classes, columns, height, width, depth = images.shape
   padding = [(0, 0), (0, 0), (0, gap), (0, gap), (0, 0)]
   tiles = np.pad(images, padding, constant_values=_GAP)
@@ -83,14 +76,14 @@ def save_png(
 
 
 def encode_png(
-  array: np.ndarray, scale: int | None = None, max_side: int | None = None
+  array: np.ndarray, scale: int | None = None, tallest: int | None = None
 ) -> bytes:
   """Returns the bytes of the PNG file that `save_png` writes.
 
   Args:
     array: see `save_png`.
     scale: see `save_png`.
-    max_side: larger pictures are shrunk to this longer side, in pixels.
+    tallest: pictures of more rows than this are shrunk.
 
   Raises:
     ValueError: see `save_png`.
@@ -114,77 +107,40 @@ def encode_png(
   picture = Image.fromarray(plain)
   size = (picture.width * scale, picture.height * scale)
   picture = picture.resize(size, Image.Resampling.NEAREST)
-  if max_side is not None:
-    picture.thumbnail((max_side, max_side))
+  if tallest is not None and picture.height > tallest:
+    width = round(picture.width * tallest / picture.height)
+    picture = picture.resize((width, tallest), Image.Resampling.BOX)
   stream = io.BytesIO()
   picture.save(stream, 'png', optimize=True)
   return stream.getvalue()
 
 
-def curve(
-  lines: Mapping[str, tuple[Sequence[float], Sequence[float]]],
-  *,
-  x_label: str,
-  y_label: str,
-  bands: Mapping[str, Sequence[float]] | None = None,
-  levels: Mapping[str, float] | None = None,
-  log: bool = False,
-  colour: str = 'black',
-) -> 'Figure':
-  """Draws lines over seconds or steps.
+def shrunk(file: str | os.PathLike[str], side: int) -> bytes:
+  """Returns a PNG file again, its longer side at most so many pixels.
 
-  Args:
-    lines: name -> (x, y), of equal length.
-    x_label: what x is, with its unit.
-    y_label: what y is, with its unit.
-    bands: name of a line -> half the height of a band around it, such as one
-      standard deviation.
-    levels: name -> value of a dashed horizontal line, such as a baseline.
-    log: whether y is drawn on a logarithmic scale.
-    colour: of axes and text.
-
-  Returns:
-    A matplotlib figure with transparent background: `figure.savefig(path)`.
+  Raises:
+    OSError: the file is no picture.
   """
-  from matplotlib.figure import Figure
+  from PIL import Image
 
-  figure = Figure(figsize=(5.0, 3.2), layout='constrained')
-  figure.patch.set_alpha(0)
-  axes = figure.subplots()
-  for i, (name, (x, y)) in enumerate(lines.items()):
-    line_colour = _COLOURS[i % len(_COLOURS)]
-    marker = 'o' if len(x) < 30 else None
-    axes.plot(x, y, color=line_colour, label=name, marker=marker, ms=4)
-    if name in (bands or {}):
-      y, half = np.asarray(y), np.asarray(bands[name])
-      axes.fill_between(
-        x, y - half, y + half, color=line_colour, alpha=0.25, linewidth=0
-      )
-  for i, (name, value) in enumerate((levels or {}).items(), len(lines)):
-    axes.axhline(
-      value, color=_COLOURS[i % len(_COLOURS)], linestyle='--', label=name
-    )
-  _style(axes, x_label, y_label, log, colour)
-  return figure
+  stream = io.BytesIO()
+  with Image.open(file) as picture:
+    picture.thumbnail((side, side), Image.Resampling.BOX)
+    picture.save(stream, 'png', optimize=True)
+  return stream.getvalue()
 
 
-def _style(axes, x_label: str, y_label: str, log: bool, colour: str):
-  axes.set_xlabel(x_label, color=colour)
-  axes.set_ylabel(y_label, color=colour)
-  if log:
-    axes.set_yscale('log')
-  axes.tick_params(which='both', colors=colour)
-  axes.patch.set_alpha(0)
-  axes.grid(alpha=0.3)
-  axes.spines[['top', 'right']].set_visible(False)
-  axes.spines[['left', 'bottom']].set_color(colour)
-  if len(axes.get_legend_handles_labels()[0]) > 1:
-    axes.legend(labelcolor=colour, frameon=False)
-
-
-def _to_uint8(
+def to_uint8(
   images: np.ndarray, value_range: Sequence[float | None]
 ) -> np.ndarray:
+  """Returns images as they are seen: uint8, of one or three channels.
+
+  Args:
+    images: `[..., H, W, D]`, uint8 or floats; of other channels than one or
+      three the first, or the first three, are kept.
+    value_range: see `image_grid`.
+  """
+  images = images[..., : 3 if images.shape[-1] >= 3 else 1]
   if images.dtype == np.uint8:
     return images
   images = np.nan_to_num(images.astype(np.float32))

@@ -10,11 +10,11 @@ import jax
 from ml_collections import ConfigDict
 
 from dcjax import records
-from dcjax.runs import _run, _stage, settings
+from dcjax.runs import _commands, _results, _run, _stage, settings
 from dcjax.runs._artefact import environment
 from dcjax.runs._progress import duration, say
 from dcjax.runs.tables import _measure, _pages
-from dcjax.runs.tables._settings import arguments_of, config_of, name_of
+from dcjax.runs.tables._settings import config_of, name_of
 from dcjax.runs.tables._types import Cell, Place, Run, Table
 
 RECORD = 'table.json'
@@ -56,7 +56,7 @@ def make(
   """Makes a table, or goes on with it.
 
   Runs lie in `workdir/runs`, and tables in one folder share them. After every
-  run `table.md`, `table.html` and, for a figure, `table.png` are written. Runs
+  run `table.md`, `table.html` and, for a figure, `table.svg` are written. Runs
   whose data are not there wait: the pages say so, and the others are made.
 
   Args:
@@ -160,12 +160,11 @@ def _announce(which, job, left, spent):
 def _work(folder, job, size, store):
   """Condenses if it is not done, and measures what the cells ask for."""
   where = folder / 'runs' / job.name
-  command = (
-    'dcjax',
-    f'--config={job.run.recipe}:{arguments_of(job.run, size)}',
-  )
   chosen = settings.resolve(job.config)
-  with _run.opened(chosen, where, store=store, command=command) as at_work:
+  command = _commands.of_settings(chosen)
+  with _run.opened(
+    chosen, where, store=store, command=command, living=True
+  ) as at_work:
     names = [stage.name for stage in at_work.pipeline.stages]
     upto = at_work.pipeline.stages[: names.index('artefact') + 1]
     _stage.run(upto, at_work.work, at_work.made)
@@ -174,6 +173,9 @@ def _work(folder, job, size, store):
       key = _measure.key_of(cell.measure, size)
       if key not in entries:
         entries[key] = _measure.measured(at_work, cell.measure, size)
+    # Other tables in the folder may have asked this run for more.
+    entries = _recorded(folder).get(job.name, {}).get('entries', {}) | entries
+    _results.finish_part(at_work, _told(entries))
     seconds = {
       n: s
       for n, s in at_work.made.seconds.items()
@@ -181,14 +183,18 @@ def _work(folder, job, size, store):
     }
   jax.clear_caches()
   record = _recorded(folder)
-  old = record.get(job.name, {}).get('entries', {})
   record[job.name] = {
-    'entries': {**old, **entries},
+    'entries': entries,
     'seconds': seconds,
     'key': at_work.made.keys['artefact'],
     'environment': environment(),
   }
   records.write(folder / RECORD, record)
+
+
+def _told(entries):
+  """The accuracies of the entries, of which a report can tell."""
+  return {n: dict(e) for n, e in entries.items() if 'images' in e}
 
 
 def _recorded(folder):
@@ -225,7 +231,10 @@ def _page(folder, table, size, jobs, command, needs) -> _pages.Page:
         _recorded(folder).get(job.name, {}),
       )
     )
-  return _pages.Page(table, size, measured, lines, command, missing, said)
+  places = {place: job.name for job in jobs for place in job.cells}
+  return _pages.Page(
+    table, size, measured, lines, command, missing, said, places
+  )
 
 
 def _state(folder, job, found):

@@ -1,6 +1,5 @@
 """A table as Markdown and as a page: published and measured side by side."""
 
-import base64
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
@@ -8,7 +7,7 @@ from typing import Any, NamedTuple
 
 from dcjax.runs import report
 from dcjax.runs._folder import write_text
-from dcjax.runs.report import STYLE, duration, escape, section
+from dcjax.runs.report import duration, escape, section
 from dcjax.runs.tables import _plots
 from dcjax.runs.tables._types import Accuracy, Place, RecordedLoss, Table
 
@@ -22,10 +21,6 @@ _RUN_HEADER = (
   'condensing',
   'evaluating',
 )
-_MORE_STYLE = """
-.grid .measured { display: block; font-weight: 600; }
-.grid .published { display: block; opacity: .7; font-size: .85rem; }
-"""
 
 
 class RunLine(NamedTuple):
@@ -55,6 +50,7 @@ class Page(NamedTuple):
     command: how to go on.
     missing: (row, column) -> what a cell needs whose data are not there.
     said: what is missing -> the sentence of its loader.
+    places: (row, column) -> name of the run that it reads.
   """
 
   table: Table
@@ -64,12 +60,14 @@ class Page(NamedTuple):
   command: str
   missing: Mapping[Place, str] = {}
   said: Mapping[str, str] = {}
+  places: Mapping[Place, str] = {}
 
 
 def write(folder: pathlib.Path, page: Page) -> None:
-  """Writes `table.md`, `table.html` and, if there is a plot, `table.png`."""
-  if page.table.plot is not None:
-    _plots.draw(page.table, page.measured, folder / 'table.png')
+  """Writes `table.md`, `table.html` and, if there is a plot, `table.svg`."""
+  drawn = _plots.plots_of(page.table, page.measured)
+  if drawn:
+    write_text(folder / 'table.svg', report.document(drawn))
   write_text(folder / 'table.md', markdown(page))
   write_text(folder / 'table.html', html(page, folder))
 
@@ -111,7 +109,8 @@ def markdown(page: Page) -> str:
     ]
     for row in table.rows
   )
-  picture = [] if table.plot is None else ['![plot](table.png)']
+  drawn = _plots.plots_of(table, page.measured)
+  picture = ['![plot](table.svg)'] if drawn else []
   parts = [
     f'# {table.title}',
     *map(linked, _sentences(page)),
@@ -183,45 +182,48 @@ def html(page: Page, folder: pathlib.Path) -> str:
 
   Args:
     page: what it shows.
-    folder: where `table.png` lies, if there is a plot.
+    folder: where it will lie; the reports of its runs lie below.
   """
   table = page.table
-  head = ''.join(f'<th>{escape(name)}</th>' for name in ('', *table.columns))
-  rows = ''.join(
-    f'<tr><th>{escape(row)}</th>'
-    + ''.join(_cell(page, (row, column)) for column in table.columns)
-    + '</tr>'
+  reports = {
+    line.name: report.address(file, folder)
+    for line in page.runs
+    if (file := folder / 'runs' / line.name / 'report.html').is_file()
+  }
+  rows = [
+    [row, *(_cell(page, (row, column), reports) for column in table.columns)]
     for row in table.rows
+  ]
+  runs = []
+  for line in page.runs:
+    name, *others = _run_row(line)
+    linked = report.link(reports[name], name) if name in reports else name
+    runs.append([linked, *others])
+  drawn = ''.join(
+    report.figure(plot) for plot in _plots.plots_of(table, page.measured)
   )
-  grid = f'<table class="grid"><tr>{head}</tr>{rows}</table>'
-  runs = report.html_table(_RUN_HEADER, [_run_row(line) for line in page.runs])
-  body = [
+  plot = f'<div class="row">{drawn}</div>' if drawn else ''
+  return report.page(
+    table.title,
     f'<h1>{escape(table.title)}</h1>',
     *(f'<p>{escape(text)}</p>' for text in _sentences(page)),
-    f'<div class="wide">{grid}</div>',
-    '<p class="note">Above: measured; below: published.</p>',
-    section('Plot', _picture(page, folder)),
-    section('Runs', runs),
+    report.html_table(['', *table.columns], rows),
+    report.note(
+      'Above: measured, a link to the report of its run; below: published.'
+    ),
+    section('Plot', plot + _plots.heat_of(table, page.measured)),
+    section('Runs', report.html_table(_RUN_HEADER, runs)),
     section('Go on', report.code(page.command)),
-  ]
-  return report.PAGE.format(
-    title=escape(table.title), style=STYLE + _MORE_STYLE, body='\n'.join(body)
   )
 
 
-def _cell(page, place):
-  return (
-    f'<td><span class="measured">{escape(measured_text(page, place))}</span>'
-    f'<span class="published">{escape(published_text(page, place))}</span></td>'
-  )
-
-
-def _picture(page, folder):
-  file = folder / 'table.png'
-  if page.table.plot is None or not file.is_file():
-    return ''
-  data = base64.b64encode(file.read_bytes()).decode()
-  title = escape(page.table.title)
-  return (
-    f'<figure><img src="data:image/png;base64,{data}" alt="{title}"></figure>'
+def _cell(page, place, reports):
+  """Measured above published, as a link to where it comes from."""
+  measured, published = measured_text(page, place), published_text(page, place)
+  run = page.places.get(place)
+  if run in reports and place in page.measured:
+    measured = report.link(reports[run], measured)
+  return report.Markup(
+    f'<strong>{escape(measured)}</strong><br>'
+    f'<span class="note">{escape(published)}</span>'
   )

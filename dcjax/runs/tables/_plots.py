@@ -1,51 +1,68 @@
 """The plot of a table: lines with published ones beside them, or a heat map."""
 
-import os
 import re
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
-from dcjax.runs.tables._types import Accuracy, Place, Plot, Table
-
-_COLOURS = (
-  '#3d85c6',
-  '#e07b39',
-  '#6aa84f',
-  '#a64d79',
-  '#8e7cc3',
-  '#777777',
-  '#b8860b',
-)
+from dcjax.runs import report
+from dcjax.runs.tables._types import Accuracy, Place, Table
 
 
-def draw(
-  table: Table,
-  measured: Mapping[Place, Mapping[str, Any]],
-  path: str | os.PathLike[str],
-) -> None:
-  """Writes a table's plot as a PNG file.
+def plots_of(
+  table: Table, measured: Mapping[Place, Mapping[str, Any]]
+) -> list[report.Plot]:
+  """Returns a table's plots: one, or one for each panel; none of a heat map.
 
   Args:
     table: with a `plot`.
     measured: (row, column) -> an entry with `last_mean` and `last_std`.
-    path: file to write.
   """
-  from matplotlib.figure import Figure
+  plot = table.plot
+  if plot is None or plot.kind == 'heat':
+    return []
+  names = _names(table)
+  if plot.kind != 'panels':
+    return [_drawn(table, measured, names, table.title, plot.y_label)]
+  return [_drawn(table, measured, (name,), name, name) for name in names]
 
-  plot, names = table.plot, _names(table)
-  panels = len(names) if plot.kind == 'panels' else 1
-  size = (6.4, 4.2) if panels == 1 else (3.6 * panels, 3.2)
-  figure = Figure(figsize=size, layout='constrained')
-  for i, axes in enumerate(figure.subplots(1, panels, squeeze=False)[0]):
-    axes.set_xlabel(plot.x_label)
-    axes.set_ylabel(plot.y_label if panels == 1 else names[i])
-    if plot.kind == 'heat':
-      _heat(figure, axes, table, measured)
-    else:
-      _lines(axes, table, measured, names if panels == 1 else names[i : i + 1])
-  figure.savefig(path, dpi=130)
+
+def _drawn(table, measured, names, title, y_label):
+  series = []
+  for i, name in enumerate(names):
+    x, y, _ = line_of(table, measured, name, 'published')
+    if x:
+      said = f'{name}, published'
+      series.append(report.Series(said, x, y, colour=i, dashed=True))
+    x, y, spread = line_of(table, measured, name, 'measured')
+    if x:
+      series.append(report.Series(name, x, y, spread, colour=i))
+  return report.Plot(
+    title, series, table.plot.x_label, y_label, log_x=table.plot.log
+  )
+
+
+def heat_of(table: Table, measured: Mapping[Place, Mapping[str, Any]]) -> str:
+  """Returns a heat map as HTML; '' where the table has another plot.
+
+  Args:
+    table: with a `plot`.
+    measured: see `plots_of`.
+  """
+  if table.plot is None or table.plot.kind != 'heat' or not measured:
+    return ''
+  values = {p: value_of(table, p, e)[0] for p, e in measured.items()}
+  low = min(values.values())
+  width = max(values.values()) - low or 1.0
+  cells = [
+    [
+      ((values[r, c] - low) / width, f'{values[r, c]:.3g}')
+      if (r, c) in values
+      else (0.0, '')
+      for c in table.columns
+    ]
+    for r in table.rows
+  ]
+  return report.heat(table.rows, table.columns, cells)
 
 
 def _names(table: Table) -> tuple[str, ...]:
@@ -75,7 +92,7 @@ def line_of(
 
   Args:
     table: with a `plot`.
-    measured: see `draw`.
+    measured: see `plots_of`.
     name: the row or column that the line stands for.
     kind: 'published' or 'measured'.
   """
@@ -92,41 +109,3 @@ def line_of(
       value = value_of(table, place, measured[place])
       points.append((number_in(label), *value))
   return tuple(map(list, zip(*points, strict=True))) or ([], [], [])
-
-
-def _lines(axes, table: Table, measured, names) -> None:
-  plot: Plot = table.plot
-  for i, name in enumerate(names):
-    colour = _COLOURS[i % len(_COLOURS)]
-    x, y, spread = line_of(table, measured, name, 'published')
-    if x:
-      axes.plot(
-        x, y, '--', color=colour, label=f'{name}, published', marker='x'
-      )
-    x, y, spread = line_of(table, measured, name, 'measured')
-    if x:
-      axes.errorbar(
-        x, y, spread, color=colour, label=name, marker='o', ms=4, capsize=3
-      )
-  if plot.log:
-    axes.set_xscale('log')
-  axes.grid(alpha=0.3)
-  axes.spines[['top', 'right']].set_visible(False)
-  if len(axes.get_legend_handles_labels()[0]) and plot.kind != 'panels':
-    axes.legend(frameon=False, fontsize='small')
-
-
-def _heat(figure, axes, table: Table, measured) -> None:
-  shape = len(table.rows), len(table.columns)
-  values = np.full(shape, np.nan)
-  for i, row in enumerate(table.rows):
-    for j, column in enumerate(table.columns):
-      if (row, column) in measured:
-        entry = measured[row, column]
-        values[i, j] = value_of(table, (row, column), entry)[0]
-        axes.text(j, i, f'{values[i, j]:.3g}', ha='center', va='center')
-  axes.set_xticks(range(shape[1]), table.columns)
-  axes.set_yticks(range(shape[0]), table.rows)
-  if np.isfinite(values).any():
-    image = axes.imshow(values, cmap='Blues', aspect='auto', origin='lower')
-    figure.colorbar(image, ax=axes, label='matching loss')

@@ -1,4 +1,4 @@
-"""Counts the floating-point operations of a program from its shapes.
+"""Counts the work of a program from its shapes.
 
 The compiler's own count may leave out what it hands to a library, and may count
 the body of a loop once. Here the convolutions and matrix products of the traced
@@ -6,10 +6,22 @@ program are counted, loops multiplied out: nearly all of the work.
 """
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from jax.extend import core
+
+
+class Count(NamedTuple):
+  """Work of all devices together.
+
+  Attributes:
+    flops: of convolutions and products.
+    bytes: that these read and write, if nothing stays in a cache between them.
+  """
+
+  flops: float = 0.0
+  bytes: float = 0.0
 
 
 def count_flops(jaxpr: Any) -> float:
@@ -25,21 +37,38 @@ def count_flops(jaxpr: Any) -> float:
     >>> count_flops(jax.make_jaxpr(jnp.dot)(jnp.ones(3), jnp.ones(3)))
     6.0
   """
+  return count(jaxpr).flops
+
+
+def count(jaxpr: Any) -> Count:
+  """FLOPs and bytes, as `count_flops` counts them."""
   if isinstance(jaxpr, core.ClosedJaxpr):
     jaxpr = jaxpr.jaxpr
-  return float(sum(_of_equation(equation) for equation in jaxpr.eqns))
+  found = [_of_equation(equation) for equation in jaxpr.eqns]
+  columns = zip(Count(), *found, strict=True)
+  return Count(*(float(sum(column)) for column in columns))
 
 
 def _of_equation(equation):
   name, params = equation.primitive.name, equation.params
   if name == 'dot_general':
-    return _of_product(equation)
+    return Count(_of_product(equation), _traffic(equation))
   if name == 'conv_general_dilated':
-    return _of_convolution(equation)
+    return Count(_of_convolution(equation), _traffic(equation))
   if name == 'cond':
-    return max(count_flops(branch) for branch in params['branches'])
-  inner = sum(count_flops(found) for found in _inner_jaxprs(params))
-  return inner * params.get('length', 1) if name == 'scan' else inner
+    return max(count(branch) for branch in params['branches'])
+  times = params.get('length', 1) if name == 'scan' else 1
+  if name == 'shard_map':  # the body is one device's
+    axes = next(v for n, v in params.items() if n.endswith('manual_axes'))
+    times = math.prod(params['mesh'].shape[axis] for axis in axes)
+  found = [count(inner) for inner in _inner_jaxprs(params)]
+  columns = zip(Count(), *found, strict=True)
+  return Count(*(float(times * sum(column)) for column in columns))
+
+
+def _traffic(equation):
+  arrays = [v.aval for v in (*equation.invars, *equation.outvars)]
+  return sum(a.size * a.dtype.itemsize for a in arrays)
 
 
 def _inner_jaxprs(params):

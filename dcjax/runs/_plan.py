@@ -1,0 +1,288 @@
+"""What a run would take on a machine that is not here: compiled, not run."""
+
+import copy
+import dataclasses
+import os
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from dcjax import data, specs
+from dcjax.data import Dataset
+from dcjax.runs import _build, _collectives, _flops, _targets, _watch
+from dcjax.runs._build import Parts
+from dcjax.runs._collectives import Spoken
+from dcjax.runs._flops import Count
+from dcjax.runs._programs import Program, programs
+from dcjax.runs._progress import duration
+from dcjax.runs._targets import Chip, Target
+from dcjax.runs.settings import Settings
+from dcjax.utils import traced_for
+
+# Of a device's peak, in hours that are estimated; see `_costs`.
+UTILISATION = 0.35
+_GIB = 2**30
+
+
+class Measured(NamedTuple):
+  """A program for its target.
+
+  Attributes:
+    program: the program.
+    count: its work on all devices in a call.
+    held: bytes on each device before and after a call; None: not compiled.
+    temporaries: bytes on each device during a call.
+    spoken: its collectives.
+    seconds: of compilation here.
+    problem: why it was not compiled, or ''.
+  """
+
+  program: Program
+  count: Count
+  held: float | None
+  temporaries: float
+  spoken: Sequence[Spoken]
+  seconds: float
+  problem: str = ''
+
+
+def page(chosen: Settings, word: str, devices_per_class: int = 0) -> str:
+  """See `runs.plan`.
+
+  Args:
+    chosen: the settings.
+    word: the target; see `_targets.target`.
+    devices_per_class: see `sharding.make_mesh`.
+
+  Raises:
+    ValueError: naming the field, its value and what is allowed.
+    FileNotFoundError: if data of unknown sizes are not there.
+  """
+  config = chosen.config
+  if 'method' not in config:
+    raise ValueError(
+      f'--plan={word}: config {config.recipe!r} is made of runs; plan one of a '
+      'method, such as idc:cifar10'
+    )
+  found = _targets.target(word)
+  parts = built(chosen, found, devices_per_class)
+  platform = found.chip.platform if found.chip else jax.default_backend()
+  with traced_for(platform):
+    measured = [measure(p, found) for p in programs(parts)]
+  return '\n'.join(_lines(parts, found, measured))
+
+
+def built(chosen: Settings, found: Target, devices_per_class: int = 0) -> Parts:
+  """The parts of a run for a target, with black images where sizes are known.
+
+  Args:
+    chosen: the settings.
+    found: the target; without devices, one of this machine's.
+    devices_per_class: see `sharding.make_mesh`.
+  """
+  config = copy.deepcopy(chosen.config)
+  spec = specs.parse('data', config.data)
+  known = {
+    n: v for n, v in spec.items() if n in ('size', 'grayscale', 'window')
+  }
+  dataset = data.blank(spec['name'], **known)
+  if dataset is None:
+    dataset = _build.load(config)
+  elif config.zca != 'none':
+    dataset = _whitened(dataset)
+  config.zca = 'none'
+  return _build.build(
+    chosen._replace(config=config),
+    dataset=dataset,
+    devices_per_class=devices_per_class if found.devices else 0,
+    devices=found.devices or jax.devices()[:1],
+  )
+
+
+def _whitened(dataset: Dataset) -> Dataset:
+  """Black images of a set of the type that whitened ones have."""
+
+  def floats(images):
+    return np.broadcast_to(np.float32(0), images.shape)
+
+  channels = dataset.image_shape[-1]
+  return dataclasses.replace(
+    dataset,
+    images=floats(dataset.images),
+    test_images=floats(dataset.test_images),
+    mean=(0.0,) * channels,
+    std=(1.0,) * channels,
+    scale=1.0,
+    value_range=(None, None),
+  )
+
+
+def measure(program: Program, found: Target) -> Measured:
+  """Traces a program, and compiles it where its compiler is there."""
+  options: dict[str, Any] = {}
+  if program.places is not None:
+    options['out_shardings'] = program.places
+  jitted = jax.jit(program.function, donate_argnums=1, **options)
+  if program.name.startswith('evaluate'):  # donates its state itself
+    jitted = program.function
+  traced = jitted.trace(*program.args)
+  count = _flops.count(traced.jaxpr)
+  if not found.devices:
+    traced.lower(lowering_platforms=(found.chip.platform,))
+    return Measured(program, count, None, 0.0, (), 0.0, found.problem)
+  began = time.monotonic()
+  try:
+    made = traced.lower().compile()
+  except jax.errors.JaxRuntimeError as error:
+    text = ' '.join(str(error).split())[:300]
+    seconds = time.monotonic() - began
+    return Measured(program, count, None, 0.0, (), seconds, text)
+  seconds = time.monotonic() - began
+  bytes_ = made.memory_analysis()
+  held = bytes_.argument_size_in_bytes + bytes_.output_size_in_bytes
+  return Measured(
+    program,
+    count,
+    held - bytes_.alias_size_in_bytes,
+    bytes_.temp_size_in_bytes,
+    _collectives.collectives(made.as_text()),
+    seconds,
+  )
+
+
+def _lines(parts, found, measured) -> Iterator[str]:
+  config, chip = parts.config, found.chip or _this_machine()
+  yield (
+    f'plan: {config.method.name} on {parts.dataset.name}, ipc {config.ipc}, '
+    f'{parts.network.name}, for {found.name}: {found.count} device(s) of '
+    f'{chip.memory / _GIB:.1f} GiB'
+  )
+  if not found.devices:
+    yield (
+      f'  not compiled, only lowered, and for one device: {found.problem} '
+      "(the compilers come with pip install 'dcjax[targets]' for TPUs and "
+      "'dcjax[cuda]' for GPUs)"
+    )
+  mesh = parts.placement.mesh
+  if mesh is not None:
+    hosts = len({d.process_index for d in mesh.devices.flat})
+    shape = ' x '.join(f'{n} {name}' for name, n in mesh.shape.items())
+    yield f'  mesh {shape}, {hosts} host(s)'
+  for one in measured:
+    yield from _program(parts, one, chip, found)
+  seconds = [_seconds(one, chip, found) for one in measured]
+  total = sum(seconds)
+  shares = ', '.join(
+    f'{duration(s)} of {m.program.name}'
+    for s, m in zip(seconds, measured, strict=True)
+  )
+  yield (
+    f'in all: about {duration(total)} at {100 * UTILISATION:.0f} % of the peak '
+    f'({shares}), {total * found.count / 3600:.2f} device-hours'
+  )
+
+
+def _program(parts, one, chip, found) -> Iterator[str]:
+  program, count = one.program, one.count
+  times = program.turns
+  yield f'{program.name}: {program.calls} x {program.unit}'
+  yield (
+    f'  work: {times * count.flops:.3g} FLOP, {times * count.bytes:.3g} bytes '
+    'read and written by products and convolutions, all devices together; '
+    f'{_seconds(one, chip, found) / program.calls:.3g} s a call'
+  )
+  if one.held is None:
+    if found.devices:
+      yield f'  does not compile: {one.problem}'
+      yield f'  {_advice(parts, one)}'
+    return
+  needed = one.held + one.temporaries
+  fits = 'fits' if needed <= chip.memory else 'does NOT fit'
+  yield (
+    f'  memory of a device: {needed / _GIB:.2f} GiB of '
+    f'{chip.memory / _GIB:.1f} ({one.held / _GIB:.2f} held, '
+    f'{one.temporaries / _GIB:.2f} temporary): {fits}'
+  )
+  yield (
+    f'  {_advice(parts, one)}'
+    if needed > chip.memory
+    else f'  {_largest(parts, one, chip)}'
+  )
+  if found.count > 1:
+    yield from _talk(one)
+  yield f'  compiled here in {duration(one.seconds)}'
+
+
+def _talk(one) -> Iterator[str]:
+  """The collectives of a program, the largest first."""
+  said: dict[tuple[str, str], list[float]] = {}
+  for spoken in one.spoken:
+    entry = said.setdefault((spoken.kind, spoken.shapes), [0, 0])
+    entry[0] += spoken.times
+    entry[1] += spoken.times * spoken.bytes
+  total = sum(size for _, size in said.values())
+  yield f'  collectives: {total / 2**20:.2f} MiB a call and device'
+  for (kind, shapes), (times, size) in sorted(
+    said.items(), key=lambda entry: -entry[1][1]
+  )[:8]:
+    shown = shapes if len(shapes) < 60 else f'{shapes[:56]} ...'
+    yield f'    {times} x {kind} {shown}: {size / 2**20:.3f} MiB'
+
+
+def _seconds(one: Measured, chip: Chip, found: Target) -> float:
+  """Of all calls: the slower of arithmetic and memory, and what is sent."""
+  speed = found.count * UTILISATION
+  slowest = max(
+    one.count.flops / (speed * chip.flops),
+    one.count.bytes / (speed * chip.bandwidth),
+  )
+  sent = sum(s.times * s.bytes for s in one.spoken) / chip.link
+  return one.program.calls * (one.program.turns * slowest + sent)
+
+
+def _largest(parts, one, chip) -> str:
+  """How far the size that temporaries grow with could grow."""
+  more = (chip.memory - one.held) / max(one.temporaries, 1)
+  field, now = _size(parts, one)
+  if more > 100:
+    return f'memory sets no limit to {field} here'
+  return (
+    f'{field} up to about {int(now * more)} would fit (temporaries taken as '
+    'proportional)'
+  )
+
+
+def _advice(parts, one) -> str:
+  config = parts.config
+  whole = config.get('execution', {}).get('classes', '')
+  if one.program.name == 'condense' and whole in ('auto', 'vmap'):
+    return 'would fit with execution.classes=scan, or a smaller number of them'
+  return f'needs a smaller {_size(parts, one)[0]}, or more devices'
+
+
+def _size(parts, one):
+  """The field that a program's temporaries grow with, and its value."""
+  config, section = parts.config, parts.config.method
+  name = one.program.name
+  if name.startswith('evaluate'):
+    return 'evaluation.seeds', config.evaluation.seeds
+  if name.startswith('observers'):
+    return 'observers.batch_size', config.observers.batch_size
+  if name == 'pool':
+    return 'method.network_batch_size', section.network_batch_size
+  if 'iterations' in section:
+    whole = parts.dataset.num_classes * config.ipc
+    return 'batches.batch_size', config.batches.batch_size or whole
+  if 'batch_real' in section:
+    both = ' (with most_synthetic)' if 'most_synthetic' in section else ''
+    return f'method.batch_real{both}', section.batch_real
+  return 'ipc', config.ipc
+
+
+def _this_machine() -> Chip:
+  memory = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
+  speed, free = _watch.matmul_speed(), float('inf')
+  return Chip(jax.default_backend(), memory, speed, free, free)

@@ -1,0 +1,117 @@
+"""Programs for machines that are not here: lowered, compiled, planned."""
+
+import jax
+import pytest
+
+from dcjax import data, runs
+from dcjax.runs import _collectives, _plan, _programs, _targets, settings
+from dcjax.utils import traced_for
+
+_TINY = 'digits:size=8,smoke,evaluation.baselines=()'
+# One for each family of programs.
+_FAMILIES = ('idc', 'dm', 'mtt', 'frepo', 'edc')
+
+
+def _parts(name, found):
+  config = runs.config_of(f'{name}:{_TINY}')
+  return _plan.built(settings.resolve(config), found)
+
+
+@pytest.mark.parametrize('name', _FAMILIES)
+def test_condensation_is_lowered_for_every_platform(name):
+  found = _targets.target('cpu')
+  with traced_for('tpu'):
+    for program in _programs.programs(_parts(name, found)):
+      if program.name == 'condense':
+        traced = jax.jit(program.function).trace(*program.args)
+        lowered = traced.lower(lowering_platforms=('tpu', 'cuda'))
+        assert program.calls > 0
+        assert len(lowered.as_text()) > 1000
+
+
+def test_a_plan_is_a_page_and_runs_nothing():
+  page = runs.plan(f'dm:{_TINY}', 'cpu')
+  lines = page.splitlines()
+  assert lines[0].startswith('plan: dm on digits, ipc 1, convnet')
+  assert 'condense: 2 x outer iteration of' in page
+  assert ': fits' in page and 'compiled here in' in page
+  assert lines[-1].startswith('in all: about ')
+
+
+def test_without_its_compiler_a_target_is_lowered_and_the_plan_says_so(
+  monkeypatch,
+):
+  missing = _targets.Target(
+    'v5e:2x2', _targets.CHIPS['v5e'], 4, (), 'no libtpu'
+  )
+  monkeypatch.setattr(_targets, 'target', lambda word: missing)
+  page = runs.plan(f'dm:{_TINY}', 'v5e:2x2')
+  assert 'not compiled, only lowered' in page and 'no libtpu' in page
+  assert 'dcjax[targets]' in page
+  assert 'device-hours' in page
+
+
+@pytest.mark.parametrize('word', ['v9', 'h100:0', 'v5e:2y2', ''])
+def test_unknown_targets_are_refused(word):
+  with pytest.raises(ValueError, match=f'--plan={word}: must be cpu or one of'):
+    _targets.target(word)
+
+
+def test_what_does_not_fit_is_said_with_what_would():
+  found = _targets.target('cpu')
+  parts = _parts('dm', found)
+  program = next(p for p in _programs.programs(parts) if p.name == 'condense')
+  chip = _targets.CHIPS['v5e']
+  large = _plan.Measured(program, _plan.Count(1e12, 1e9), 2e9, 20e9, (), 1.0)
+  text = '\n'.join(_plan._program(parts, large, chip, found))
+  assert 'does NOT fit' in text
+  assert 'execution.classes=scan' in text
+  small = large._replace(temporaries=1e9)
+  assert 'up to about 112 would fit' in '\n'.join(
+    _plan._program(parts, small, chip, found)
+  )
+
+
+def test_known_sets_have_their_sizes_and_take_no_memory():
+  found = data.blank('tfds:imagenet2012')
+  assert found.num_classes == 1000 and found.image_shape == (224, 224, 3)
+  assert found.images.base.nbytes == 1
+  assert data.blank('imagenet10', size=64, window=50).images.shape == (
+    (500, 64, 64, 3)
+  )
+  assert data.blank('photos') is None
+
+
+def test_collectives_are_counted_with_loops_multiplied_out():
+  turns = '"known_trip_count":{"n":"5"}'
+  text = f"""
+%sum (a: f32[], b: f32[]) -> f32[] {{
+  ROOT %add = f32[] add(%a, %b)
+}}
+%body (p: (s32[], f32[8])) -> (s32[], f32[8]) {{
+  %r = (f32[8]{{0}}, u8[4,2]{{1,0}}) all-reduce(%x, %y), to_apply=%sum
+}}
+%cond (p: (s32[], f32[8])) -> pred[] {{
+  ROOT %lt = pred[] compare(%i, %n), direction=LT
+}}
+ENTRY %main (a: f32[8]) -> f32[8] {{
+  %w = (s32[], f32[8]) while(%t), condition=%cond, body=%body, c={{{turns}}}
+  %g = bf16[16]{{0}} all-gather-start(%a), dimensions={{0}}
+  %d = bf16[16]{{0}} all-gather-done(%g)
+}}
+"""
+  found = _collectives.collectives(text)
+  assert [(s.kind, s.bytes, s.times) for s in found] == [
+    ('all-reduce', 40, 5),
+    ('all-gather', 32, 1),
+  ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', _FAMILIES)
+@pytest.mark.parametrize('word', ['v5e:2x2', 'v5p:2x2x1', 'h100'])
+def test_small_runs_compile_for_machines_that_are_not_here(name, word):
+  if not _targets.target(word).devices:
+    pytest.skip(f'the compiler for {word} is not installed')
+  page = runs.plan(f'{name}:{_TINY}', word)
+  assert 'does not compile' not in page and page.count(': fits') >= 2
