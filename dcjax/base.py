@@ -97,6 +97,9 @@ class Network(NamedTuple):
   name: str = 'network'
   independent: bool | None = None
 
+  def __repr__(self) -> str:
+    return f'<Network {self.name}>'
+
 
 class Formation(NamedTuple):
   """Stored numbers and the pure function that turns them into images.

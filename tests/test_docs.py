@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 
+import notebooks
 import numpy as np
 import pytest
 import tiny
@@ -60,7 +61,7 @@ def _commands(text):
   parts = re.split(r'\n|`|;|&&| & ', text)
   for part in parts:
     starts = re.search(
-      r'(^|\s)(dcjax(?= (-|list|compare|gallery))'
+      r'(^|\s)(dcjax(?= (-|list|compare|export|gallery))'
       r'|python (?=experiments|benchmarks)'
       r'|experiments/launch/(?=\w+\.sh [^N W]))',
       part,
@@ -110,11 +111,15 @@ def test_every_command_of_a_page_resolves(page):
       _check_benchmark(program, words)
       continue
     if words[0] == 'list':
-      assert set(words[1:]) <= {'fields', *command.names()}, words
+      assert set(words[1:]) <= {*command.names(), 'fields'}, words
       continue
     words = _as_flags(program, words)
     if words[0] == 'compare':
       _looking.said_of(words[1:], ('page', 'plot'))
+      continue
+    if words[0] == 'export':
+      said, places = _looking.said_of(words[1:], ('as',))
+      assert said['as'] in ('hub', 'ddranking') and len(places) == 2
       continue
     if words[0] == 'gallery':
       assert len(words) <= 2
@@ -133,7 +138,7 @@ def test_every_command_of_a_page_resolves(page):
     assert len(known([program, *left])) == 1, words
     if not known.config.startswith('FILE.py'):
       _resolved(known.config, changes)
-    assert known.workdir or known.print_config, words
+    assert known.workdir or known.print_config or known.plan, words
 
 
 def _check_benchmark(program, words):
@@ -170,7 +175,8 @@ def test_fields_that_a_page_names_exist(page, fields):
       assert code in fields, code
 
 
-@pytest.mark.parametrize('page', _PAGES)
+# Lists of defaults look like configs.
+@pytest.mark.parametrize('page', [p for p in _PAGES if 'fields' not in p])
 def test_configs_that_a_page_names_in_passing_resolve(page):
   text = _TOLD[page]
   words = re.findall(r'`(\w+(?:\.py)?:[\w.=:,+|/-]+)`', text)
@@ -269,6 +275,38 @@ def test_the_new_objective_runs_by_its_name(tmp_path, monkeypatch):
   for block in (blocks[0], blocks[-1]):
     exec(compile(block, 'page', 'exec'), names)
   assert 0 <= names['results']['evaluations']['condensed']['last_mean'] <= 1
+
+
+def test_the_notebook_runs_as_it_stands(tmp_path, monkeypatch):
+  condensed = dcjax.artefact.Artefact(
+    params={
+      'images': np.random.default_rng(0).random((10, 2, 16, 16, 1), np.float32)
+    },
+    spec={'name': 'uniform', 'factor': 2},
+    mean=(0.3,),
+    std=(0.3,),
+    class_names=tuple('0123456789'),
+  )
+  calls = []
+
+  def condense(*words, **options):
+    calls.append((words, options))
+    return condensed
+
+  monkeypatch.chdir(tmp_path)
+  monkeypatch.setattr(dcjax.runs, 'condense', condense)
+  _, code = notebooks.cells(_ROOT / 'docs/examples/digits.ipynb')
+  names, torch = {}, importlib.util.find_spec('torch') is not None
+  for cell in code:
+    assert cell['outputs'] and cell['execution_count']
+    if torch or 'import torch' not in ''.join(cell['source']):
+      kinds = [o['output_type'] for o in notebooks.run(cell, names)]
+      assert kinds[-1] == cell['outputs'][-1]['output_type']
+  assert [options['method'] for _, options in calls] == ['kip', 'idc']
+  for (source, _), options in calls:
+    words = ','.join(f'{k}={options[k]}' for k in ('ipc',))
+    _resolved(f'{options["method"]}:{source},{words}', {})
+  assert (tmp_path / 'condensed-digits' / 'README.md').exists()
 
 
 def test_the_objective_of_the_page_is_the_discrepancy_it_names():

@@ -18,6 +18,7 @@ LAYERS = (
     'mapping',
     'networks',
     'optimizers',
+    'pictures',
     'records',
     'trees',
     '_user_npz',

@@ -214,6 +214,31 @@ def test_results_are_true(smoke):
   assert (teachers > 0) == (regime == 'online teacher')
 
 
+def test_a_finished_run_is_stored_in_eight_bits(finished, tmp_path):
+  smoke, folder = finished('dc'), tmp_path / 'run'
+  shutil.copytree(smoke.folder, folder)
+  results = smoke.run(folder, storage='uint8')
+  before, after = (
+    dcjax.load(place / 'condensed.npz') for place in (smoke.folder, folder)
+  )
+  assert after.spec['name'] == 'quantised'
+  assert after.provenance['config']['storage'] == 'uint8'
+  assert 'storage' not in before.provenance['config']
+  wanted = before.params['images']
+  np.testing.assert_allclose(
+    after.numpy()[0].reshape(wanted.shape), wanted, atol=np.ptp(wanted) / 500
+  )
+  sizes = [r['storage']['images'] for r in (smoke.results, results)]
+  assert sizes[0]['disk_bytes'] == 4 * sizes[1]['disk_bytes']
+  # Nothing was condensed again, and the accuracy is that of these images.
+  assert results['seconds']['condense'] == smoke.results['seconds']['condense']
+  assert after.results['evaluations'] == results['evaluations']
+  with pytest.raises(ValueError, match=r"^storage 'uint8': inner is 'code"):
+    Finished('generative', tmp_path, {}, None).run(
+      tmp_path / 'none', storage='uint8'
+    )
+
+
 def test_the_same_command_has_finished_already(smoke, capsys):
   before = {p: p.stat().st_mtime_ns for p in smoke.folder.rglob('*')}
   assert smoke.run(smoke.folder) == smoke.results

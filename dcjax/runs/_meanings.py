@@ -68,6 +68,7 @@ _MEANINGS = {
   'steps': 'in which the classes come, as many in each',
   'stored_labels': 'labels that are learned with the images, as a word; none '
   'unless said',
+  'storage': 'how images are stored; uint8 is a quarter of the bytes',
   'table': 'name of the table',
   'test_images': 'test images of each set; 0 for all',
   'top': 'best networks that are ranked for themselves, too',
