@@ -6,7 +6,7 @@ formation, augmentation, objective, inner loop, labels.
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dcjax import (
   applications,
@@ -50,6 +50,9 @@ from dcjax.base import (
 from dcjax.condensing import Condenser, CondenseState, condenser
 from dcjax.evaluation import evaluate
 from dcjax.matching import match, match_and_gradient
+
+if TYPE_CHECKING:
+  from dcjax.runs import condense
 
 __version__ = '0.1.0'
 

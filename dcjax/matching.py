@@ -62,9 +62,10 @@ def match(
   Example:
     >>> objective = dcjax.objectives.gradient_matching('l1')
     >>> def loss(images):
-    ...   return dcjax.match(network, variables, real, Batch(images, labels),
-    ...                      key, objective=objective)[0]
-    >>> gradient = jax.jit(jax.grad(loss))(images)
+    ...   batch = synthetic._replace(images=images)
+    ...   return dcjax.match(network, variables, real, batch, key,
+    ...                      objective=objective)[0]
+    >>> gradient = jax.jit(jax.grad(loss))(synthetic.images)
 
   With `gradient_matching('l1', constant_target=False)`, `jax.grad` in
   `variables` or `real.images` is right as well.

@@ -172,7 +172,7 @@ def as_stored(formation: base.Formation, params: base.Params) -> base.Params:
 
   Example:
     >>> stored = as_stored(formation, params)
-    >>> build(stored_spec(formation, params)).decode(stored)
+    >>> batch = build(stored_spec(formation, params)).decode(stored)
   """
   if formation.spec['name'] == 'codebook':
     return in_stored_type(formation, params)

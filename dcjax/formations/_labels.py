@@ -60,7 +60,7 @@ def with_labels(
 
   Example:
     >>> formation = with_labels(identity())
-    >>> params = formation.init(key, images)  # {'images': ..., 'labels': ...}
+    >>> params = formation.init(key, real_images)  # images and labels
   """
   check_choice('start', start, LABEL_STARTS)
   check_choice('form', form, LABEL_FORMS)

@@ -41,7 +41,7 @@ def with_step_size(
 
   Example:
     >>> formation = with_step_size(identity(), 0.02, 'softplus')
-    >>> formation.decode(formation.init(key, images)).step_size
+    >>> formation.decode(formation.init(key, real_images)).step_size
     Array(0.02, dtype=float32)
   """
   check_choice('form', form, STEP_SIZES)

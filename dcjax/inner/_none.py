@@ -14,8 +14,7 @@ def none() -> InnerLoop:
   finds nothing.
 
   Example:
-    >>> condenser(None, objective=objectives.kernel_regression(kernel),
-    ...           inner=inner.none(), ...)
+    >>> loop = inner.none()  # of a condenser whose network is None
   """
 
   def init(key, data):

@@ -27,7 +27,7 @@ def cafe_learning_rate(learning_rate: float, steps: int) -> optax.Schedule:
     The rate as a function of the image step.
 
   Example:
-    >>> float(cafe_learning_rate(0.1, 2000)(1200))
+    >>> round(float(cafe_learning_rate(0.1, 2000)(1200)), 3)
     0.05
   """
   check_at_least('steps', steps, 1)

@@ -92,7 +92,7 @@ def generative(
       codebook, or its embeddings cannot be what `condition` says.
 
   Example:
-    >>> formation = formations.codebook(10, (32, 32, 3), embedding_dim=128)
+    >>> formation = formations.codebook(10, image_shape, embedding_dim=2)
     >>> method = generative(network, formation, dataset.counts, steps=10000)
   """
   check_choice('condition', draws.condition, CONDITIONS)
@@ -164,7 +164,7 @@ def generative_objective(
     soft_labels: see `objectives.generative_matching`.
 
   Example:
-    >>> objective = generative_objective(network, (32, 32, 3))
+    >>> objective = generative_objective(network, image_shape)
     >>> method = dm(network, formations.identity(), counts, std,
     ...             instead=Instead(objective=objective))
   """

@@ -86,7 +86,7 @@ def curriculum(smallest: float = 0.08) -> Callable[[Array], Array]:
     The smallest share as a function of the share of the run that is done.
 
   Example:
-    >>> [float(curriculum(0.08)(p)) for p in (0.0, 1.0)]
+    >>> [round(float(curriculum(0.08)(p)), 2) for p in (0.0, 1.0)]
     [1.0, 0.08]
   """
 
@@ -252,9 +252,10 @@ def edc(
       those of the observers.
 
   Example:
-    >>> condenser = edc(networks, dataset.mean, dataset.std)
-    >>> data = inner.InnerData(None, observers=weights, targets=targets)
-    >>> state = condenser.init(key, cut_batch(images, slots), data)
+    >>> condenser = edc(observers, dataset.mean, dataset.std)
+    >>> slots = image_batches(10, 2, batch_size=20)[0]
+    >>> data = inner.InnerData(None, observers=(variables,), targets=(targets,))
+    >>> state = condenser.init(key, cut_batch(real_images, slots), data)
     >>> state, metrics = jax.jit(condenser.period)(key, state, data)
   """
   check_at_least('inner_steps', inner_steps, 1)

@@ -99,7 +99,7 @@ def statistics_matching(
       target lacks what a term needs or belongs to other layers.
 
   Example:
-    >>> target = StatisticsTarget(statistics.collect(network, variables, ...))
+    >>> target = StatisticsTarget(targets)  # of `statistics.collect`
     >>> loss, metrics = dcjax.match(
     ...   network, variables, target, synthetic, key,
     ...   objective=statistics_matching(StatisticsTerms(alpha=1.0)),

@@ -18,8 +18,8 @@ read it. Defaults are the published ones for CIFAR-10 at ten images per class
 (`schedule=reference`); where configs differ, the most frequent value stands
 first, and behind each other one whose it is. Other data sets and schedules
 have others; `--print_config` shows those of a run, and where they come from
-([runs.md](runs.md)). Elements of a list stand between plus signs. `dcjax list
-fields` draws this page.
+([runs.md](runs.md)). Elements of a list stand between plus signs.
+`dcjax list fields` draws this page.
 """
 _COLUMNS = ('field', 'meaning', 'default', 'may be', 'read by')
 _KINDS = {
@@ -104,7 +104,7 @@ def _code(value):
   if value in ('', (), None):
     return 'none'
   if isinstance(value, tuple | list):
-    value = '+'.join(map(str, value))
+    return ' + '.join(map(_code, value))
   text = str(value).lower() if isinstance(value, bool) else f'{value}'
   if '|' not in text:
     return f'`{text}`'

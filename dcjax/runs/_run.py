@@ -201,8 +201,9 @@ def run(
     Interrupted: after Ctrl-C or SIGTERM; the same call goes on.
 
   Example:
-    >>> results = dcjax.runs.run('idc:digits,smoke', 'runs/digits')
-    >>> results['evaluations']['condensed']['last_mean']
+    >>> results = dcjax.runs.run(  # doctest: +SKIP
+    ...   'idc:digits,smoke', 'runs/digits')
+    >>> results['evaluations']['condensed']['last_mean']  # doctest: +SKIP
   """
   chosen = settings.resolve(config_of(config))
   work = settings.module(chosen.config.recipe)
@@ -304,7 +305,8 @@ def plan(
     FileNotFoundError: if data of unknown sizes are not there.
 
   Example:
-    >>> print(dcjax.runs.plan('idc:cifar10,ipc=10', 'h100'))
+    >>> print(dcjax.runs.plan(  # doctest: +SKIP
+    ...   'idc:cifar10,ipc=10', 'h100'))
   """
   from dcjax.runs import _plan  # compilers of machines that are not here
 
