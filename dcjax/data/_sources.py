@@ -26,7 +26,6 @@ from dcjax.data import (
 )
 
 Loader = Callable[..., _dataset.Dataset]
-
 _CATALOGUES: dict[str, Loader] = {
   'hf': _hub.load_hub,
   'tfds': _tfds.load_tfds,
@@ -74,7 +73,6 @@ def load(
   - tfds:NAME: TFDS's data_dir, as `load_tfds`; options `size`, `classes`,
     `grayscale`, `image_key`, `label_key`, `train_split`, `test_split`,
     `test_fraction`, `seed`, `window`.
-
   - hf:NAME: the cache of `datasets`, options as `load_hub`.
 
   Sets with the option `window` need not fit into memory: only that many
@@ -336,8 +334,7 @@ def _check_options(name: str, loader: Loader, options: dict) -> None:
   unknown = sorted(set(options) - set(allowed))
   if unknown:
     raise ValueError(
-      f'{name} has no option {unknown}; allowed are stats'
-      f'{"".join(f", {a}" for a in allowed)}.'
+      f'{name} has no option {unknown}; allowed are stats, {", ".join(allowed)}'
     )
 
 
