@@ -38,8 +38,8 @@ def _say_lost(text):
 
   end(
     f'error: process {jax.process_index()} of {jax.process_count()} lost the '
-    f'others ({text[:300]}); start the same command in all processes again: the '
-    'run goes on from its last checkpoint',
+    f'others ({text[:300]}); start the same command in all processes again: '
+    'the run goes on from its last checkpoint',
     1,
   )
   return 1
