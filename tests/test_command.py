@@ -11,7 +11,7 @@ import time
 import pytest
 import runner
 
-from dcjax.runs import _progress, command
+from dcjax.runs import _ending, _progress, command
 
 _CONFIG = '--config=idc:digits,smoke'
 
@@ -157,6 +157,23 @@ def test_a_missing_library_and_too_little_memory_are_one_line(
 
     monkeypatch.setattr(runs, 'run', fail)
     assert refused(_CONFIG).startswith(message)
+
+
+@pytest.mark.parametrize('kind', [ValueError, RuntimeError])
+def test_the_end_of_another_process_is_one_sentence(called, monkeypatch, kind):
+  from dcjax import runs
+
+  def fail(*arguments, **options):
+    raise kind('UNKNOWN: Gloo AllGather failed:\nConnection closed by peer')
+
+  ends = []
+  monkeypatch.setattr(runs, 'run', fail)
+  monkeypatch.setattr(_ending, 'is_one_of_several', lambda: True)
+  monkeypatch.setattr(_ending, 'end', lambda *end: ends.append(end))
+  called(_CONFIG, '--workdir=x')
+  ((text, code),) = ends
+  assert code == 1 and '\n' not in text
+  assert 'lost the others (UNKNOWN: Gloo' in text
 
 
 def test_an_interrupted_run_ends_with_130(called, monkeypatch):

@@ -219,6 +219,14 @@ def _source(
       f'TFDS set {name!r} is not prepared as array_record in '
       f'{builder.data_path}; run {prepare_command(name, data_dir)}.'
     ) from error
+  except (ImportError, OSError):
+    raise
+  # Of splits that it does not understand, and of damaged names of files.
+  except Exception as error:
+    raise ValueError(
+      f'TFDS set {name!r} in {builder.data_path}: split {split!r} cannot be '
+      f'read ({files.one_line(error)}).'
+    ) from error
 
 
 def _test_source(

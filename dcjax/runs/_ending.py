@@ -30,12 +30,16 @@ def say_runtime(error: RuntimeError) -> int:
     if 'backend' in text or 'platform' in text:
       return say_error(text)
     raise error
+  return _say_lost(one_line(error))
+
+
+def _say_lost(text):
   import jax
 
   end(
     f'error: process {jax.process_index()} of {jax.process_count()} lost the '
-    f'others ({one_line(error)[:300]}); start the same command in all '
-    'processes again: the run goes on from its last checkpoint',
+    f'others ({text[:300]}); start the same command in all processes again: '
+    'the run goes on from its last checkpoint',
     1,
   )
   return 1
@@ -50,6 +54,8 @@ def one_line(error: BaseException) -> str:
 def say_error(text: str) -> int:
   """Says what is wrong, and returns the exit status of it."""
   if is_one_of_several():
+    if 'Gloo' in text:  # now a RuntimeError, now a ValueError
+      return _say_lost(text)
     end(f'error: {text}', 2)
   sys.stderr.write(f'error: {text}\n')
   return 2

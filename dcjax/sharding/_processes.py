@@ -112,7 +112,8 @@ def is_main() -> bool:
 
 def is_peer_lost(error: Exception) -> bool:
   """Whether an error can mean that another process of the run is gone."""
-  lost = isinstance(error, jax.errors.JaxRuntimeError)
+  # What collectives raise of a closed connection is now this, now that.
+  lost = isinstance(error, jax.errors.JaxRuntimeError) or 'Gloo' in str(error)
   return lost and jax.process_count() > 1
 
 
