@@ -5,6 +5,9 @@ that decodes it into training images. Methods are recipes over five axes:
 formation, augmentation, objective, inner loop, labels.
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from dcjax import (
   applications,
   augment,
@@ -24,6 +27,7 @@ from dcjax import (
   networks,
   objectives,
   optimizers,
+  pictures,
   records,
   sharding,
   statistics,
@@ -36,14 +40,19 @@ from dcjax.artefact import Artefact, ArtefactError, load, save
 from dcjax.base import (
   Batch,
   Formation,
+  InTurns,
   Network,
   Objective,
   Outputs,
+  StatefulObjective,
   Variables,
 )
 from dcjax.condensing import Condenser, CondenseState, condenser
 from dcjax.evaluation import evaluate
 from dcjax.matching import match, match_and_gradient
+
+if TYPE_CHECKING:
+  from dcjax.runs import condense
 
 __version__ = '0.1.0'
 
@@ -54,12 +63,15 @@ __all__ = [
   'CondenseState',
   'Condenser',
   'Formation',
+  'InTurns',
   'Network',
   'Objective',
   'Outputs',
+  'StatefulObjective',
   'Variables',
   'applications',
   'augment',
+  'condense',
   'condenser',
   'coresets',
   'data',
@@ -81,7 +93,9 @@ __all__ = [
   'networks',
   'objectives',
   'optimizers',
+  'pictures',
   'records',
+  'runs',
   'save',
   'sharding',
   'statistics',
@@ -90,3 +104,14 @@ __all__ = [
   'trees',
   'whitening',
 ]
+
+
+def __getattr__(name: str) -> Any:
+  """`runs` and `condense`, imported when they are first asked for.
+
+  What runs need (checkpoints, configs, plots) is no price of `import dcjax`.
+  """
+  if name not in ('runs', 'condense'):
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+  runs = importlib.import_module('dcjax.runs')
+  return runs if name == 'runs' else runs.condense

@@ -1,11 +1,11 @@
-"""Files of PyTorch and safetensors, read as arrays and nothing else."""
+"""Files of PyTorch and safetensors: arrays and nothing else."""
 
 import math
 import os
 import re
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -160,3 +160,83 @@ def _reason(stream: BinaryIO, size: int, error: Exception) -> str:
   kept = isinstance(error, ValueError) and 'weights_only' not in str(error)
   more = f' ({files.one_line(error)})' if kept else ''
   return f'is damaged, or no file of weights{more}; {size} bytes were read'
+
+
+# dtype -> PyTorch's class of storages.
+_STORAGES = {
+  '<f4': b'FloatStorage',
+  '<i8': b'LongStorage',
+}
+
+
+def write_torch(
+  stream: BinaryIO, value: np.ndarray | Sequence[np.ndarray]
+) -> None:
+  """Writes what `torch.load(path, weights_only=True)` reads; needs no PyTorch.
+
+  A zip archive in which a pickle refers to the numbers of each tensor; the
+  pickle is put together from its instructions, as protocol 2 has them.
+
+  Args:
+    stream: to write to.
+    value: a tensor, or a list of tensors; float32 or int64.
+
+  Raises:
+    ValueError: another dtype.
+  """
+  arrays = [value] if isinstance(value, np.ndarray) else list(value)
+  made = b''.join(_tensor(i, array) for i, array in enumerate(arrays))
+  if not isinstance(value, np.ndarray):
+    made = b'](' + made + b'e'
+  with zipfile.ZipFile(stream, 'w') as archive:
+    # A time of its own would make other bytes of equal numbers.
+    for name, content in (
+      ('data.pkl', b'\x80\x02' + made + b'.'),
+      ('byteorder', b'little'),
+      *((f'data/{i}', _little(array)) for i, array in enumerate(arrays)),
+      ('version', b'3\n'),
+    ):
+      archive.writestr(zipfile.ZipInfo(f'archive/{name}'), content)
+
+
+def _little(array: np.ndarray) -> bytes:
+  return array.astype(array.dtype.newbyteorder('<'), order='C').tobytes()
+
+
+def _tensor(number: int, array: np.ndarray) -> bytes:
+  """Instructions that rebuild a tensor from storage `number`."""
+  code = array.dtype.newbyteorder('<').str
+  if code not in _STORAGES:
+    raise ValueError(f'a tensor is {array.dtype}; it must be float32 or int64')
+  steps = [math.prod(array.shape[i + 1 :]) for i in range(array.ndim)]
+  storage = (
+    b'('
+    + _text('storage')
+    + b'ctorch\n'
+    + _STORAGES[code]
+    + b'\n'
+    + _text(str(number))
+    + _text('cpu')
+    + _whole(array.size)
+    + b'tQ'
+  )
+  return (
+    b'ctorch._utils\n_rebuild_tensor_v2\n('
+    + storage
+    + _whole(0)
+    + _wholes(array.shape)
+    + _wholes(steps)
+    + b'\x89ccollections\nOrderedDict\n)RtR'
+  )
+
+
+def _text(text: str) -> bytes:
+  return b'X' + len(text).to_bytes(4, 'little') + text.encode()
+
+
+def _whole(number: int) -> bytes:
+  return b'\x8a\x08' + number.to_bytes(8, 'little', signed=True)
+
+
+def _wholes(numbers: Sequence[int]) -> bytes:
+  return b'(' + b''.join(map(_whole, numbers)) + b't'

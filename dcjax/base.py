@@ -37,12 +37,17 @@ class Batch(NamedTuple):
       fewer images than the batch. None means that every image counts.
     step_size: learned rate of gradient descent on these images: `[]`, or `[T]`
       of the T steps of an unrolled training. None for sets that learn none.
+    classes: `[C]` int, which classes these are; None for all, in order.
+    embeddings: `[C, F]` what tells the classes apart, where a formation stores
+      that; else None.
   """
 
   images: Array
   labels: Array
   weights: Array | None = None
   step_size: Array | None = None
+  classes: Array | None = None
+  embeddings: Array | None = None
 
 
 class Variables(NamedTuple):
@@ -92,6 +97,9 @@ class Network(NamedTuple):
   name: str = 'network'
   independent: bool | None = None
 
+  def __repr__(self) -> str:
+    return f'<Network {self.name}>'
+
 
 class Formation(NamedTuple):
   """Stored numbers and the pure function that turns them into images.
@@ -105,6 +113,11 @@ class Formation(NamedTuple):
     project: `params -> params` within the valid range of stored values.
     stored_images: the entries of `params` that are images, in their units;
       methods that step images in normalised units leave the others alone.
+    sample: `(params, key, most, classes) -> Batch`: at most `most` images of
+      each class (of `classes [c]` alone, unless that is None) as a step of
+      training makes them; None: they are drawn from the decoded ones.
+    finish: `params -> params` at the end of a period, measures what training
+      does not keep; None: nothing.
   """
 
   spec: Mapping[str, Any]
@@ -114,6 +127,8 @@ class Formation(NamedTuple):
   decode: Callable[[Params], Batch]
   project: Callable[[Params], Params]
   stored_images: tuple[str, ...] = ('images',)
+  sample: Callable[[Params, Key, int, Array | None], Batch] | None = None
+  finish: Callable[[Params], Params] | None = None
 
 
 class ObjectiveFn(Protocol):
@@ -141,3 +156,51 @@ class Objective(NamedTuple):
 
   loss: ObjectiveFn
   joint: bool = False
+
+
+class StatefulObjectiveFn(Protocol):
+  """The loss of an objective that remembers.
+
+  `(network, variables, target, synthetic, key, state) -> (loss [], (metrics,
+  next state))`.
+  """
+
+  def __call__(
+    self,
+    network: Network,
+    variables: Variables,
+    target: PyTree,
+    synthetic: Batch,
+    key: Key,
+    state: PyTree,
+  ) -> tuple[Array, tuple[Metrics, PyTree]]: ...
+
+
+class StatefulObjective(NamedTuple):
+  """An objective that remembers earlier steps, for `condenser`; always joint.
+
+  Attributes:
+    init: `(key, synthetic, data) -> state`; of the synthetic batch it sees the
+      shapes only.
+    loss: a `StatefulObjectiveFn`.
+    restart: `(state, synthetic) -> state`, when other images take the place of
+      those so far; the shapes are those of the new ones. By default everything
+      is remembered.
+  """
+
+  init: Callable[[Key, Batch, PyTree], PyTree]
+  loss: StatefulObjectiveFn
+  restart: Callable[[PyTree, Batch], PyTree] = lambda state, synthetic: state
+
+
+class InTurns(NamedTuple):
+  """What each of the networks that take turns has of its own.
+
+  A network sees its own entry in place of the whole, wherever one stands in its
+  variables, in the target or in the state of an objective.
+
+  Attributes:
+    each: an entry for each network, in their order.
+  """
+
+  each: tuple[PyTree, ...]

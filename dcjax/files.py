@@ -15,6 +15,15 @@ _LEFTOVER = re.compile(r'\..+\.[0-9a-f]{32}\.tmp')
 _LONGEST = 300
 
 
+def check_local(field: str, path: AnyPath | None) -> None:
+  """Raises a ValueError if a path is a bucket's, such as `gs://...`."""
+  if path is not None and '://' in os.fspath(path):
+    raise ValueError(
+      f'{field} {os.fspath(path)}: must be a folder of this machine, or a '
+      'bucket that is mounted as one'
+    )
+
+
 @contextlib.contextmanager
 def replacing(path: AnyPath) -> Iterator[BinaryIO]:
   """Yields a binary stream whose content becomes `path` on success.

@@ -12,6 +12,7 @@ from dcjax.base import (
   Network,
   Objective,
   PyTree,
+  StatefulObjective,
   Variables,
 )
 from dcjax.data.sampling import gathered
@@ -61,9 +62,10 @@ def match(
   Example:
     >>> objective = dcjax.objectives.gradient_matching('l1')
     >>> def loss(images):
-    ...   return dcjax.match(network, variables, real, Batch(images, labels),
-    ...                      key, objective=objective)[0]
-    >>> gradient = jax.jit(jax.grad(loss))(images)
+    ...   batch = synthetic._replace(images=images)
+    ...   return dcjax.match(network, variables, real, batch, key,
+    ...                      objective=objective)[0]
+    >>> gradient = jax.jit(jax.grad(loss))(synthetic.images)
 
   With `gradient_matching('l1', constant_target=False)`, `jax.grad` in
   `variables` or `real.images` is right as well.
@@ -129,6 +131,47 @@ def match_and_gradient(
   return jax.tree.map(lambda m: jnp.sum(m, 0), metrics), cotangent
 
 
+def match_and_remember(
+  network: Network | None,
+  variables: Variables,
+  target: PyTree,
+  synthetic: Batch,
+  key: Key,
+  state: PyTree,
+  *,
+  objective: StatefulObjective,
+  augment: Augment | None = None,
+) -> tuple[Metrics, Batch, PyTree]:
+  """`match_and_gradient` of an objective that remembers.
+
+  Args:
+    network: see `match`, as for the other arguments.
+    variables: see `match`.
+    target: see `match`.
+    synthetic: see `match`.
+    key: the objective's own, if nothing is augmented here.
+    state: of the objective.
+    objective: sees all classes at once.
+    augment: see `match`.
+
+  Returns:
+    Metrics, the gradient in the synthetic batch, and the next state.
+  """
+  _check(target, synthetic)
+  target = gathered(target)
+  draw, rest = (None, key) if augment is None else jax.random.split(key)
+
+  def batch_loss(learned):
+    seen = learned._replace(weights=synthetic.weights)
+    both = _augment_both(augment, draw, target, seen, joint=True)
+    return objective.loss(network, variables, *both, rest, state)
+
+  found, (metrics, following) = jax.grad(batch_loss, has_aux=True)(
+    synthetic._replace(weights=None)
+  )
+  return metrics, found, following
+
+
 def _of_classes(synthetic):
   """What is mapped over classes: the step size belongs to none of them."""
   return synthetic._replace(step_size=None)
@@ -144,13 +187,18 @@ def _augmented(network, variables, objective, augment):
   def loss_fn(target, synthetic, key):
     target = gathered(target)
     draw, rest = jax.random.split(key)
-    if augment is not None:
-      if isinstance(target, Batch):
-        target = _augment_batch(augment, draw, target, objective.joint)
-      synthetic = _augment_batch(augment, draw, synthetic, objective.joint)
-    return objective.loss(network, variables, target, synthetic, rest)
+    both = _augment_both(augment, draw, target, synthetic, objective.joint)
+    return objective.loss(network, variables, *both, rest)
 
   return loss_fn
+
+
+def _augment_both(augment, key, target, synthetic, joint):
+  if augment is None:
+    return target, synthetic
+  if isinstance(target, Batch):
+    target = _augment_batch(augment, key, target, joint)
+  return target, _augment_batch(augment, key, synthetic, joint)
 
 
 def _augment_batch(augment, key, batch, joint):

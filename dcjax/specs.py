@@ -79,12 +79,34 @@ def word(spec: Mapping[str, Any]) -> str:
 def options_of(factory: Callable[..., Any], skip: int = 0) -> Spec:
   """Returns the options of a factory with their defaults.
 
+  A parameter whose default is a record stands for the fields of that.
+
   Args:
     factory: any function.
     skip: positional parameters in front that are no options.
   """
-  parameters = list(inspect.signature(factory).parameters.values())[skip:]
-  return {p.name: p.default for p in parameters}
+  options: Spec = {}
+  for parameter in list(inspect.signature(factory).parameters.values())[skip:]:
+    default = parameter.default
+    record = hasattr(default, '_asdict')
+    options |= default._asdict() if record else {parameter.name: default}
+  return options
+
+
+def arguments(factory: Callable[..., Any], options: Mapping[str, Any]) -> Spec:
+  """Returns keyword arguments in which fields of records are put into these.
+
+  Args:
+    factory: any function.
+    options: see `options_of`; unknown ones stay as they are.
+  """
+  left = dict(options)
+  for name, parameter in inspect.signature(factory).parameters.items():
+    if hasattr(parameter.default, '_asdict'):
+      record = left.get(name, parameter.default)
+      own = {n: left.pop(n) for n in record._fields if n in left}
+      left[name] = record._replace(**own)
+  return left
 
 
 def check(
@@ -164,4 +186,4 @@ def call(
   for option, default in known.items():
     if default is inspect.Parameter.empty and option not in options:
       raise ValueError(f'{field} {name!r}: option {option!r} is missing')
-  return factories[name](*args, **options)
+  return factories[name](*args, **arguments(factories[name], options))

@@ -1,13 +1,25 @@
 """Shared test set-up: CPU, persistent compilation cache, golden files."""
 
+import importlib.metadata
 import os
 import pathlib
+import signal
 
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 # Compiling takes most of the time here, and a third less so; what is computed
 # stays the same up to rounding. Processes that tests start inherit it.
 os.environ.setdefault('JAX_DISABLE_MOST_OPTIMIZATIONS', 'true')
-# Nearly every program is kept: many tests compile the same small ones.
+# And two thirds less with these; releases end at flags that they do not know.
+os.environ['XLA_FLAGS'] = ' '.join(
+  (
+    '--xla_cpu_parallel_codegen_split_count=1',
+    '--xla_cpu_use_fusion_emitters=false'
+    if importlib.metadata.version('jaxlib').startswith('0.10.')
+    else '',
+    os.environ.get('XLA_FLAGS', ''),
+  )
+)
+# Every program is kept: many tests and programs compile the same small ones.
 os.environ.setdefault(
   'JAX_COMPILATION_CACHE_DIR',
   os.environ.get(
@@ -15,14 +27,22 @@ os.environ.setdefault(
     str(pathlib.Path(__file__).resolve().parent.parent / '.jax_cache'),
   ),
 )
-os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.1')
+os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
 
 import numpy as np
 import pytest
 
 # Files that take minutes: begun first, they do not keep one worker busy alone
 # in the end.
-_LONG = ('test_processes', 'test_smoke_runs', 'test_tables', 'test_benchmarks')
+_LONG = (
+  'test_benchmarks',
+  'test_processes',
+  'test_sharding',
+  'test_smoke_runs',
+  'test_tables',
+  'test_trajectories',
+  'test_unrolled',
+)
 
 
 def pytest_collection_modifyitems(items):
@@ -40,3 +60,24 @@ def golden():
       return dict(file)
 
   return read
+
+
+@pytest.fixture
+def called(capsys):
+  """Returns a function that runs a command line: code, stdout, stderr."""
+  from absl import flags
+  from absl.testing import flagsaver
+
+  from dcjax.runs import command
+
+  command.define_flags()
+  heard = signal.getsignal(signal.SIGINT)
+
+  def call(*words):
+    with flagsaver.flagsaver(), pytest.raises(SystemExit) as caught:
+      flags.FLAGS.unparse_flags()
+      command.main(['run.py', *words], 'run.py')
+    return caught.value.code, *capsys.readouterr()
+
+  yield call
+  signal.signal(signal.SIGINT, heard)

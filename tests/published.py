@@ -103,31 +103,34 @@ def write_tfds(folder):
   import tensorflow_datasets as tfds
   from PIL import Image
 
-  class DcjaxShapes(tfds.core.GeneratorBasedBuilder):
-    VERSION = tfds.core.Version('1.0.0')
+  # Unregistered: a process may write the set more than once.
+  with tfds.core.registered.skip_registration():
 
-    def _info(self):
-      features = tfds.features.FeaturesDict(
-        {
-          'photo': tfds.features.Image(shape=(None, None, 3)),
-          'kind': tfds.features.ClassLabel(names=['square', 'wide']),
-          'weight': tfds.features.Scalar(np.float32),
-        }
-      )
-      return tfds.core.DatasetInfo(builder=self, features=features)
+    class DcjaxShapes(tfds.core.GeneratorBasedBuilder):
+      VERSION = tfds.core.Version('1.0.0')
 
-    def _split_generators(self, manager):
-      counts = {'train': 12, 'test': 4, 'validation': 6}
-      return {s: self._generate_examples(n, s) for s, n in counts.items()}
+      def _info(self):
+        features = tfds.features.FeaturesDict(
+          {
+            'photo': tfds.features.Image(shape=(None, None, 3)),
+            'kind': tfds.features.ClassLabel(names=['square', 'wide']),
+            'weight': tfds.features.Scalar(np.float32),
+          }
+        )
+        return tfds.core.DatasetInfo(builder=self, features=features)
 
-    def _generate_examples(self, count, split):
-      for i in range(count):
-        kind = i % 2
-        pixels = np.full((8, 8 + 4 * kind, 3), 100 * kind + i, np.uint8)
-        # Secret test labels, which TFDS writes as -1.
-        label = -1 if split == 'test' else kind
-        picture = Image.fromarray(pixels)
-        yield i, {'photo': picture, 'kind': label, 'weight': 0.5}
+      def _split_generators(self, manager):
+        counts = {'train': 12, 'test': 4, 'validation': 6}
+        return {s: self._generate_examples(n, s) for s, n in counts.items()}
+
+      def _generate_examples(self, count, split):
+        for i in range(count):
+          kind = i % 2
+          pixels = np.full((8, 8 + 4 * kind, 3), 100 * kind + i, np.uint8)
+          # Secret test labels, which TFDS writes as -1.
+          label = -1 if split == 'test' else kind
+          picture = Image.fromarray(pixels)
+          yield i, {'photo': picture, 'kind': label, 'weight': 0.5}
 
   builder = DcjaxShapes(data_dir=str(folder), file_format='array_record')
   builder.download_and_prepare()

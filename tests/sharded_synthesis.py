@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import tiny_observer
 
-from dcjax import augment, data, methods, sharding, statistics
+from dcjax import augment, data, inner, methods, sharding, statistics
 
 PERIODS, STEPS = 2, 2
 # A program that runs a few times: compiling it fast is what counts.
@@ -68,10 +68,11 @@ def run(real, batch_size, mesh):
     real.std,
     iterations=PERIODS * STEPS,
     inner_steps=STEPS,
-    smallest_crop=None,  # compiles long, and is the same for all images
+    # A resized crop compiles long, and is the same for all images.
+    seen=methods.Recovery(),
     **places,
   )
-  observed = methods.ObserverData((variables,), targets)
+  observed = inner.InnerData(None, observers=(variables,), targets=targets)
   rng = np.random.default_rng(1)
   images = jnp.asarray(rng.random((classes, 2, *shape)), jnp.float32)
   key = jax.random.key(0)
@@ -106,7 +107,7 @@ def _begin(condenser, key, images, slots, observed):
     params = methods.cut_batch(images, slots)
     if before is None:
       return condenser.init(key, params, observed)
-    return methods.next_batch(condenser, key, before, params, observed)
+    return condenser.restart(before, params)
 
   return begin
 

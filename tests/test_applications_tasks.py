@@ -2,8 +2,6 @@
 
 import dataclasses
 import json
-import subprocess
-import sys
 
 import numpy as np
 import published
@@ -134,20 +132,10 @@ def test_members_and_others_are_disjoint_and_alike():
   assert not seen & {image.tobytes() for image in others.images}
 
 
-def test_the_command_says_what_is_wrong_in_one_sentence(tmp_path):
-  result = subprocess.run(
-    [
-      sys.executable,
-      runner.RUN,
-      '--config=continual:digits,smoke',
-      f'--workdir={tmp_path / "run"}',
-      '--config.steps=3',
-    ],
-    capture_output=True,
-    text=True,
-    timeout=300,
-  )
-  assert result.returncode == 2
-  assert result.stderr == (
-    'error: steps 3: must divide the 10 classes evenly\n'
+def test_the_command_says_what_is_wrong_in_one_sentence(called, tmp_path):
+  words = ('--config=continual:digits,smoke', '--config.steps=3')
+  assert called(*words, f'--workdir={tmp_path / "run"}') == (
+    2,
+    '',
+    'error: steps 3: must divide the 10 classes evenly\n',
   )

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import pathlib
+import pickletools
 import re
 import shutil
 import subprocess
@@ -17,8 +18,10 @@ import zipfile
 import jax
 import numpy as np
 import pytest
+import yaml
+from PIL import Image
 
-from dcjax import artefact as artefacts, formations, whitening
+from dcjax import artefact as artefacts, data, formations, whitening
 
 CLASSES = ('cat', 'dog')
 SPECS = {
@@ -622,7 +625,6 @@ def test_missing_torch_says_how_to_get_it(path, monkeypatch):
   monkeypatch.setitem(sys.modules, 'torch', None)
   for call in (
     make().torch,
-    lambda: artefacts.export_idc(path, make()),
     lambda: artefacts.import_idc(path, SPECS['uniform'], mean=[0], std=[1]),
   ):
     with pytest.raises(ImportError, match='pip install torch'):
@@ -691,3 +693,116 @@ def test_import_idc_refuses_other_files(tmp_path, content, message):
   torch.save(content(torch), path)
   with pytest.raises(ValueError, match=message):
     artefacts.import_idc(path, SPECS['uniform'], mean=[0] * 3, std=[1] * 3)
+
+
+def test_an_artefact_is_one_line_of_text_and_a_gallery(path):
+  artefact = make('uniform', provenance={'method': 'idc', 'dataset': '<pets>'})
+  text = repr(artefact)
+  assert '\n' not in text
+  for part in ('idc on <pets>', '2 classes x 3', '7x8x3', 'factor=2', '4.0 kB'):
+    assert part in text, part
+  page = artefact._repr_html_()
+  assert page.count('<img') == 6
+  assert '&lt;pets&gt;' in page and '<pets>' not in page
+  assert 'epochs 1000' in page and '%' not in page
+  whitened = make_tiny(zca=fit_tiny())._repr_html_()
+  assert 'whitening undone' in whitened
+
+
+def test_accuracies_are_those_of_the_run_that_wrote_this_very_file(path):
+  artefacts.save(path, make())
+  assert artefacts.load(path).results is None
+  entry = {'last_mean': 0.5, 'last_std': 0.01, 'network': 'mlp', 'images': 6}
+  digest = hashlib.sha256(path.read_bytes()).hexdigest()
+  beside = path.with_name('results.json')
+  beside.write_text(
+    json.dumps({'sha256': digest, 'evaluations': {'condensed': entry}})
+  )
+  found = artefacts.load(path)
+  assert found.results['evaluations']['condensed'] == entry
+  assert '50.0 ± 1.0 %' in found._repr_html_()
+  assert dataclasses.replace(found).results is None
+  for text in ('{', '[]', json.dumps({'sha256': digest, 'own': {'x': 3}})):
+    beside.write_text(text)
+    assert artefacts.load(path).results is None
+  beside.write_text(json.dumps({'sha256': 'another'}))
+  assert artefacts.load(path).results is None
+
+
+def test_eight_bits_are_a_quarter_of_the_bytes(path):
+  artefact = make('uniform', params={'images': stored_images((2, 9, 8, 8, 3))})
+  small = artefacts.in_eight_bits(artefact)
+  artefacts.save(path, small)
+  (images, labels), (rounded, same) = (
+    a.numpy() for a in (artefact, artefacts.load(path))
+  )
+  np.testing.assert_allclose(rounded, images, atol=0.6 / 255)
+  np.testing.assert_array_equal(labels, same)
+  stored = [artefacts.storage(a)['images'] for a in (artefact, small)]
+  assert stored[0]['disk_bytes'] == 4 * stored[1]['disk_bytes']
+  with pytest.raises(ValueError, match='quantised'):
+    artefacts.in_eight_bits(small)
+
+
+def test_pictures_and_the_card_of_the_hub(path, tmp_path):
+  soft = np.full((2, 3, 5), 0.2, np.float32)
+  artefacts.save(path, make(class_names=('a cat', '狗/x'), labels=soft))
+  artefact = artefacts.load(path)
+  folder = artefacts.export_hub(tmp_path / 'hub', artefact)
+  read = data.load_image_folder(folder / 'train', test_fraction=0.4)
+  assert read.class_names == ('0000_a-cat', '0001_狗-x')
+  lines = (folder / 'train/metadata.jsonl').read_text().splitlines()
+  rows = [json.loads(line) for line in lines]
+  assert [row['label'] for row in rows] == [0, 0, 0, 1, 1, 1]
+  assert rows[0]['soft_label'] == pytest.approx([0.2] * 5)
+  with Image.open(folder / 'train' / rows[4]['file_name']) as picture:
+    wanted = np.round(255 * artefact.params['images'][1, 1])
+    np.testing.assert_array_equal(np.asarray(picture), wanted)
+  card = (folder / 'README.md').read_text(encoding='utf-8')
+  header = yaml.safe_load(card.split('---')[1])
+  assert header['configs'][0]['data_files'][0]['split'] == 'train'
+  label = header['dataset_info']['features'][1]['dtype']
+  assert label['class_label']['names'] == {'0': 'a cat', '1': '狗/x'}
+  for part in ('condensed by dm', 'Not measured', '"epochs": 1000'):
+    assert part in card, part
+  assert (folder / 'condensed.npz').read_bytes() == path.read_bytes()
+  with pytest.raises(ValueError, match='must be new or empty'):
+    artefacts.export_hub(folder, artefact)
+  for change, message in (
+    ({'zca': fit_tiny()}, '^zca: '),
+    ({'provenance': {'spectrogram': {'rate': 1}}}, '^spectrogram: '),
+  ):
+    with pytest.raises(ValueError, match=message):
+      artefacts.export_images(tmp_path / 'none', make_tiny(**change))
+  with pytest.raises(ValueError, match='2 channels'):
+    images = {'images': stored_images((2, 1, 2, 2, 2))}
+    artefacts.export_images(
+      tmp_path / 'none', make_tiny(params=images, mean=(0, 0), std=(1, 1))
+    )
+  assert not (tmp_path / 'none').exists()
+
+
+def test_tensors_are_written_without_pytorch(tmp_path):
+  artefact = make('uniform', protocol={'learning_rate': 0.02})
+  folder = artefacts.export_ddranking(tmp_path / 'scores', artefact)
+  images, labels = artefact.numpy(normalised=True)
+  with zipfile.ZipFile(folder / 'images.pt') as archive:
+    numbers = np.frombuffer(archive.read('archive/data/0'), '<f4')
+    text = archive.read('archive/data.pkl')
+  shape = (24, 3, 7, 8)
+  np.testing.assert_array_equal(
+    numbers.reshape(shape).transpose(0, 2, 3, 1), images
+  )
+  # What is read without PyTorch, too: the pickle's instructions end well.
+  names = [
+    arg for op, arg, _ in pickletools.genops(text) if op.name == 'GLOBAL'
+  ]
+  assert names[0] == 'torch._utils _rebuild_tensor_v2'
+  torch = pytest.importorskip('torch')
+  found = {
+    n: torch.load(folder / f'{n}.pt', weights_only=True)
+    for n in ('images', 'labels', 'lr')
+  }
+  assert tuple(found['images'].shape) == shape
+  np.testing.assert_array_equal(found['labels'], labels)
+  assert found['lr'].item() == pytest.approx(0.02)

@@ -45,19 +45,16 @@ def test_after_a_period_the_set_decodes_as_training_saw_it():
   formation = formations.codebook(
     3, shape, codes_dim=5, projection_dim=4, width=4
   )
-  shown = formations.in_training(formation)
   network = tiny.linear_network(shape, 3)
-  method = methods.calibrated(
-    methods.dm(
-      network,
-      shown,
-      counts,
-      (1.0,),
-      optimizer=methods.codebook_optimizer(0.05, 0.05, 8, optimizer='adam'),
-      inner_steps=4,
-      batch_real=4,
-    ),
+  steps = methods.CodebookSteps(0.05, 0.05, optimizer='adam')
+  method = methods.dm(
+    network,
     formation,
+    counts,
+    (1.0,),
+    inner_steps=4,
+    batch_real=4,
+    instead=methods.Instead(optimizer=methods.codebook_optimizer(steps, 8)),
   )
   data = tiny.inner_data(counts, shape)
   start = formation.init(tiny.KEY, jnp.zeros((3, 4, *shape)))
@@ -65,9 +62,8 @@ def test_after_a_period_the_set_decodes_as_training_saw_it():
     tiny.KEY, method.init(tiny.KEY, start, data), data
   )
   stored = formation.decode(state.params).images
-  np.testing.assert_allclose(
-    stored, shown.decode(state.params).images, atol=1e-4
-  )
+  seen = formation.sample(state.params, tiny.KEY, 4, None).images
+  np.testing.assert_allclose(stored, seen, atol=1e-4)
   # Statistics of the start would not do.
   stale = {**state.params, 'statistics': start['statistics']}
   assert np.abs(formation.decode(stale).images - stored).max() > 1e-2
@@ -80,13 +76,14 @@ def test_optimisers_are_replaced():
   network = tiny.linear_network((8, 8, 1), 2)
   data = tiny.inner_data(counts, (8, 8, 1))
   for make in (methods.dm, methods.dc):
-    options = {'epochs': 1} if make is methods.dc else {}
+    trained = {'networks': methods.OnSynthetic(epochs=1)}
+    options = trained if make is methods.dc else {}
     method = make(
       network,
       formation,
       counts,
       (1.0,),
-      optimizer=frozen,
+      instead=methods.Instead(optimizer=frozen),
       inner_steps=1,
       batch_real=2,
       **options,

@@ -10,28 +10,10 @@ import time
 
 import pytest
 import runner
-from absl import flags
-from absl.testing import flagsaver
 
 from dcjax.runs import _ending, _progress, command
 
 _CONFIG = '--config=idc:digits,smoke'
-
-
-@pytest.fixture
-def called(capsys):
-  """Returns a function that runs a command line: code, stdout, stderr."""
-  command.define_flags()
-  heard = signal.getsignal(signal.SIGINT)
-
-  def call(*words):
-    with flagsaver.flagsaver(), pytest.raises(SystemExit) as caught:
-      flags.FLAGS.unparse_flags()
-      command.main(['run.py', *words], 'run.py')
-    return caught.value.code, *capsys.readouterr()
-
-  yield call
-  signal.signal(signal.SIGINT, heard)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from dcjax import (
 )
 from dcjax.base import Batch, Objective
 from dcjax.condensing import Source
+from dcjax.data import sampling
 
 
 @pytest.fixture(scope='module')
@@ -144,7 +145,7 @@ def _constant(target):
 def test_momentum_sweep_equals_one_class_after_another():
   data = tiny.device_data(tiny.COUNTS)
   positions = jnp.tile(jnp.arange(4), (3, 1))
-  target = condensing.sampling.class_batch(data, positions, None, 3)
+  target = sampling.class_batch(data, positions, None, 3)
   variables = tiny.LINEAR.init(jax.random.key(4))
   images = tiny.stored(2)
   condenser = tiny.condenser(

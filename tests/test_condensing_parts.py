@@ -1,12 +1,14 @@
 """What a condensation is composed of: targets, networks, formations."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 import tiny
 
 from dcjax import condensing, formations, inner, optimizers
+from dcjax.base import Batch, InTurns, StatefulObjective
 
 
 def test_real_batches_walk_every_class():
@@ -175,3 +177,95 @@ def test_works_with_every_formation(formation):
       lambda new, old: bool((new != old).any()), state.params, params
     )
     assert any(jax.tree.leaves(changed['decoder']))
+
+
+def test_networks_take_turns_and_an_objective_remembers():
+  """Each step is that of its network alone, with what it remembers itself."""
+  pair = tuple(tiny.LINEAR.init(jax.random.key(i)) for i in (5, 6))
+
+  def loss(network, variables, target, synthetic, key, state):
+    counted, steps = state
+    value, metrics = tiny.ALL.loss(
+      network,
+      variables,
+      Batch(*(x[0] for x in target[:2])),
+      Batch(*(x[0] for x in synthetic[:2])),
+      key,
+    )
+    return value, (metrics, (counted + 1, steps + 1))
+
+  zero = jnp.zeros((), jnp.int32)
+  objective = StatefulObjective(
+    lambda key, synthetic, data: (InTurns((zero, zero)), zero),
+    loss,
+    lambda state, synthetic: (state[0], zero),
+  )
+  options = {'formation': formations.identity(), 'project': 'never'}
+  made = condensing.condenser(
+    [tiny.LINEAR, tiny.LINEAR],
+    objective=objective,
+    source=condensing.real_batches(np.array(tiny.COUNTS), 9),
+    inner=inner.observers(2),
+    optimizer=optax.sgd(1.0),
+    inner_steps=3,
+    **options,
+  )
+  data = tiny.inner_data()._replace(observers=pair)
+  params = {'images': tiny.stored(2)}
+  state, _ = jax.jit(made.period)(
+    tiny.KEY, made.init(tiny.KEY, params, data), data
+  )
+  counted, steps = state.memory
+  assert ([int(n) for n in counted.each], int(steps)) == ([2, 1], 3)
+  after = made.restart(state, params)
+  assert [int(n) for n in after.memory[0].each] == [2, 1]
+  assert (int(after.memory[1]), int(after.step)) == (0, 3)
+
+  def alone(images, variables):
+    real = tiny.device_data(tiny.COUNTS)
+    target = Batch(real.images[:9], jnp.eye(3)[jnp.zeros(9, int)])
+
+    def of_first(first):
+      batch = Batch(first, jnp.eye(3)[jnp.zeros(2, int)])
+      return tiny.ALL.loss(tiny.LINEAR, variables, target, batch, tiny.KEY)[0]
+
+    return images.at[0].add(-jax.grad(of_first)(images[0]))
+
+  expected = params['images']
+  for k in (0, 1, 0):
+    expected = alone(expected, pair[k])
+  np.testing.assert_allclose(state.params['images'], expected, atol=1e-5)
+  with pytest.raises(ValueError, match='must be at least one network'):
+    condensing.condenser(
+      (),
+      objective=objective,
+      source=condensing.stored_targets(),
+      inner=inner.observers(0),
+      optimizer=optax.sgd(1.0),
+      inner_steps=1,
+      **options,
+    )
+  with pytest.raises(ValueError, match='data hold 1 observers: must be 2'):
+    made.init(tiny.KEY, params, data._replace(observers=pair[:1]))
+
+
+def test_a_step_may_see_some_classes_only():
+  counts = np.array(tiny.COUNTS)
+  source = condensing.real_batches(counts, 4, classes_per_step=2)
+  made = tiny.condenser(source=source)
+  images = tiny.stored(2)
+  state, _ = tiny.period(made, images)
+  moved = (np.asarray(state.params['images']) != images).any((1, 2, 3, 4))
+  data = tiny.inner_data()
+  keys = jax.random.split(tiny.KEY, 6)
+  draw = jax.jit(lambda key: source.next(key, source.init(key), data)[1])
+  drawn = [draw(key) for key in keys]
+  assert moved.sum() == 2
+  assert len({tuple(map(int, batch.classes)) for batch in drawn}) > 1
+  for batch in drawn:
+    own = batch.labels.argmax(-1)
+    assert (own == batch.classes[:, None]).all()
+    # The bright row of an image says its class.
+    assert (batch.images.mean((3, 4)).argmax(-1) == own).all()
+  with pytest.raises(ValueError, match='classes_per_step -1: must be at least'):
+    condensing.real_batches(counts, 4, -1)

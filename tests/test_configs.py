@@ -95,6 +95,7 @@ def test_a_run_leaves_its_files(finished):
     'checkpoints',
     'condensed.npz',
     'config.json',
+    'film',
     'images.png',
     'metrics.jsonl',
     'report.html',

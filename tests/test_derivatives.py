@@ -251,7 +251,9 @@ def test_statistics_equal_finite_differences():
   seen = networks.layer_inputs(network, variables, other.images[0])
   whole = statistics.pool(statistics.image_statistics(seen, ('conv0',), 2))
   objective = objectives.statistics_matching(
-    patch_size=2, flatness=2.0, constant_target=False
+    objectives.StatisticsTerms(
+      patch_size=2, flatness=2.0, constant_target=False
+    )
   )
 
   def loss(arguments):

@@ -1,13 +1,13 @@
 """The public names are documented, and the documents name what exists."""
 
 import importlib
-import inspect
 import pathlib
 import re
 import shlex
 import subprocess
 import sys
 
+import notebooks
 import numpy as np
 import pytest
 import tiny
@@ -17,83 +17,6 @@ import dcjax
 from dcjax.runs import _fields, _looking, command, settings, tables
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
-_MODULES = [
-  'dcjax',
-  *(
-    f'dcjax.{name}'
-    for name in (
-      'applications',
-      'artefact',
-      'augment',
-      'base',
-      'condensing',
-      'coresets',
-      'data',
-      'data.sampling',
-      'evaluation',
-      'fairness',
-      'files',
-      'formations',
-      'initialisation',
-      'inner',
-      'kernels',
-      'feeds',
-      'labelling',
-      'losses',
-      'mapping',
-      'matching',
-      'methods',
-      'networks',
-      'objectives',
-      'optimizers',
-      'protocols',
-      'records',
-      'runs',
-      'runs.command',
-      'runs.settings',
-      'runs.tables',
-      'sharding',
-      'specs',
-      'statistics',
-      'training',
-      'trajectories',
-      'trees',
-      'utils',
-      'whitening',
-    )
-  ),
-]
-
-
-def _public(module):
-  names = getattr(module, '__all__', None) or [
-    name for name in vars(module) if not name.startswith('_')
-  ]
-  for name in names:
-    value = getattr(module, name)
-    mine = getattr(value, '__module__', '').startswith('dcjax')
-    if mine and (inspect.isfunction(value) or inspect.isclass(value)):
-      yield name, value
-
-
-@pytest.mark.parametrize('name', _MODULES)
-def test_every_public_name_has_a_docstring(name):
-  module = importlib.import_module(name)
-  assert module.__doc__
-  missing = [
-    public
-    for public, value in _public(module)
-    if not value.__doc__ or value.__doc__.startswith(f'{public}(')
-  ]
-  assert not missing
-
-
-@pytest.mark.parametrize('name', _MODULES)
-def test_everything_in_all_exists_once(name):
-  names = getattr(importlib.import_module(name), '__all__', [])
-  assert len(set(names)) == len(names)
-  for public in names:
-    assert hasattr(importlib.import_module(name), public)
 
 
 def test_version_agrees_with_the_package():
@@ -138,7 +61,7 @@ def _commands(text):
   parts = re.split(r'\n|`|;|&&| & ', text)
   for part in parts:
     starts = re.search(
-      r'(^|\s)(dcjax(?= (-|list|compare|gallery))'
+      r'(^|\s)(dcjax(?= (-|list|compare|export|gallery))'
       r'|python (?=experiments|benchmarks)'
       r'|experiments/launch/(?=\w+\.sh [^N W]))',
       part,
@@ -174,7 +97,7 @@ def _resolved(word, changes):
 
 def test_every_page_tells_a_command():
   told = {page for page, text in _TOLD.items() if list(_commands(text))}
-  own = {'CHANGELOG.md', 'docs/artefact.md', 'docs/guide.md'}
+  own = {'CHANGELOG.md', 'docs/artefact.md', 'docs/guide.md', 'docs/tried.md'}
   library = {'docs/new_objective.md', 'docs/observers.md'}
   assert set(_TOLD) - told <= own | library
 
@@ -188,11 +111,15 @@ def test_every_command_of_a_page_resolves(page):
       _check_benchmark(program, words)
       continue
     if words[0] == 'list':
-      assert set(words[1:]) <= set(command.names()), words
+      assert set(words[1:]) <= {*command.names(), 'fields'}, words
       continue
     words = _as_flags(program, words)
     if words[0] == 'compare':
       _looking.said_of(words[1:], ('page', 'plot'))
+      continue
+    if words[0] == 'export':
+      said, places = _looking.said_of(words[1:], ('as',))
+      assert said['as'] in ('hub', 'ddranking') and len(places) == 2
       continue
     if words[0] == 'gallery':
       assert len(words) <= 2
@@ -211,7 +138,7 @@ def test_every_command_of_a_page_resolves(page):
     assert len(known([program, *left])) == 1, words
     if not known.config.startswith('FILE.py'):
       _resolved(known.config, changes)
-    assert known.workdir or known.print_config, words
+    assert known.workdir or known.print_config or known.plan, words
 
 
 def _check_benchmark(program, words):
@@ -248,7 +175,8 @@ def test_fields_that_a_page_names_exist(page, fields):
       assert code in fields, code
 
 
-@pytest.mark.parametrize('page', _PAGES)
+# Lists of defaults look like configs.
+@pytest.mark.parametrize('page', [p for p in _PAGES if 'fields' not in p])
 def test_configs_that_a_page_names_in_passing_resolve(page):
   text = _TOLD[page]
   words = re.findall(r'`(\w+(?:\.py)?:[\w.=:,+|/-]+)`', text)
@@ -347,6 +275,38 @@ def test_the_new_objective_runs_by_its_name(tmp_path, monkeypatch):
   for block in (blocks[0], blocks[-1]):
     exec(compile(block, 'page', 'exec'), names)
   assert 0 <= names['results']['evaluations']['condensed']['last_mean'] <= 1
+
+
+def test_the_notebook_runs_as_it_stands(tmp_path, monkeypatch):
+  condensed = dcjax.artefact.Artefact(
+    params={
+      'images': np.random.default_rng(0).random((10, 2, 16, 16, 1), np.float32)
+    },
+    spec={'name': 'uniform', 'factor': 2},
+    mean=(0.3,),
+    std=(0.3,),
+    class_names=tuple('0123456789'),
+  )
+  calls = []
+
+  def condense(*words, **options):
+    calls.append((words, options))
+    return condensed
+
+  monkeypatch.chdir(tmp_path)
+  monkeypatch.setattr(dcjax.runs, 'condense', condense)
+  _, code = notebooks.cells(_ROOT / 'docs/examples/digits.ipynb')
+  names, torch = {}, importlib.util.find_spec('torch') is not None
+  for cell in code:
+    assert cell['outputs'] and cell['execution_count']
+    if torch or 'import torch' not in ''.join(cell['source']):
+      kinds = [o['output_type'] for o in notebooks.run(cell, names)]
+      assert kinds[-1] == cell['outputs'][-1]['output_type']
+  assert [options['method'] for _, options in calls] == ['kip', 'idc']
+  for (source, _), options in calls:
+    words = ','.join(f'{k}={options[k]}' for k in ('ipc',))
+    _resolved(f'{options["method"]}:{source},{words}', {})
+  assert (tmp_path / 'condensed-digits' / 'README.md').exists()
 
 
 def test_the_objective_of_the_page_is_the_discrepancy_it_names():

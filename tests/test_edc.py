@@ -13,6 +13,7 @@ from dcjax import (
   augment,
   condensing,
   formations,
+  inner,
   methods,
   networks,
   objectives,
@@ -20,8 +21,11 @@ from dcjax import (
   statistics,
 )
 from dcjax.base import Batch
-from dcjax.methods import _synthesis
-from dcjax.objectives import RunningStatistics, StatisticsTarget
+from dcjax.objectives import (
+  RunningStatistics,
+  StatisticsTarget,
+  StatisticsTerms,
+)
 
 _SHAPE = tiny_observer.SHAPE
 _MEAN, _STD = (0.4, 0.5), (0.2, 0.25)
@@ -79,7 +83,7 @@ def test_every_term_equals_numpy(observer):
     RunningStatistics(before, visits),
     other.images,
   )
-  terms = objectives.statistics_terms(
+  terms = StatisticsTerms(
     weight=0.3, alpha=0.7, momentum=0.8, flatness=0.25, densification=0.5
   )
 
@@ -154,7 +158,7 @@ def test_dropped_convolutions_neither_count_nor_are_averaged(observer):
   network, variables = observer
   real = statistics.Targets(_random_statistics(network))
   target = StatisticsTarget(real, objectives.start_running(real))
-  terms = objectives.statistics_terms(alpha=1.0, drop_rate=0.5)
+  terms = StatisticsTerms(alpha=1.0, drop_rate=0.5)
 
   def one(key):
     _, (metrics, running) = objectives.statistics_loss(
@@ -175,7 +179,7 @@ def test_dropped_convolutions_neither_count_nor_are_averaged(observer):
 def test_match_takes_the_objective(observer):
   network, variables = observer
   real = statistics.running_statistics(network, variables, _SHAPE)
-  objective = objectives.statistics_matching(alpha=1.0)
+  objective = objectives.statistics_matching(StatisticsTerms(alpha=1.0))
 
   @tiny_observer.jit
   def run(variables, real, batch):
@@ -202,7 +206,7 @@ def test_the_condenser_takes_the_objective(observer):
   method = dcjax.condenser(
     network,
     formation=formations.with_labels(formations.identity(), 'hard'),
-    objective=objectives.statistics_matching(alpha=1.0),
+    objective=objectives.statistics_matching(StatisticsTerms(alpha=1.0)),
     source=condensing.Source(
       lambda key: (), lambda key, state, data: (state, target)
     ),
@@ -230,7 +234,7 @@ def test_targets_that_do_not_fit_are_errors(observer):
         StatisticsTarget(real),
         batch,
         tiny.KEY,
-        objectives.statistics_terms(**terms),
+        StatisticsTerms(**terms),
       ),
       _batch(),
     )
@@ -253,12 +257,11 @@ def test_targets_that_do_not_fit_are_errors(observer):
     ({'momentum': 1.0}, 'momentum'),
     ({'temperature': 0.0}, 'temperature'),
     ({'flatness_reduction': 'sum'}, 'flatness_reduction'),
-    ({'wait': 1}, "term 'wait': must be one of"),
   ],
 )
 def test_terms_are_checked(options, message):
   with pytest.raises(ValueError, match=message):
-    objectives.statistics_terms(**options)
+    objectives.statistics_matching(StatisticsTerms(**options))
 
 
 def test_schedules_equal_their_formulas():
@@ -315,9 +318,10 @@ def test_image_batches_go_class_by_class_or_round():
 def test_edc_takes_turns_and_lowers_the_loss():
   pair = [tiny_observer.observer(norm) for norm in (True, False)]
   built = [network for network, _ in pair]
-  data = methods.ObserverData(
-    tuple(variables for _, variables in pair),
-    tuple(
+  data = inner.InnerData(
+    None,
+    observers=tuple(variables for _, variables in pair),
+    targets=tuple(
       statistics.Targets(
         _random_statistics(network), _random_statistics(network, (3,), 1)
       )
@@ -341,23 +345,25 @@ def test_edc_takes_turns_and_lowers_the_loss():
   assert (moved.max((2, 3, 4)) > 0).all()
   assert float(images.min()) >= 0
   assert float(images.max()) <= 1
-  averaged = np.abs(state.inner.averaged - images)
+  averaged = np.abs(state.memory.averaged - images)
   assert 0 < averaged.max() < 1
-  running = state.inner.running
+  running = state.memory.running.each
   assert [float(r.visits['conv']) for r in running] == [3, 3]
-  following = methods.next_batch(
-    condenser, tiny.KEY, state, methods.cut_batch(start, second), data
-  )
+  following = condenser.restart(state, methods.cut_batch(start, second))
   assert following.params['images'].shape == (1, 2, *_SHAPE)
-  assert (int(following.inner.turn), int(following.step)) == (6, 0)
-  assert float(following.inner.running[0].visits['conv']) == 3
+  assert (int(following.step), int(following.memory.step)) == (6, 0)
+  assert following.memory.averaged.shape == (1, 2, *_SHAPE)
+  assert float(following.memory.running.each[0].visits['conv']) == 3
+  assert not jax.tree.leaves(following.inner.variables)  # of the data
 
 
 @pytest.mark.parametrize('formation', [None, formations.uniform(2)])
 def test_cda_moves_images_and_its_curriculum_narrows(observer, formation):
   network, variables = observer
   real = statistics.running_statistics(network, variables, _SHAPE)
-  data = methods.ObserverData((variables,), (statistics.Targets(real),))
+  data = inner.InnerData(
+    None, observers=(variables,), targets=(statistics.Targets(real),)
+  )
   condenser = methods.cda(
     network,
     _MEAN,
@@ -376,6 +382,7 @@ def test_cda_moves_images_and_its_curriculum_narrows(observer, formation):
       batches=methods.image_batches(3, 2, 3, 'round'),
       iterations=2,
       inner_steps=2,
+      cells=formation.cells if formation else 1,
     )
   )
   assert len(results) == 2
@@ -390,11 +397,12 @@ def test_cda_moves_images_and_its_curriculum_narrows(observer, formation):
 
 
 def test_cells_of_stored_images_keep_their_labels(observer):
-  formation = _synthesis._beside_labels(formations.uniform(2))
+  formation = formations.with_labels(formations.uniform(2), 'hard')
   values = jnp.arange(6.0).reshape(2, 3) / 10
   images = jnp.broadcast_to(values[..., None, None, None], (2, 3, 4, 4, 1))
-  labels = jnp.eye(6)[jnp.arange(6)].reshape(2, 3, 6)
-  decoded = formation.decode({'images': images, 'labels': labels})
+  whole = jnp.zeros((6, 1, 4, 4, 1)).at[:, 0].set(images.reshape(6, 4, 4, 1))
+  slots = np.stack([np.arange(6), np.zeros(6, int)], -1).reshape(2, 3, 2)
+  decoded = formation.decode(methods.cut_batch(whole, slots, 4))
   found = jnp.round(10 * decoded.images.mean((2, 3, 4)))
   np.testing.assert_array_equal(decoded.labels.argmax(-1), found)
   assert decoded.images.shape[:2] == (2, 12)
@@ -404,14 +412,14 @@ def test_cells_of_stored_images_keep_their_labels(observer):
 
 def test_the_ladder_adds_one_thing_at_a_time():
   rungs = [methods.edc_configuration(name) for name in 'ABCDEFG']
-  assert rungs[0].synthesis['iterations'] == 4000
+  assert rungs[0].iterations == 4000
   assert [r.zeta for r in rungs] == [1, 1, 2, 2, 2, 2, 2]
-  assert [r.synthesis['flatness'] for r in rungs] == [0] * 3 + [0.25] * 4
+  assert [r.terms.flatness for r in rungs] == [0] * 3 + [0.25] * 4
   assert [r.batch_size for r in rungs] == [1024] * 4 + [100] * 3
-  assert [r.synthesis['alpha'] for r in rungs] == [1] * 5 + [0.5] * 2
+  assert [r.terms.alpha for r in rungs] == [1] * 5 + [0.5] * 2
   assert [r.average_rate for r in rungs] == [None] * 6 + [0.99]
   for rung in rungs:
-    methods.edc([tiny.LINEAR], _MEAN, _STD, **rung.synthesis)
+    methods.edc([tiny.LINEAR], _MEAN, _STD, terms=rung.terms, seen=rung.seen)
   with pytest.raises(ValueError, match="configuration 'H'"):
     methods.edc_configuration('H')
 
@@ -423,10 +431,14 @@ def test_recipes_check_their_options(observer):
   with pytest.raises(ValueError, match='must be at least one network'):
     methods.gvbsm([], _MEAN, _STD)
   with pytest.raises(ValueError, match='smallest_crop 0'):
-    methods.sre2l(network, _MEAN, _STD, smallest_crop=0.0)
+    methods.sre2l(network, _MEAN, _STD, seen=methods.Recovery(0.0))
   condenser = methods.edc([network], _MEAN, _STD)
-  with pytest.raises(ValueError, match='data hold 0 weights'):
-    condenser.init(tiny.KEY, {}, methods.ObserverData((), ()))
+  with pytest.raises(ValueError, match='data hold 0 observers: must be 1'):
+    condenser.init(
+      tiny.KEY,
+      methods.cut_batch(tiny.stored(1), np.zeros((1, 1, 2), int)),
+      inner.InnerData(None),
+    )
 
 
 def test_rded_keeps_what_the_observer_finds_easy(observer):

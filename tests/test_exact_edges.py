@@ -109,7 +109,7 @@ def test_a_stateless_coupled_network_is_matched_whole(monkeypatch, name):
 def _method(name, formation):
   options = {'inner_steps': 1, 'batch_real': 4}
   if name != 'dm':
-    options['epochs'] = 1
+    options['networks'] = methods.OnSynthetic(1)
   return getattr(methods, 'dc' if name == 'dsa' else name)(
     networks.convnet((8, 8, 3), 3, depth=1, width=4),
     formation,

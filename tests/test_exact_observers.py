@@ -15,6 +15,7 @@ import tiny
 import torch_layout
 
 from dcjax import (
+  inner,
   labelling,
   methods,
   networks,
@@ -93,7 +94,7 @@ def test_statistics_of_real_images_are_edcs(matching):
 
 def test_every_step_of_edc_is_the_published_codes(matching):
   file, network, variables, real = matching
-  terms = objectives.statistics_terms(
+  terms = objectives.StatisticsTerms(
     weight=0.01,
     flatness=0.25,
     debias=False,
@@ -184,19 +185,12 @@ def _assert_student(file, norm):
   optimizer = optimizers.with_average(optimizers.adamw(1e-3), 0.99)
   loss = labelling.student_loss('mse', hard_weight=0.025)
   parts = [labelling.student_loss('mse', hard_weight=0), loss]
-  online = labelling.online([_TEACHER] * 3, loss)
 
   @jax.jit
   def step(state, images, teachers, labels):
-    batch = Batch(images, labels)
-    return training.train_step(
-      network,
-      optimizer,
-      state,
-      batch,
-      tiny.KEY,
-      loss=lambda *seen: online(teachers, *seen),
-    )
+    logits = labelling.ensemble_logits([_TEACHER] * 3, teachers, images)
+    batch = labelling.LabelledBatch(images, labels, None, logits)
+    return training.train_step(network, optimizer, state, batch, loss=loss)
 
   images = np.moveaxis(file['images'].astype(np.float64), 2, -1)
   labels = jnp.eye(4)[file['labels']]
@@ -212,14 +206,15 @@ def _assert_student(file, norm):
 
   logits = jnp.asarray(file['step0_logits'], jnp.float64)
   mean = answers[0].mean(0)
-  mse, total = (part(logits, mean, labels[0]) for part in parts)
+  batch = labelling.LabelledBatch(None, labels[0], None, mean)
+  mse, total = (part(logits, batch) for part in parts)
   np.testing.assert_allclose(
     [total, mse, (total - mse) / 0.025],
     file['losses_total_mse_ce'][0],
     rtol=1e-5,
   )
   np.testing.assert_allclose(
-    jax.grad(loss)(logits, mean, labels[0]), file['step0_dlogits'], atol=1e-7
+    jax.grad(loss)(logits, batch), file['step0_dlogits'], atol=1e-7
   )
 
   averaged = optimizers.averaged_params(state.opt_state)
@@ -257,7 +252,9 @@ def test_images_are_stepped_at_sre2ls_rates(golden):
   network = networks.convnet((4, 4, 1), 3, depth=1, width=4, norm='batch')
   variables = network.init(tiny.KEY)
   seen = statistics.running_statistics(network, variables, (4, 4, 1))
-  data = methods.ObserverData((variables,), (statistics.Targets(seen),))
+  data = inner.InnerData(
+    None, observers=(variables,), targets=(statistics.Targets(seen),)
+  )
   condenser = methods.sre2l(
     network,
     (0.5,),
@@ -265,9 +262,7 @@ def test_images_are_stepped_at_sre2ls_rates(golden):
     iterations=1000,
     learning_rate=0.01,
     inner_steps=1,
-    smallest_crop=None,
-    flip=False,
-    roll=0,
+    seen=methods.Recovery(flip=False),
   )
   params = {'images': tiny.stored(1) / 2 + 0.25, 'labels': jnp.eye(3)[:, None]}
   start = condenser.init(tiny.KEY, params, data)

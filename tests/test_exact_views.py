@@ -74,7 +74,7 @@ def _ramp():
 
 
 def _views_of(count=300, **options):
-  seen = methods.view((0.0,), (1.0,), **options)
+  seen = methods.view((0.0,), (1.0,), methods.Recovery(**options))
   keys = jax.random.split(jax.random.key(0), count)
   run = jax.jit(jax.vmap(lambda key: seen(key, _ramp(), 0.0)))
   return np.round(np.asarray(run(keys))[:, 0, ..., 0] * 64).astype(int)
@@ -84,7 +84,7 @@ def _views_of(count=300, **options):
   ('roll', 'low', 'high'), [(4, 0, 4), ((-2, 1), -2, 1), ((0, 2), 0, 2)]
 )
 def test_rolls_take_both_ends(roll, low, high):
-  found = _views_of(smallest_crop=None, flip=False, roll=roll)
+  found = _views_of(flip=False, roll=roll)
   whole = np.arange(64).reshape(8, 8)
   allowed = {
     np.roll(whole, (r, c), (0, 1)).tobytes(): (r, c)
@@ -95,7 +95,7 @@ def test_rolls_take_both_ends(roll, low, high):
 
 
 def test_padded_crops_take_every_window():
-  found = _views_of(count=100, smallest_crop=None, flip=False, padding=1)
+  found = _views_of(count=100, flip=False, padding=1)
   padded = np.pad(np.arange(64).reshape(8, 8), 1)
   allowed = {
     padded[r : r + 8, c : c + 8].tobytes() for r in range(3) for c in range(3)
@@ -104,9 +104,9 @@ def test_padded_crops_take_every_window():
 
 
 def test_nothing_but_what_is_asked_for():
-  found = _views_of(count=2, smallest_crop=None, flip=False)
+  found = _views_of(count=2, flip=False)
   assert (found == np.arange(64).reshape(8, 8)).all()
-  mirrored = _views_of(count=20, smallest_crop=None, flip=True)
+  mirrored = _views_of(count=20, flip=True)
   assert {image[0, 0] for image in mirrored} == {0, 7}
 
 
@@ -122,7 +122,7 @@ def test_nothing_but_what_is_asked_for():
 )
 def test_bad_views_are_named(options, message):
   with pytest.raises(ValueError, match=message):
-    methods.view(_MEAN, _STD, **{'smallest_crop': None, **options})
+    methods.view(_MEAN, _STD, methods.Recovery(**options))
 
 
 def test_unknown_recoveries_are_named():

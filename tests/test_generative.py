@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tiny
 
-from dcjax import formations, methods, networks, objectives
+from dcjax import formations, methods, networks, objectives, specs
 from dcjax.base import Batch, Network, Outputs, Variables
 from dcjax.objectives import Judged
 
@@ -226,11 +226,12 @@ def test_weights_of_the_terms_and_every_term_in_the_metrics():
   real = _judged([jnp.float32(_features(i, (3, 5, 3))) for i in (2, 3)])
   names = ('adversarial', 'classification', 'feature', 'intra', 'inter')
   weights = dict(zip(names, (2.0, 0.0, 0.5, 3.0, 0.25), strict=True))
-  terms = objectives.generative_terms(**weights)
+  terms = objectives.GenerativeTerms(**weights)
+  labels = jnp.broadcast_to(jnp.eye(3)[:, None], (3, 4, 3))
+  fake = fake._replace(batch=fake.batch._replace(labels=labels))
   given = {
     'scores': jnp.float32(_features(4, (12,))),
     'anchors': jnp.float32(_features(5, (3, 3))),
-    'targets': jnp.eye(3),
   }
   loss, metrics = jax.jit(
     lambda given: objectives.generative_loss(terms, fake, real, **given)
@@ -304,22 +305,24 @@ def test_class_embeddings_of_parts_are_those_of_the_whole():
 
 
 def _method(**options):
-  return methods.generative(
-    _NETWORK,
-    _FORMATION,
-    _COUNTS,
-    **{
-      'steps': 80,
-      'inner_steps': 20,
-      'terms': objectives.generative_terms(reduction='mean'),
-      'batch_real': 4,
-      'codes_per_step': 3,
-      'classes_per_step': 2,
-      'network_batch_size': 8,
-      'generator_learning_rate': 0.02,
-      **options,
-    },
-  )
+  options = {
+    'steps': 80,
+    'inner_steps': 20,
+    'reduction': 'mean',
+    'batch_real': 4,
+    'codes_per_step': 3,
+    'classes_per_step': 2,
+    'network_batch_size': 8,
+    'generator_learning_rate': 0.02,
+    **options,
+  }
+  arguments = specs.arguments(methods.generative, options)
+  return methods.generative(_NETWORK, _FORMATION, _COUNTS, **arguments)
+
+
+def _seen(params):
+  """All images as training makes them."""
+  return _FORMATION.sample(params, tiny.KEY, 10**9, None)
 
 
 def _params(ipc=4):
@@ -351,13 +354,13 @@ def test_a_run_trains_codes_generator_and_discriminator(run):
   name = 'embeddings'
   tiny.assert_trees_equal(start.params[name], end.params[name])
   # What is decoded is what training saw, by statistics of the whole set.
-  seen = formations.in_training(_FORMATION).decode(end.params)
+  seen = _seen(end.params)
   stored = _FORMATION.decode(end.params)
   np.testing.assert_allclose(stored.images, seen.images, atol=1e-4)
   np.testing.assert_array_equal(stored.labels, seen.labels)
-  before, after = (s.inner.discriminator for s in (start, end))
+  before, after = (s.memory.weights for s in (start, end))
   assert np.any(before['output']['kernel'] != after['output']['kernel'])
-  assert int(end.step) == 40 and int(end.inner.loop.train.step) == 20
+  assert int(end.step) == 40 and int(end.inner.train.step) == 20
   assert last['classification'].mean() < first['classification'].mean()
   assert last['loss'].mean() < first['loss'].mean()
   assert methods.discriminator_problem(last) is None
@@ -397,7 +400,7 @@ def test_online_conditions_and_codes_that_are_drawn():
     codes='truncated',
     soft_labels=soft,
     inner_steps=1,
-    terms=objectives.generative_terms(reduction='mean', standardised=True),
+    standardised=True,
   )
   data = tiny.inner_data(_COUNTS, _SHAPE)
 
@@ -421,7 +424,7 @@ def test_rates_fall_linearly_to_zero():
     name: jnp.zeros(())
     for name in ('codes', 'embeddings', 'generator', 'statistics')
   }
-  optimizer = methods.codebook_optimizer(0.01, 0.001, 4, momentum=0.0)
+  optimizer = methods.codebook_optimizer(methods.CodebookSteps(momentum=0.0), 4)
   state, steps = optimizer.init(params), []
   for _ in range(5):
     ones = jax.tree.map(jnp.ones_like, params)
@@ -442,24 +445,28 @@ def test_gradients_of_codes_and_generator_are_clipped():
     'generator': zeros['codes'],
   }
   for largest, expected in ((1.0, [0.6, 0.8]), (10.0, [3, 4]), (0.0, [3, 4])):
-    optimizer = methods.codebook_optimizer(1.0, 1.0, 4, 0.0, largest)
+    optimizer = methods.codebook_optimizer(
+      methods.CodebookSteps(1.0, 1.0, 0.0, largest), 4
+    )
     updates, _ = optimizer.update(gradient, optimizer.init(zeros), zeros)
     np.testing.assert_allclose(updates['codes'], -np.array(expected), rtol=1e-5)
     assert not np.any(updates['generator'])
   with pytest.raises(ValueError, match='largest_gradient -1: must be at least'):
-    methods.codebook_optimizer(1.0, 1.0, 4, 0.0, -1)
+    methods.codebook_optimizer(methods.CodebookSteps(1.0, 1.0, 0.0, -1), 4)
 
 
 def test_adam_steps_by_the_rate_whatever_the_size_of_a_gradient():
   params = {n: jnp.ones(2) for n in ('codes', 'generator', 'statistics')}
   for size in (1e-3, 1e3):
-    optimizer = methods.codebook_optimizer(0.1, 0.02, 4, optimizer='adam')
+    optimizer = methods.codebook_optimizer(
+      methods.CodebookSteps(0.1, 0.02, optimizer='adam'), 4
+    )
     gradient = jax.tree.map(lambda x, size=size: size * x, params)
     updates, _ = optimizer.update(gradient, optimizer.init(params), params)
     for name, rate in (('codes', 0.1), ('generator', 0.02), ('statistics', 0)):
       np.testing.assert_allclose(updates[name], [-rate, -rate], rtol=1e-3)
   with pytest.raises(ValueError, match=r"optimizer.*'sgd'"):
-    methods.codebook_optimizer(0.1, 0.02, 4, optimizer='lion')
+    methods.codebook_optimizer(methods.CodebookSteps(optimizer='lion'), 4)
 
 
 def test_a_codebook_is_fitted_to_images():
@@ -474,7 +481,7 @@ def test_a_codebook_is_fitted_to_images():
   fitted = methods.fit_codebook(_FORMATION, params, images, tiny.KEY, **options)
   assert error(fitted) < 0.7 * error(params)
   np.testing.assert_array_equal(fitted['embeddings'], params['embeddings'])
-  seen = formations.in_training(_FORMATION).decode(fitted).images
+  seen = _seen(fitted).images
   np.testing.assert_allclose(_FORMATION.decode(fitted).images, seen, atol=1e-4)
   with pytest.raises(
     ValueError, match=r'must be \[C, N, H, W, D\] with C, N = '
@@ -524,7 +531,6 @@ def test_bad_options(options, message):
 @pytest.mark.parametrize(
   ('options', 'message'),
   [
-    ({'triplet': 1.0}, "term 'triplet': must be one of .*intra"),
     ({'feature': -1.0}, 'feature -1.0: must be at least 0'),
     ({'layer_weights': ()}, 'layer_weights .*at least one'),
     ({'reduction': 'max'}, "reduction 'max': must be one of"),
@@ -534,7 +540,7 @@ def test_bad_options(options, message):
 )
 def test_bad_terms(options, message):
   with pytest.raises(ValueError, match=message):
-    objectives.generative_terms(**options)
+    _method(**options)
 
 
 def test_needs_a_codebook_and_features():

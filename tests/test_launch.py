@@ -56,6 +56,7 @@ def test_a_pod_gets_the_code_and_one_command_for_all_hosts(tmp_path):
     '--config.seed=3',
     "--config.evaluation.baselines=('random',)",
     DCJAX_GCLOUD=gcloud,
+    DCJAX_PYTHON='3.13',
   )
   assert done.returncode == 0, done.stderr
   # Quoted for the shell of the host.
@@ -67,6 +68,8 @@ def test_a_pod_gets_the_code_and_one_command_for_all_hosts(tmp_path):
     '--workdir=/mnt/bucket/runs/idc_imagenet100_ipc_10',
     '--config.data_dir=/mnt/bucket/data --config.seed=3',
     'requirements-tpu.txt',
+    'uv venv --quiet --python 3.13',
+    'JAX_COMPILATION_CACHE_DIR=/mnt/bucket/compiled',
     "baselines=('random',)",
   ):
     assert part in text, part
@@ -81,13 +84,43 @@ def test_a_pod_that_fails_says_so(tmp_path):
   assert 'results:' not in done.stdout
 
 
+@pytest.mark.parametrize(
+  ('said', 'code'), [('dcjax ended with 2', 2), ('dcjax ended with 1', 1)]
+)
+def test_a_pod_says_whether_it_would_fail_again(tmp_path, said, code):
+  if not (_LAUNCH.parent.parent / '.git').exists():
+    pytest.skip('what travels is what git knows')
+  # gcloud may end otherwise than what it ran.
+  text = f'case "$*" in *ssh*) echo "worker 0: {said}"; exit 1;; esac'
+  gcloud = _tool(tmp_path / 'gcloud', text)
+  done = _run('tpu_pod.sh', 'pod', 'z', '/b', 'idc:x', DCJAX_GCLOUD=gcloud)
+  assert done.returncode == code
+
+
+def test_what_runs_on_a_host_ends_as_the_run_does(tmp_path):
+  if not (_LAUNCH.parent.parent / '.git').exists():
+    pytest.skip('what travels is what git knows')
+  # The shell of a host; its Python ends as a run with a wrong setting does.
+  host = tmp_path / 'host'
+  (host / 'dcjax' / '.venv' / 'bin').mkdir(parents=True)
+  _tool(host / 'dcjax/.venv/bin/python', 'exit 2')
+  _tool(host / 'python3', 'exit 0')
+  shell = 'for last; do :; done; cd HOST; PATH=HOST:$PATH bash -c "$last"'
+  gcloud = _tool(
+    tmp_path / 'gcloud',
+    'case "$*" in *scp*) cp "$5" HOST/dcjax.tar.gz;; '
+    f'*ssh*) {shell};; esac'.replace('HOST', str(host)),
+  )
+  done = _run('tpu_pod.sh', 'pod', 'z', '/b', 'idc:x', DCJAX_GCLOUD=gcloud)
+  assert done.returncode == 2, done.stderr
+  assert done.stdout.endswith('dcjax ended with 2\n')
+
+
 @pytest.mark.parametrize(('tasks', 'distributed'), [('1', False), ('8', True)])
 def test_a_host_runs_one_process_or_one_for_each_task(
   tmp_path, tasks, distributed
 ):
-  python = _tool(
-    tmp_path / 'python', 'echo "$@" "$XLA_PYTHON_CLIENT_MEM_FRACTION"'
-  )
+  python = _tool(tmp_path / 'python', 'echo "$@" "$XLA_CLIENT_MEM_FRACTION"')
   done = _run(
     'gpu_host.sh',
     'runs/x',

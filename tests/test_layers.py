@@ -18,6 +18,7 @@ LAYERS = (
     'mapping',
     'networks',
     'optimizers',
+    'pictures',
     'records',
     'trees',
     '_user_npz',
@@ -216,10 +217,7 @@ LONG: dict[str, str] = {}
 # Old words of what has another name: augment, and networks as observers.
 WORDS = {'squeeze', 'treat', 'treatment'}
 # Function -> why it may take more.
-WIDE: dict[str, str] = {
-  'edc': 'becomes a recipe of the shared step',
-  'generative': 'becomes a recipe of the shared step',
-}
+WIDE: dict[str, str] = {}
 
 
 def test_modules_and_functions_are_short_enough_to_read():

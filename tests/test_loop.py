@@ -1,12 +1,14 @@
 """The resumable loop, on pieces that only count; nothing is compiled."""
 
+import importlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import runner
 
-from dcjax.runs import Interrupted
+from dcjax.runs import Interrupted, _writers
 from dcjax.runs._checkpoint import CheckpointError
 from dcjax.runs._folder import Folder
 from dcjax.runs._loop import Task, loop
@@ -254,3 +256,65 @@ def test_what_is_left_is_measured(work):
     loop(work._replace(outlook=left), task(done=kill(4)), 'key')
   assert left.total() is not None
   assert left.seconds()['counting'] < 1.0
+
+
+# Packages that write down what they are told.
+_TOLD = """
+TOLD = []
+class SummaryWriter:
+  def __init__(self, place, purge_step):
+    TOLD.append(('opened', purge_step))
+  def add_scalar(self, name, number, step):
+    TOLD.append((step, name, number))
+  def add_image(self, name, array, step, dataformats):
+    TOLD.append((step, name, array.shape, dataformats))
+  def flush(self):
+    pass
+  def close(self):
+    TOLD.append('closed')
+class Image:
+  def __init__(self, array):
+    self.array = array
+def init(**options):
+  TOLD.append((options['id'], options['resume'], options['config']))
+  return __import__('types').SimpleNamespace(
+    log=lambda numbers, step: TOLD.append((step, sorted(numbers))),
+    finish=lambda: TOLD.append('closed'),
+  )
+"""
+
+
+def test_numbers_go_where_they_are_watched(work, tmp_path, monkeypatch):
+  monkeypatch.syspath_prepend(str(tmp_path))
+  for name in ('tensorboardX', 'wandb'):
+    (tmp_path / f'{name}.py').write_text(_TOLD)
+  names = ('tensorboard', 'wandb')
+  _writers.check(names)
+  writer = _writers.opened(names, work.folder.path, {'seed': 0})
+  watched = work._replace(writer=writer)
+  loop(watched, task(4), 'key')
+  writer.scalars(None, {'accuracy': 0.5, 'network': 'mlp', 'right': True})
+  writer.picture(None, 'condensed', np.zeros([4, 6, 1], np.uint8))
+  writer.close()
+  board, wandb = (
+    importlib.import_module(n).TOLD for n in ('tensorboardX', 'wandb')
+  )
+  assert board[0] == ('opened', 1)
+  losses = [told[0] for told in board if told[1] == 'loss']
+  assert losses == [1, 2, 3, 4] == [r['outer'] for r in work.folder.metrics()]
+  assert board[-3:] == [
+    (4, 'accuracy', 0.5),
+    (4, 'condensed', (4, 6, 1), 'HWC'),
+    'closed',
+  ]
+  assert wandb[0][1:] == ('allow', {'seed': 0})
+  assert wandb[-3:] == [(4, ['accuracy']), (4, ['condensed']), 'closed']
+  assert _writers.opened((), work.folder.path, {}) is _writers.SILENT
+
+
+def test_what_cannot_watch_is_refused_before_anything_is_computed(monkeypatch):
+  with pytest.raises(ValueError, match=r"^watch 'clu'"):
+    _writers.check(['clu'])
+  monkeypatch.setattr(_writers.importlib.util, 'find_spec', lambda name: None)
+  with pytest.raises(ImportError, match=r'dcjax\[tensorboard\]'):
+    _writers.check(['tensorboard'])

@@ -114,7 +114,7 @@ def test_steps_in_normalised_units():
 @pytest.mark.parametrize('name', ['dc', 'dm'])
 def test_a_period_of_each_recipe_moves_every_image(name):
   data = tiny.inner_data()
-  options = {'epochs': 2} if name == 'dc' else {}
+  options = {'networks': methods.OnSynthetic(2)} if name == 'dc' else {}
   method = getattr(methods, name)(
     tiny.LINEAR,
     formations.identity(),

@@ -1,5 +1,7 @@
 """Gradient and feature distances against the reference's numbers."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -146,8 +148,8 @@ def test_real_gradient_meets_the_reference(golden):
   network = networks.convnet((32, 32, 3), 10, width=16)
   images = torch_layout.images(data['x_real'])
   labels = jnp.broadcast_to(jax.nn.one_hot(int(data['label']), 10), (6, 10))
-  gradient = objectives.network_gradient(
-    network, torch_layout.convnet(data), Batch(images, labels)
+  gradient = jax.jit(functools.partial(objectives.network_gradient, network))(
+    torch_layout.convnet(data), Batch(images, labels)
   )
   expected = torch_layout.convnet(data, prefix='g_real/').params
   jax.tree.map(
@@ -158,10 +160,10 @@ def test_real_gradient_meets_the_reference(golden):
 
 
 def test_weights_leave_padding_out():
-  network = networks.convnet((8, 8, 1), 3, width=4, depth=2)
-  variables = network.init(jax.random.key(0))
-  images = jax.random.normal(jax.random.key(1), (5, 8, 8, 1))
-  labels = jax.nn.one_hot(jnp.ones(5, int), 3)
+  network = networks.convnet((4, 4, 1), 3, width=2, depth=2)
+  variables = jax.jit(network.init)(jax.random.key(0))
+  images = jax.random.normal(jax.random.key(1), (5, 4, 4, 1))
+  labels = np.eye(3)[[1] * 5]
   short = Batch(images[:3], labels[:3])
   padded = Batch(images, labels, jnp.array([1.0, 1, 1, 0, 0]))
   for objective in (
@@ -170,7 +172,9 @@ def test_weights_leave_padding_out():
   ):
     fake = Batch(images[::-1], labels)
     losses = [
-      objective.loss(network, variables, real, fake, jax.random.key(0))[0]
+      jax.jit(functools.partial(objective.loss, network))(
+        variables, real, fake, jax.random.key(0)
+      )[0]
       for real in (short, padded)
     ]
     np.testing.assert_allclose(*losses, rtol=1e-5)
@@ -185,10 +189,11 @@ def test_bad_names_list_the_known():
     objectives.build({'name': 'grad'})
   network = networks.convnet((8, 8, 1), 3, width=4, depth=2)
   batch = Batch(jnp.ones((1, 2, 8, 8, 1)), jnp.ones((1, 2, 3)) / 3)
+  variables = jax.eval_shape(network.init, jax.random.key(0))
   with pytest.raises(ValueError, match='2 block outputs'):
     matching.match(
       network,
-      network.init(jax.random.key(0)),
+      jax.tree.map(lambda x: jnp.zeros(x.shape), variables),
       batch,
       batch,
       jax.random.key(0),
@@ -198,18 +203,25 @@ def test_bad_names_list_the_known():
 
 @pytest.mark.parametrize('weights', [None, np.array([1.0, 0, 1, 1] * 3)])
 def test_a_gradient_in_parts_is_the_whole_gradient(monkeypatch, weights):
-  network = networks.convnet((8, 8, 3), 3, width=4, depth=2)
-  variables = network.init(jax.random.key(0))
+  network = networks.convnet((8, 8, 3), 3, width=4, depth=1)
+  variables = jax.jit(network.init)(jax.random.key(0))
   images = jax.random.uniform(jax.random.key(1), (12, 8, 8, 3))
-  batch = Batch(images, jax.nn.one_hot(jnp.arange(12) % 3, 3), weights)
-  value, tracked, parted = losses.loss_and_gradient(network, variables, batch)
+  batch = Batch(images, np.eye(3)[np.arange(12) % 3], weights)
+
+  def loss_and_gradient():  # anew, as what it reads changes
+    of = functools.partial(losses.loss_and_gradient, network)
+    return jax.jit(of)(variables, batch)
+
+  value, tracked, parted = loss_and_gradient()
   assert tracked == variables.state
   monkeypatch.setattr(losses, '_MOST_PIXELS', 4 * 8 * 8)
   monkeypatch.setattr(jax, 'device_count', lambda: 1)
   assert losses.count_parts(network, images.shape, variables) == 3
-  in_parts = losses.loss_and_gradient(network, variables, batch)
+  in_parts = loss_and_gradient()
   np.testing.assert_allclose(in_parts[0], value, rtol=1e-6)
-  whole = objectives.network_gradient(network, variables, batch)
+  whole = jax.jit(functools.partial(objectives.network_gradient, network))(
+    variables, batch
+  )
   for other in (parted, in_parts[2]):
     jax.tree.map(
       lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
@@ -236,8 +248,8 @@ def test_batches_are_parted_only_where_images_are_independent(monkeypatch):
 
 
 def test_embeddings_in_parts_are_those_of_the_whole(monkeypatch):
-  network = networks.convnet((8, 8, 3), 3, width=4, depth=2)
-  variables = network.init(jax.random.key(0))
+  network = networks.convnet((8, 8, 3), 3, width=4, depth=1)
+  variables = jax.jit(network.init)(jax.random.key(0))
   images = jax.random.uniform(jax.random.key(1), (12, 8, 8, 3))
   expected = network.apply(variables, images, True)[0].embedding
   monkeypatch.setattr(losses, '_MOST_PIXELS', 4 * 8 * 8)

@@ -8,8 +8,6 @@ import io
 import os
 import re
 import shlex
-import subprocess
-import sys
 import types
 from xml.etree import ElementTree
 
@@ -491,17 +489,18 @@ def test_names_of_data_and_folders_are_text(run):
   assert str(run[0] / 'condensed.npz') in page.text
 
 
-def _go_on(command):
-  _, *rest = shlex.split(command)
-  subprocess.run([sys.executable, *rest], check=True, capture_output=True)
-
-
-def test_what_to_try_next_works_as_printed(run):
+def test_what_to_try_next_works_as_printed(run, called):
   folder, commands = run
+
+  def go_on(command):
+    _, module, name, *words = shlex.split(command)
+    assert (module, name) == ('-m', 'dcjax')
+    assert called(*words)[0] == 0
+
   again, others, fair, seed, more, around = commands
   condensed = (folder / 'condensed.npz').read_bytes()
   before = runner.stages(folder)
-  _go_on(fair)
+  go_on(fair)
   assert (folder / 'condensed.npz').read_bytes() == condensed
   after = runner.stages(folder)
   assert before.items() <= after.items()
@@ -512,13 +511,13 @@ def test_what_to_try_next_works_as_printed(run):
   classes = [row[0] for row in page.rows if row[2:] and row[0][:1] == '<']
   assert '<b>a' in classes
 
-  _go_on(seed)
+  go_on(seed)
   second = folder.with_name('run-seed1')
   assert (second / 'condensed.npz').read_bytes() != condensed
   assert _page(second).open == []
   assert more.endswith(f"--config.ipc=5 '--workdir={folder}-ipc5'")
   assert again.endswith(f"'--workdir={folder}'")
-  _go_on(around)
+  go_on(around)
   gallery = (folder.parent / 'gallery.html').read_text(encoding='utf-8')
   assert {'run/report.html', 'run-seed1/report.html'} == {
     value for name, value in Page(gallery).attributes if name == 'href'
@@ -533,10 +532,10 @@ def test_classes_are_told_apart_over_all_networks():
     test_labels=np.array([0, 0, 2]), num_classes=3
   )
   predicted = np.array([[0, 2, 2], [0, 0, 1]])
-  found = _by_class.told_apart(predicted, dataset, True)
+  found = _by_class.told_apart(predicted, dataset, 'condensed')
   assert found['by_class'] == [0.75, None, 0.5]
   assert found['confusion'] == [[3, 0, 1], [0, 0, 0], [0, 1, 1]]
-  assert 'confusion' not in _by_class.told_apart(predicted, dataset, False)
+  assert 'confusion' not in _by_class.told_apart(predicted, dataset, 'random')
 
 
 def test_the_nearest_real_image_is_one_of_the_class():

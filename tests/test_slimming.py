@@ -8,13 +8,7 @@ import pytest
 import runner
 import tiny
 
-from dcjax import (
-  applications,
-  labelling,
-  networks,
-  training,
-  trees,
-)
+from dcjax import applications, labelling, networks, training, trees
 from dcjax.base import Variables
 from dcjax.optimizers import sgd
 

@@ -2,7 +2,10 @@
 
 import functools
 import json
+import pathlib
 import shutil
+import subprocess
+import sys
 from typing import Any, NamedTuple
 
 import jax
@@ -46,7 +49,7 @@ _RUNS: dict[str, dict[str, Any]] = {
     observers__labelling=(_OBSERVER,),
   ),
   'dsa': dict(
-    objective='feature',
+    objective='generative:discriminator_widths=(8,)',
     inner='random',
     source='real:batch_size=4',
   ),
@@ -211,6 +214,31 @@ def test_results_are_true(smoke):
   assert (teachers > 0) == (regime == 'online teacher')
 
 
+def test_a_finished_run_is_stored_in_eight_bits(finished, tmp_path):
+  smoke, folder = finished('dc'), tmp_path / 'run'
+  shutil.copytree(smoke.folder, folder)
+  results = smoke.run(folder, storage='uint8')
+  before, after = (
+    dcjax.load(place / 'condensed.npz') for place in (smoke.folder, folder)
+  )
+  assert after.spec['name'] == 'quantised'
+  assert after.provenance['config']['storage'] == 'uint8'
+  assert 'storage' not in before.provenance['config']
+  wanted = before.params['images']
+  np.testing.assert_allclose(
+    after.numpy()[0].reshape(wanted.shape), wanted, atol=np.ptp(wanted) / 500
+  )
+  sizes = [r['storage']['images'] for r in (smoke.results, results)]
+  assert sizes[0]['disk_bytes'] == 4 * sizes[1]['disk_bytes']
+  # Nothing was condensed again, and the accuracy is that of these images.
+  assert results['seconds']['condense'] == smoke.results['seconds']['condense']
+  assert after.results['evaluations'] == results['evaluations']
+  with pytest.raises(ValueError, match=r"^storage 'uint8': inner is 'code"):
+    Finished('generative', tmp_path, {}, None).run(
+      tmp_path / 'none', storage='uint8'
+    )
+
+
 def test_the_same_command_has_finished_already(smoke, capsys):
   before = {p: p.stat().st_mtime_ns for p in smoke.folder.rglob('*')}
   assert smoke.run(smoke.folder) == smoke.results
@@ -240,6 +268,46 @@ def test_an_interrupted_run_ends_with_the_same_bytes(smoke, tmp_path):
   assert {p: p.stat().st_mtime_ns for p in smoke.store.rglob('*.npz')} == kept
   trained = [p.name for p in (tmp_path / 'checkpoints').glob('*')]
   assert trained == (['condense'] if looped else [])
+
+
+# Methods of which `test_sharding` has no step.
+_UNSEEN = ('dd', 'frepo', 'generative', 'kip', 'mtt', 'rat_bptt')
+
+
+def _on_two_devices(finished, methods):
+  """Checks that runs on two devices condense what one device does."""
+  alone = {method: finished(method).folder for method in methods}
+  root = alone[methods[0]].parent
+  script = pathlib.Path(__file__).with_name('sharded_runs.py')
+  done = subprocess.run(
+    [sys.executable, script, root, *methods],
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.returncode == 0, done.stderr[-3000:]
+  for method, folder in alone.items():
+    one, two = (
+      dcjax.load(f / 'condensed.npz') for f in (folder, root / 'two' / method)
+    )
+    assert one.params.keys() == two.params.keys()
+    # Adam takes steps of its rate where gradients are nearly zero.
+    jax.tree.map(
+      lambda a, b, method=method: np.testing.assert_allclose(
+        a, b, rtol=1e-3, atol=5e-3, err_msg=method
+      ),
+      dict(two.params),
+      dict(one.params),
+    )
+
+
+def test_methods_condense_on_two_devices_what_they_do_on_one(finished):
+  _on_two_devices(finished, _UNSEEN)
+
+
+@pytest.mark.slow
+def test_all_others_condense_on_two_devices_what_they_do_on_one(finished):
+  _on_two_devices(finished, sorted(_RUNS.keys() - set(_UNSEEN)))
 
 
 def test_metrics_tell_loss_time_and_memory(smoke):
@@ -561,6 +629,7 @@ def test_words_take_the_place_of_parts_of_a_method():
     for words in (
       {},
       {'objective': 'gradient:distance=cosine:tensors=weights'},
+      {'objective': 'generative:discriminator_widths=(4,)'},
       {'inner': 'real:batches=1:batch_size=4'},
       {'inner': 'synthetic:epochs=1:batch_size=4'},
       {'source': 'real:batch_size=3'},

@@ -8,20 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dcjax.applications._lessons import (
-  Lesson,
-  accuracies,
-  fold_each,
-  teach,
-)
+from dcjax.applications._lessons import Lesson, accuracies, fold_each, teach
 from dcjax.applications._outputs import renew_outputs
 from dcjax.base import Batch, Key, PyTree, Variables
-from dcjax.evaluation import (
-  Evaluator,
-  TrainingSet,
-  seed_keys,
-  training_set,
-)
+from dcjax.evaluation import Evaluator, TrainingSet, seed_keys, training_set
 
 Test = tuple[np.ndarray, np.ndarray]
 Progress = Callable[[int, float], None]

@@ -108,8 +108,8 @@ def widen_classifier(variables: Variables, fresh: Variables) -> Variables:
       would be fewer of them.
 
   Example:
-    >>> wide = networks.convnet(shape, 40)
-    >>> variables = widen_classifier(variables, wide.init(key))
+    >>> few, many = (networks.mlp((8, 8, 1), k) for k in (9, 10))
+    >>> variables = widen_classifier(few.init(key), many.init(key))
   """
 
   def join(old, new, axis):

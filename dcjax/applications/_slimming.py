@@ -160,8 +160,13 @@ def remove_channels(variables: Variables, kept: Kept) -> Variables:
       the network.
 
   Example:
+    >>> spec = {'name': 'convnet', 'norm': 'batch', 'width': 4, 'depth': 1}
+    >>> kept = {'norm0': np.array([True, False, True, False])}
+    >>> wide = networks.build(spec, image_shape, 10)
     >>> narrow = networks.build(slim_spec(spec, kept), image_shape, 10)
-    >>> narrow.apply(remove_channels(variables, kept), images, False)
+    >>> variables = remove_channels(wide.init(key), kept)
+    >>> variables.params['conv0']['kernel'].shape[-1]
+    2
   """
   layers = slimmable_layers(variables)
   _check_kept(layers, variables, kept)
@@ -215,8 +220,9 @@ def slim_spec(network_spec: Mapping[str, Any], kept: Kept) -> dict[str, Any]:
     ValueError: see `check_slimmable`.
 
   Example:
-    >>> slim_spec({'name': 'convnet', 'norm': 'batch'}, kept)
-    {'name': 'convnet', 'norm': 'batch', 'width': (70, 41, 93)}
+    >>> kept = {'norm0': np.array([True, False, True, False])}
+    >>> slim_spec({'name': 'convnet', 'norm': 'batch', 'depth': 1}, kept)
+    {'name': 'convnet', 'norm': 'batch', 'depth': 1, 'width': (2,)}
   """
   check_slimmable(network_spec)
   # JAX sorts the names of a dict as words: norm10 comes before norm2.

@@ -13,19 +13,9 @@ from dcjax.applications._incremental import (
   of_step,
   padded_row,
 )
-from dcjax.applications._lessons import (
-  Lesson,
-  accuracies,
-  fold_each,
-  teach,
-)
+from dcjax.applications._lessons import Lesson, accuracies, fold_each, teach
 from dcjax.base import Batch, Key, Variables
-from dcjax.evaluation import (
-  Evaluator,
-  TrainingSet,
-  seed_keys,
-  training_set,
-)
+from dcjax.evaluation import Evaluator, TrainingSet, seed_keys, training_set
 
 
 class Task(NamedTuple):

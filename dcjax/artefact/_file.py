@@ -1,14 +1,16 @@
 """The artefact's file: a plain `.npz` with arrays and one JSON text."""
 
+import hashlib
 import json
 import os
+import pathlib
 import re
 import zipfile
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from dcjax import _npz, files
+from dcjax import _npz, files, records
 from dcjax.artefact import _checks, _recipe, _views
 from dcjax.artefact._errors import ArtefactError
 from dcjax.artefact._types import Artefact
@@ -16,7 +18,9 @@ from dcjax.whitening import Zca
 
 FORMAT = 'dcjax-condensed'
 VERSION = 1
+RESULTS = 'results.json'  # of the run that a file lies in
 
+_ACCURACY = ('last_mean', 'last_std')
 _DIGEST = 'decoded_sha256'
 _FIELDS = (
   'spec',
@@ -71,7 +75,9 @@ def load(path: str | os.PathLike[str], max_bytes: int = 16 * 2**30) -> Artefact:
   """
   with files.opened(path) as stream:
     try:
-      return _read(stream, max_bytes)
+      made = _read(stream, max_bytes)
+      object.__setattr__(made, 'results', _results(path, stream))
+      return made
     # Damaged files fail in zipfile, NumPy and json in many ways; callers get
     # one.
     except Exception as error:
@@ -79,6 +85,29 @@ def load(path: str | os.PathLike[str], max_bytes: int = 16 * 2**30) -> Artefact:
       raise ArtefactError(
         f'{os.fspath(path)} is not a valid artefact: {reason}'
       ) from error
+
+
+def _results(path, stream) -> dict[str, Any] | None:
+  """Accuracies that a run recorded of this very file, or None."""
+  beside = pathlib.Path(path).with_name(RESULTS)
+  if not beside.is_file():
+    return None
+  try:
+    found = records.read(beside)
+    stream.seek(0)
+    digest = hashlib.file_digest(stream, 'sha256').hexdigest()
+    if found.get('sha256') != digest:
+      return None
+    return {
+      kind: {
+        name: {**entry, **{n: float(entry[n]) for n in _ACCURACY}}
+        for name, entry in found.get(kind, {}).items()
+      }
+      for kind in ('own', 'evaluations')
+    }
+  # They are told beside the set, and never decide about it.
+  except (ValueError, OSError, AttributeError, KeyError, TypeError):
+    return None
 
 
 def write(stream: BinaryIO, artefact: Artefact) -> None:

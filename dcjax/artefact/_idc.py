@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from dcjax import _torch_files, files
-from dcjax.artefact import _views
 from dcjax.artefact._types import Artefact
 
 # Images are saved unclamped: a few values lie a little outside.
@@ -70,9 +69,9 @@ def export_idc(path: str | os.PathLike[str], artefact: Artefact) -> None:
 
   The stored (undecoded) images become float32 `[C * N, D, H, W]`, class by
   class, the labels int64 `[C * N]`. The format has no room for anything else.
+  PyTorch is not needed.
 
   Raises:
-    ImportError: PyTorch is not installed.
     ValueError: the artefact has soft labels, parameters besides images, or
       whitened images.
     OSError: the file cannot be written; an earlier one is left untouched.
@@ -87,16 +86,12 @@ def export_idc(path: str | os.PathLike[str], artefact: Artefact) -> None:
       'data.pt has no room for zca, without which whitened images are of no'
       ' use; save the artefact as .npz.'
     )
-  _views.require_torch()
-  import torch
-
   images = artefact.params['images'].astype(np.float32)
   num_classes, ipc = images.shape[:2]
   images = images.reshape(-1, *images.shape[2:]).transpose(0, 3, 1, 2)
   labels = np.repeat(np.arange(num_classes, dtype=np.int64), ipc)
-  tensors = [torch.tensor(images.copy()), torch.tensor(labels)]
   with files.replacing(path) as stream:
-    torch.save(tensors, stream)
+    _torch_files.write_torch(stream, [images, labels])
 
 
 def _tensors(path: str | os.PathLike[str]) -> list[np.ndarray]:

@@ -1,4 +1,10 @@
-"""An artefact's decoded images as an artefact of their own."""
+"""An artefact in another form: decoded, or in eight bits."""
+
+import dataclasses
+import functools
+
+import jax
+import numpy as np
 
 from dcjax.artefact import _views
 from dcjax.artefact._types import Artefact
@@ -45,4 +51,36 @@ def export_plain(artefact: Artefact) -> Artefact:
       'decoded_from': dict(artefact.spec),
     },
     zca=artefact.zca,
+  )
+
+
+def in_eight_bits(artefact: Artefact) -> Artefact:
+  """Stores the images as whole numbers of eight bits: a quarter of the bytes.
+
+  Each stored image gets a grid of 256 values from its lowest to its highest
+  pixel, see `formations.quantised`, whose decoding every reader of artefacts
+  knows.
+
+  Args:
+    artefact: of a formation that stores images, not quantised yet.
+
+  Returns:
+    The same set with packed images; the largest change of a pixel is half a
+    step of its image's grid.
+
+  Raises:
+    ValueError: the formation stores no images, or is quantised already.
+
+  Example:
+    artefact.save('small.npz', in_eight_bits(dcjax.load('condensed.npz')))
+  """
+  from dcjax import formations
+
+  formation = formations.quantised(8, formations.build(artefact.spec))
+  pack = jax.jit(functools.partial(formations.as_stored, formation))
+  params = pack(dict(artefact.params))
+  return dataclasses.replace(
+    artefact,
+    params={n: np.asarray(v) for n, v in params.items()},
+    spec=formations.stored_spec(formation, artefact.params),
   )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dcjax.artefact import _checks, _views
+from dcjax.artefact import _checks, _display, _views
 from dcjax.base import Batch
 from dcjax.whitening import Zca
 
@@ -54,6 +54,10 @@ class Artefact:
       (float32, little-endian, `[C, N, H, W, D]`) when it was saved, which every
       view of them is checked against. None: nothing is checked. Not an
       argument; what `dataclasses.replace` makes has none.
+    results: accuracies of the run that the artefact was loaded from, by kind
+      and name: 'evaluations' of networks and 'own' of the method's own test,
+      each a dict with 'last_mean' and 'last_std'. None where no `results.json`
+      of this very file lies beside it. Not an argument, and not saved.
 
   Raises:
     ValueError: a field has a wrong type, shape, dtype or value; the message
@@ -72,10 +76,20 @@ class Artefact:
   provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   zca: Zca | None = None
   decoded_sha256: str | None = dataclasses.field(default=None, init=False)
+  results: Mapping[str, Any] | None = dataclasses.field(
+    default=None, init=False
+  )
 
   def __post_init__(self):
     for name, value in _checks.checked_fields(vars(self)).items():
       object.__setattr__(self, name, value)
+
+  def __repr__(self) -> str:
+    return _display.one_line(self)
+
+  def _repr_html_(self) -> str:
+    """What a notebook shows: gallery, size, accuracy, protocol."""
+    return _display.page(self)
 
   @property
   def step_size(self) -> np.ndarray | None:

@@ -43,7 +43,7 @@ def student_views(
     ValueError: if the crop is unknown, or its share of the area out of range.
 
   Example:
-    >>> seen = student_views(data.mean, data.std, (32, 32), crop='pad4')
+    >>> seen = student_views(dataset.mean, dataset.std, (32, 32), crop='pad4')
   """
   check_choice('crop', crop, CROPS)
   flips = (random_flip(),) if flip else ()

@@ -84,9 +84,8 @@ def forgetting_events(
 
   Example:
     >>> events = forgetting_events(
-    ...   network, data, key, optimizer=optimizers.sgd(0.01), epochs=20,
+    ...   network, data.real, key, optimizer=optimizers.sgd(0.01), epochs=20,
     ...   normalise=normalise)
-    >>> chosen = forgetting(events, np.asarray(data.labels), 10)
   """
   check_at_least('epochs', epochs, 2)
   check_at_least('batch_size', batch_size, 1)

@@ -54,8 +54,9 @@ def herding(features: Array, labels: np.ndarray, ipc: int) -> Array:
       features are not finite `[M, F]`.
 
   Example:
-    >>> chosen = herding(embeddings, labels, 10)
-    >>> indices = coresets.to_dataset_indices(chosen, labels)
+    >>> chosen = herding(embeddings, dataset.labels, 2)
+    >>> np.shape(coresets.to_dataset_indices(chosen, dataset.labels))
+    (10, 2)
   """
   return select_by_class(_herd, features, labels, ipc)
 

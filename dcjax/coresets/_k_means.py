@@ -47,7 +47,8 @@ def k_means(
       features are not finite `[M, F]`, or `num_steps` is below 1.
 
   Example:
-    >>> chosen = k_means(embeddings, labels, 10, jax.random.key(0))
+    >>> np.shape(k_means(embeddings, dataset.labels, 2, key))
+    (10, 2)
   """
   num_steps = check_count('num_steps', num_steps)
   return select_by_class(_cluster, features, labels, ipc, num_steps, key=key)

@@ -123,9 +123,9 @@ def representative_batches(
     ValueError: if a number is below 1.
 
   Example:
-    >>> source = representative_batches(network, counts, 128, normalise)
-    >>> made = methods.idc(network, formation, counts,
-    ...                    instead=methods.Instead(source=source), ...)
+    >>> source = representative_batches(network, counts, 2, normalise)
+    >>> made = methods.idc(network, formation, counts, learning_rate=0.01,
+    ...                    instead=methods.Instead(source=source))
   """
   counts = np.asarray(counts)
   every = check_count('every', every)

@@ -8,6 +8,7 @@ from dcjax.data._dataset import (
   from_arrays,
   stratified_split,
 )
+from dcjax.data._hub import load_hub
 from dcjax.data._images import load_digits, load_image_folder
 from dcjax.data._published import blank
 from dcjax.data._sources import list_sources, load, load_npz
@@ -69,6 +70,7 @@ __all__ = [
   'list_sources',
   'load',
   'load_digits',
+  'load_hub',
   'load_image_folder',
   'load_npz',
   'load_tfds',

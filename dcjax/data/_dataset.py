@@ -70,6 +70,14 @@ class Dataset:
   def __post_init__(self):
     check_dataset(self)
 
+  def __repr__(self) -> str:
+    size = 'x'.join(map(str, self.image_shape))
+    return (
+      f'<Dataset {self.name}: {self.num_classes} classes, {len(self.images)} '
+      f'training and {len(self.test_images)} test images {size} '
+      f'{self.images.dtype}>'
+    )
+
   @property
   def num_classes(self) -> int:
     """C."""

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from dcjax import _user_npz
+from dcjax import _user_npz, files
 from dcjax.data import (
   _channels,
   _checks,
   _dataset,
   _files,
+  _hub,
   _images,
   _listing,
   _raw,
@@ -25,8 +26,10 @@ from dcjax.data import (
 )
 
 Loader = Callable[..., _dataset.Dataset]
-
-_TFDS_PREFIX = 'tfds:'
+_CATALOGUES: dict[str, Loader] = {
+  'hf': _hub.load_hub,
+  'tfds': _tfds.load_tfds,
+}
 IMAGENETS = {
   'imagenet10': _specs.IMAGENET_10,
   'imagenet100': _specs.IMAGENET_100,
@@ -48,14 +51,11 @@ def load(
   stats: str | None = None,
   **options: Any,
 ) -> _dataset.Dataset:
-  """Returns a data set by name. Nothing is ever downloaded.
+  """Returns a data set by name. Nothing is downloaded, but for `hf:`.
 
   Examples:
 
-    load('digits', size=16)
     load('cifar10', '~/data')                # published files, or TFDS's
-    load('image_folder', 'photos', size=64)
-    load('tfds:eurosat/rgb', '~/tensorflow_datasets')
 
   Names, what `data_dir` is for them, and their options:
 
@@ -73,6 +73,7 @@ def load(
   - tfds:NAME: TFDS's data_dir, as `load_tfds`; options `size`, `classes`,
     `grayscale`, `image_key`, `label_key`, `train_split`, `test_split`,
     `test_fraction`, `seed`, `window`.
+  - hf:NAME: the cache of `datasets`, options as `load_hub`.
 
   Sets with the option `window` need not fit into memory: only that many
   training images of each class are held, see `Dataset.stream`.
@@ -94,14 +95,14 @@ def load(
       for and how to get them.
     ImportError: a library is missing; says how to install it.
   """
-  if name.startswith(_TFDS_PREFIX):
-    loader = functools.partial(_tfds.load_tfds, name[len(_TFDS_PREFIX) :])
+  kind, _, rest = name.partition(':')
+  if rest and kind in _CATALOGUES:
+    loader = functools.partial(_CATALOGUES[kind], rest)
   elif name in _LOADERS:
     loader = _LOADERS[name]
   else:
     raise ValueError(
-      f'name is {name!r}; allowed are {", ".join(sorted(_LOADERS))} and '
-      'tfds:NAME for a set of TensorFlow Datasets.'
+      f'name is {name!r}; allowed are {", ".join(sorted(list_sources()))}.'
     )
   if stats not in (None, 'data', *_specs.NORMALIZATIONS):
     raise ValueError(
@@ -109,18 +110,19 @@ def load(
       f'{", ".join(sorted(_specs.NORMALIZATIONS))}.'
     )
   _check_options(name, loader, options)
+  files.check_local('data_dir', data_dir)
   path = None if data_dir is None else pathlib.Path(data_dir).expanduser()
   return _with_statistics(loader(path, **options), stats)
 
 
 def list_sources() -> dict[str, str]:
   """Returns what each name that `load` takes needs, by name."""
-  published = {n: s.files for n, s in _raw.PUBLISHED_SETS.items()}
   return {
     'digits': 'nothing: 1,797 digits of 8x8 in scikit-learn',
-    **published,
+    **{n: s.files for n, s in _raw.PUBLISHED_SETS.items()},
     'image_folder': 'a folder of images per class, with or without train/test',
     **dict.fromkeys(IMAGENETS, _IMAGENET_FILES),
+    'hf:NAME': 'a set of the Hugging Face Hub; downloads what is not cached',
     'npz': 'an .npz file with images, labels and perhaps test_images, ...',
     'speech': 'mini_speech_commands, unpacked',
     'tfds:NAME': 'a TFDS set prepared as array_record',
@@ -332,8 +334,7 @@ def _check_options(name: str, loader: Loader, options: dict) -> None:
   unknown = sorted(set(options) - set(allowed))
   if unknown:
     raise ValueError(
-      f'{name} has no option {unknown}; allowed are stats'
-      f'{"".join(f", {a}" for a in allowed)}.'
+      f'{name} has no option {unknown}; allowed are stats, {", ".join(allowed)}'
     )
 
 

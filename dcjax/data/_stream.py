@@ -244,7 +244,8 @@ def describe_memory(dataset: Dataset) -> str:
     dataset: with or without windows.
 
   Example:
-    >>> describe_memory(data.load('imagenet100', folder, window=256))
+    >>> found = data.load('imagenet100', folder, window=256)  # doctest: +SKIP
+    >>> describe_memory(found)  # doctest: +SKIP
     'images: 3.6 GiB in a window of 256 per class, 7.2 GiB for those after ...
   """
   held, ahead, whole, test = map(_readable, image_memory(dataset))

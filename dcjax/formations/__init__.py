@@ -23,7 +23,7 @@ from dcjax.formations._codebook_start import (
 from dcjax.formations._codebook_training import (
   decode_in_training,
   generate_in_training,
-  in_training,
+  with_drawn_codes,
 )
 from dcjax.formations._generator import Generator
 from dcjax.formations._labels import (
@@ -82,7 +82,6 @@ __all__ = [
   'generate_in_training',
   'generator_size',
   'identity',
-  'in_training',
   'label_form',
   'learnable',
   'multiscale',
@@ -94,6 +93,7 @@ __all__ = [
   'stored_spec',
   'time_axis',
   'uniform',
+  'with_drawn_codes',
   'with_embeddings',
   'with_labels',
   'with_step_size',
@@ -172,7 +172,7 @@ def as_stored(formation: base.Formation, params: base.Params) -> base.Params:
 
   Example:
     >>> stored = as_stored(formation, params)
-    >>> build(stored_spec(formation, params)).decode(stored)
+    >>> batch = build(stored_spec(formation, params)).decode(stored)
   """
   if formation.spec['name'] == 'codebook':
     return in_stored_type(formation, params)

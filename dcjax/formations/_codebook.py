@@ -12,6 +12,7 @@ from dcjax import base
 from dcjax.formations import (
   _codebook_numpy,
   _codebook_start,
+  _codebook_training,
   _generator,
   _plan,
 )
@@ -44,7 +45,7 @@ def codebook(
   BatchNorm always uses stored statistics: batch statistics would make an image
   depend on the others that are decoded with it. `init` measures them on the
   images it starts with, pretraining brings its own, and training, which does
-  use those of its batches (see `in_training`), measures them in the end.
+  use those of its batches (`sample`), measures them in the end (`finish`).
 
   Images of `H x W` are the middle of the smallest square of 8, 16, 32, ...
   pixels that holds them; tanh is mapped to the value range.
@@ -103,9 +104,21 @@ def codebook(
   def project(params: base.Params) -> base.Params:
     return params if stored == 'float32' else _rounded(params)
 
-  return base.Formation(
-    spec, 1, lambda images: images, init, decode, project, stored_images=()
+  def sample(params, key, most, classes=None):
+    return _codebook_training.sample(formation, params, key, most, classes)
+
+  formation = base.Formation(
+    spec,
+    1,
+    lambda images: images,
+    init,
+    decode,
+    project,
+    (),
+    sample,
+    lambda params: _codebook_start.calibrate(formation, params),
   )
+  return formation
 
 
 def _spec(counts, image_shape, stored, value_range):

@@ -88,30 +88,55 @@ def decode_in_training(
   return images.reshape(-1, *shape[2:])[places].reshape(shape)
 
 
-def in_training(formation: base.Formation) -> base.Formation:
-  """The codebook as it is trained: `decode` takes the statistics of the set.
+def sample(
+  formation: base.Formation,
+  params: base.Params,
+  key: base.Key,
+  most: int,
+  classes: base.Array | None = None,
+  codes: str = 'learned',
+) -> base.Batch:
+  """A codebook's batch for a step of training: see `Formation.sample`.
 
-  For any objective that steps a whole set: BatchNorm's statistics are those of
-  the decoded images, see `decode_in_training`, and stored ones are neither read
-  nor kept. After training, `calibrate` measures them for the codebook itself; a
-  set of up to 256 images then decodes to the same ones, up to rounding.
+  Stored statistics are neither read nor kept; `calibrate` measures them, and a
+  set of up to 256 images then decodes to what a step with all of them saw, up
+  to rounding.
 
   Args:
     formation: a `codebook`.
+    params: its numbers.
+    key: chooses codes, if there are more than `most`, or draws them.
+    most: codes, each of which makes an image of every class.
+    classes: `[c]` int; None for all.
+    codes: `'learned'`, the stored ones, or how `draw_codes` draws new ones.
+  """
+  every = jnp.eye(formation.spec['num_classes'])
+  stored, embeddings = params['codes'], params['embeddings']
+  some = min(len(stored), most)
+  if codes != 'learned':
+    stored = _codebook_start.draw_codes(key, (some, stored.shape[1]), codes)
+  elif some < len(stored):
+    stored = stored[jax.random.permutation(key, len(stored))[:some]]
+  if classes is None:
+    classes = jnp.arange(len(every))
+  images = decode_in_training(formation, params, classes, stored)
+  labels = every[classes][:, None]
+  return base.Batch(
+    images,
+    jnp.broadcast_to(labels, (*images.shape[:2], len(every))),
+    embeddings=jax.lax.stop_gradient(embeddings)[classes],
+  )
 
-  Returns:
-    A formation of the same params.
 
-  Example:
-    >>> method = methods.dm(network, in_training(formation), counts, std)
-    >>> params = calibrate(formation, state.params)
+def with_drawn_codes(formation: base.Formation, codes: str) -> base.Formation:
+  """A codebook that is trained on new codes in every step.
+
+  Args:
+    formation: a `codebook`.
+    codes: see `draw_codes`.
   """
 
-  def decode(params: base.Params) -> base.Batch:
-    every = jnp.arange(formation.spec['num_classes'])
-    images = decode_in_training(formation, params, every, params['codes'])
-    labels = jnp.eye(len(every))[:, None]
-    shape = (*images.shape[:2], len(every))
-    return base.Batch(images, jnp.broadcast_to(labels, shape))
+  def drawn(params, key, most, classes=None):
+    return sample(formation, params, key, most, classes, codes)
 
-  return formation._replace(decode=decode)
+  return formation._replace(sample=drawn)

@@ -60,7 +60,7 @@ def with_labels(
 
   Example:
     >>> formation = with_labels(identity())
-    >>> params = formation.init(key, images)  # {'images': ..., 'labels': ...}
+    >>> params = formation.init(key, real_images)  # images and labels
   """
   check_choice('start', start, LABEL_STARTS)
   check_choice('form', form, LABEL_FORMS)
@@ -102,11 +102,16 @@ def with_labels(
       labels = jnp.maximum(labels, 0)
     return {**inner, 'labels': labels}
 
+  def finish(params):
+    return params | formation.finish(_without_labels(params))
+
   spec = formation.spec
   return formation._replace(
     init=init,
     decode=decode,
     project=project,
+    sample=None,  # Labels belong to decoded images.
+    finish=formation.finish and finish,
     spec=saying_labels(spec, form) if centred else spec,
   )
 

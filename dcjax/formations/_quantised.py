@@ -58,7 +58,9 @@ def quantised(
 
   Example:
     >>> formation = quantised(4, uniform(2))
-    >>> build({'name': 'quantised', 'bits': 4, 'inner': 'uniform', 'factor': 2})
+    >>> build({'name': 'quantised', 'bits': 4, 'inner': 'uniform',
+    ...        'factor': 2}).cells
+    4
   """
   bits = check_count('bits', bits)
   if bits > _MOST_BITS:

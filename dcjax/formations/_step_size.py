@@ -41,7 +41,7 @@ def with_step_size(
 
   Example:
     >>> formation = with_step_size(identity(), 0.02, 'softplus')
-    >>> formation.decode(formation.init(key, images)).step_size
+    >>> formation.decode(formation.init(key, real_images)).step_size
     Array(0.02, dtype=float32)
   """
   check_choice('form', form, STEP_SIZES)
@@ -57,20 +57,32 @@ def with_step_size(
     stored = jnp.asarray(raw, images.dtype)
     return {**formation.init(key, images), 'step_size': stored}
 
-  def decode(params: base.Params) -> base.Batch:
+  def positive(params: base.Params) -> base.Array:
     stored = params['step_size']
-    positive = jax.nn.softplus(stored) if form == 'softplus' else stored
-    return formation.decode(_others(params))._replace(step_size=positive)
+    return jax.nn.softplus(stored) if form == 'softplus' else stored
+
+  def decode(params: base.Params) -> base.Batch:
+    decoded = formation.decode(_others(params))
+    return decoded._replace(step_size=positive(params))
 
   def project(params: base.Params) -> base.Params:
     inner = formation.project(_others(params))
     return {**inner, 'step_size': params['step_size']}
+
+  def sample(params, key, most, classes=None):
+    batch = formation.sample(_others(params), key, most, classes)
+    return batch._replace(step_size=positive(params))
+
+  def finish(params):
+    return params | formation.finish(_others(params))
 
   return formation._replace(
     spec={**formation.spec, 'step_size': form},
     init=init,
     decode=decode,
     project=project,
+    sample=formation.sample and sample,
+    finish=formation.finish and finish,
   )
 
 

@@ -6,7 +6,7 @@ from dcjax.inner._loops import (
   train_on_real,
   train_on_synthetic,
 )
-from dcjax.inner._none import none
+from dcjax.inner._none import none, observers
 from dcjax.inner._pool import PoolState, pool
 from dcjax.inner._statistics import tracks_statistics, with_real_statistics
 from dcjax.inner._types import InnerData, InnerLoop, InnerState
@@ -18,6 +18,7 @@ __all__ = [
   'PoolState',
   'frozen',
   'none',
+  'observers',
   'pool',
   'resample',
   'tracks_statistics',

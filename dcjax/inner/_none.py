@@ -1,8 +1,8 @@
-"""The supply of networks for objectives that need none."""
+"""Networks that no state holds: none at all, or those of the data."""
 
 import jax.numpy as jnp
 
-from dcjax.base import Variables
+from dcjax.base import InTurns, Variables
 from dcjax.inner._types import InnerLoop, InnerState
 from dcjax.training import TrainState
 
@@ -14,8 +14,7 @@ def none() -> InnerLoop:
   finds nothing.
 
   Example:
-    >>> condenser(None, objective=objectives.kernel_regression(kernel),
-    ...           inner=inner.none(), ...)
+    >>> loop = inner.none()  # of a condenser whose network is None
   """
 
   def init(key, data):
@@ -32,3 +31,27 @@ def none() -> InnerLoop:
     return state, {}
 
   return InnerLoop(init, reset, update)
+
+
+def observers(count: int) -> InnerLoop:
+  """Frozen networks that come with the data, and take turns.
+
+  The state holds nothing of them, so that no checkpoint does.
+
+  Args:
+    count: how many there are.
+
+  Raises:
+    ValueError: from `init`, if the data hold another number of them.
+  """
+
+  def init(key, data):
+    if len(data.observers) != count:
+      raise ValueError(
+        f'data hold {len(data.observers)} observers: must be {count}'
+      )
+    return none().init(key, data)
+
+  return none()._replace(
+    init=init, variables=lambda state, data: InTurns(tuple(data.observers))
+  )

@@ -62,7 +62,8 @@ def fully_connected(
 
   Example:
     >>> kernel = fully_connected(1)
-    >>> kernel.apply(images, None).shape  # [A, A]
+    >>> kernel.apply(images, None).shape
+    (10, 10)
   """
   spreads = (_same,) * (depth + 1)
   layers = _checked(depth, spreads, weight_variance, bias_variance, form)

@@ -97,9 +97,10 @@ def predict(
     ValueError: if an argument is out of range.
 
   Example:
-    >>> support = artefact.jax(label_form='centred')
-    >>> answers = predict(fully_connected(), support, test_images, scale=255,
-    ...                   label_form='centred').argmax(-1)
+    >>> support = dcjax.Batch(images, jnp.eye(10) - 0.1)
+    >>> predict(fully_connected(), support, images,
+    ...         label_form='centred').argmax(-1).shape
+    (10,)
   """
   check_at_least('batch_size', batch_size, 1)
   dtype = support.images.dtype

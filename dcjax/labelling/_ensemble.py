@@ -181,10 +181,8 @@ def online(
     A feed on a `TaughtSet`.
 
   Example:
-    >>> feed = online(networks, student_loss('mse'), batch_size=50)
-    >>> test = evaluation.evaluator(student, feed, ...)
-    >>> images = evaluation.training_set(images, labels, 10)
-    >>> evaluation.evaluate(test, TaughtSet(images, variables), ...)
+    >>> feed = online(observers, student_loss('mse'), batch_size=50)
+    >>> taught = TaughtSet(data.real, [variables])  # what it draws from
   """
   plain = shuffled(batch_size)
 

@@ -13,17 +13,26 @@ from dcjax.methods._codebook_fit import fit_codebook
 from dcjax.methods._dc import RealStatistics, dc, dc_loops
 from dcjax.methods._dd import INITIALISATIONS, dd, dd_unroll
 from dcjax.methods._dm import dm
+from dcjax.methods._edc_configurations import (
+  EdcConfiguration,
+  edc_configuration,
+)
 from dcjax.methods._frepo import Pool, frepo
 from dcjax.methods._generative import (
   CODES,
   CONDITIONS,
-  OPTIMIZERS,
-  calibrated,
-  codebook_optimizer,
   discriminator_problem,
   generative,
+  generative_objective,
 )
-from dcjax.methods._generative_step import GenerativeState
+from dcjax.methods._generative_options import (
+  OPTIMIZERS,
+  CodebookDraws,
+  CodebookSteps,
+  DiscriminatorTraining,
+  FeatureTraining,
+  codebook_optimizer,
+)
 from dcjax.methods._generator_training import (
   GanState,
   GeneratorTraining,
@@ -36,6 +45,7 @@ from dcjax.methods._image_batches import (
   cut_batch,
   image_batches,
   put_batch,
+  synthesise,
 )
 from dcjax.methods._kip import kip
 from dcjax.methods._label_distillation import label_distillation
@@ -43,22 +53,7 @@ from dcjax.methods._mtt import Starts, mtt
 from dcjax.methods._rat_bptt import adam_unroll, rat_bptt
 from dcjax.methods._rded import rded, shuffle_cells, stitch
 from dcjax.methods._settings import Instead, OnSynthetic
-from dcjax.methods._statistics import (
-  EdcConfiguration,
-  cda,
-  curriculum,
-  edc,
-  edc_configuration,
-  gvbsm,
-  sre2l,
-)
-from dcjax.methods._synthesis import (
-  ObserverData,
-  ObserverState,
-  next_batch,
-  synthesis,
-  synthesise,
-)
+from dcjax.methods._statistics import cda, curriculum, edc, gvbsm, sre2l
 from dcjax.methods._views import Recovery, Treatment, recovery, treat, view
 
 __all__ = [
@@ -68,13 +63,14 @@ __all__ = [
   'OPTIMIZERS',
   'ClassEmbeddings',
   'ClassSums',
+  'CodebookDraws',
+  'CodebookSteps',
+  'DiscriminatorTraining',
   'EdcConfiguration',
+  'FeatureTraining',
   'GanState',
-  'GenerativeState',
   'GeneratorTraining',
   'Instead',
-  'ObserverData',
-  'ObserverState',
   'OnReal',
   'OnSynthetic',
   'Pool',
@@ -85,7 +81,6 @@ __all__ = [
   'adam_unroll',
   'cafe',
   'cafe_learning_rate',
-  'calibrated',
   'cda',
   'class_embeddings',
   'class_means',
@@ -106,6 +101,7 @@ __all__ = [
   'fit_codebook',
   'frepo',
   'generative',
+  'generative_objective',
   'generator_training',
   'gradient_penalty',
   'gvbsm',
@@ -115,7 +111,6 @@ __all__ = [
   'label_distillation',
   'learning_rate_multiplier',
   'mtt',
-  'next_batch',
   'put_batch',
   'rat_bptt',
   'rded',
@@ -123,7 +118,6 @@ __all__ = [
   'shuffle_cells',
   'sre2l',
   'stitch',
-  'synthesis',
   'synthesise',
   'treat',
   'view',

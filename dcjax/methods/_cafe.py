@@ -8,12 +8,7 @@ import optax
 from dcjax import objectives, optimizers
 from dcjax.base import Augment, Formation, Network
 from dcjax.condensing import Condenser, condenser, real_batches
-from dcjax.methods._settings import (
-  OWN,
-  Instead,
-  OnSynthetic,
-  on_synthetic,
-)
+from dcjax.methods._settings import OWN, Instead, OnSynthetic, on_synthetic
 from dcjax.utils import check_at_least
 
 # Fractions of the run after which the image rate is halved: 1200, 1600 and 1800
@@ -32,7 +27,7 @@ def cafe_learning_rate(learning_rate: float, steps: int) -> optax.Schedule:
     The rate as a function of the image step.
 
   Example:
-    >>> float(cafe_learning_rate(0.1, 2000)(1200))
+    >>> round(float(cafe_learning_rate(0.1, 2000)(1200)), 3)
     0.05
   """
   check_at_least('steps', steps, 1)

@@ -86,6 +86,7 @@ def class_sums(
     batch_size: images at a time.
 
   Example:
+    >>> windows = [data.real]
     >>> parts = [class_sums(network, variables, d, normalise) for d in windows]
     >>> means = class_means(jax.tree.map(lambda *s: sum(s), *parts))
   """

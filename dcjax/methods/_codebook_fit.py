@@ -51,7 +51,9 @@ def fit_codebook(
       those of the codebook.
 
   Example:
-    >>> params = fit_codebook(formation, params, real[:, :10], key)
+    >>> formation = formations.codebook(10, image_shape, embedding_dim=4)
+    >>> params = formation.init(key, real_images)
+    >>> params = fit_codebook(formation, params, real_images, key)
   """
   check_at_least('steps', steps, 1)
   check_at_least('codes_per_step', codes_per_step, 1)

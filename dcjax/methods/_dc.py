@@ -10,12 +10,7 @@ from dcjax import inner, objectives, optimizers
 from dcjax.base import Augment, Formation, Network
 from dcjax.condensing import Condenser, condenser, real_batches
 from dcjax.matching import ClassStrategy
-from dcjax.methods._settings import (
-  OWN,
-  Instead,
-  OnSynthetic,
-  on_synthetic,
-)
+from dcjax.methods._settings import OWN, Instead, OnSynthetic, on_synthetic
 from dcjax.utils import check_at_least
 
 _DC_LOOPS = {1: 1, 10: 50, 20: 25, 30: 20, 40: 15, 50: 10, 100: 2}

@@ -76,9 +76,9 @@ def dd(
     >>> unroll = dd_unroll(1, 3, normalise=normalise)
     >>> condenser = dd(network, formation, dataset.counts, std=dataset.std,
     ...                unroll=unroll, initialisation='known')
-    >>> trained = objectives.train_on(
-    ...   network, state.inner.variables, formation.decode(state.params), key,
-    ...   unroll)
+    >>> formation = formations.with_step_size(formation, [0.02] * 3)
+    >>> batch = formation.decode(formation.init(key, real_images))
+    >>> trained = objectives.train_on(network, variables, batch, key, unroll)
   """
   check_choice('initialisation', initialisation, INITIALISATIONS)
   counts = np.asarray(counts)

@@ -3,27 +3,37 @@
 from collections.abc import Mapping
 from typing import Any
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 import optax
 
 from dcjax import formations, objectives, optimizers
-from dcjax.base import Array, Augment, Formation, Network
-from dcjax.condensing import Condenser
+from dcjax.base import Array, Augment, Formation, Network, StatefulObjective
+from dcjax.condensing import Condenser, condenser, real_batches
 from dcjax.data import sampling
 from dcjax.inner import train_on_real
 from dcjax.methods._class_embeddings import feature_sizes
-from dcjax.methods._generative_step import Method, init_of, period_of
+from dcjax.methods._generative_options import (
+  CodebookDraws,
+  CodebookSteps,
+  DiscriminatorTraining,
+  FeatureTraining,
+  codebook_optimizer,
+)
 from dcjax.networks import feature_discriminator
 from dcjax.objectives import GenerativeTerms
 from dcjax.utils import check_at_least, check_choice
 
 CONDITIONS = ('class', 'one_hot', 'online')
 CODES = ('learned', *formations.CODES)
-OPTIMIZERS = ('sgd', 'adam')
 # Loss of a discriminator that says nothing is 2 log 2, about 1.4.
 _LARGEST_LOSS = 20.0
 _STUCK = 0.005
+_TERMS = GenerativeTerms()
+
+
+_DRAWS, _STEPS = CodebookDraws(), CodebookSteps()
+_DISCRIMINATOR, _FEATURES = DiscriminatorTraining(), FeatureTraining()
 
 
 def generative(
@@ -33,27 +43,14 @@ def generative(
   *,
   steps: int,
   inner_steps: int = 100,
-  terms: GenerativeTerms | None = None,
-  condition: str = 'class',
-  codes: str = 'learned',
-  codes_per_step: int = 10,
-  classes_per_step: int = 0,
-  batch_real: int = 256,
+  terms: GenerativeTerms = _TERMS,
+  draws: CodebookDraws = _DRAWS,
+  stepping: CodebookSteps = _STEPS,
+  judging: DiscriminatorTraining = _DISCRIMINATOR,
+  learning: FeatureTraining = _FEATURES,
   soft_labels: Array | None = None,
   match_augment: Augment | None = None,
   train_augment: Augment | None = None,
-  codes_learning_rate: float = 0.01,
-  generator_learning_rate: float = 0.001,
-  momentum: float = 0.5,
-  optimizer: str = 'sgd',
-  largest_gradient: float = 1.0,
-  discriminator_learning_rate: float = 1e-4,
-  discriminator_widths: tuple[int, ...] = (512, 256),
-  network_batches: int = 1,
-  network_batch_size: int = 256,
-  network_learning_rate: float = 0.01,
-  network_momentum: float = 0.9,
-  early_batches: int = 0,
 ) -> Condenser:
   """Trains codes, projection and generator on features of real images.
 
@@ -77,176 +74,130 @@ def generative(
     counts: `[C]` real images of each class.
     steps: of the whole run; the rates fall linearly to 0.
     inner_steps: of a period.
-    terms: see `objectives.generative_terms`.
-    condition: what tells the classes apart: `'class'` and `'one_hot'` leave the
-      stored embeddings as they are; `'online'` replaces them in every step by
-      the mean features of the associations under the current network, each
-      with mean 0 and variance 1 over the step's classes. The intra-class loss
-      pulls to the embeddings if `'class'`, else to these means.
-    codes: `'learned'`, or how `formations.draw_codes` draws new ones in every
-      step; the stored codes then stay as they start.
-    codes_per_step: codes of a step, at most; the intra-class loss needs 2.
-    classes_per_step: classes of a step, at random; 0 for all.
-    batch_real: real images of a class's association.
+    terms: of the loss.
+    draws: codes, classes and real images of a step.
+    stepping: of codes and generator.
+    judging: of the discriminator.
+    learning: of the feature network.
     soft_labels: `[C, K]` of the classification loss; None for one-hot ones.
     match_augment: normalisation, and siamese augmentation if any.
     train_augment: normalisation and per-sample augmentation of the network's
       training.
-    codes_learning_rate: of the codes.
-    generator_learning_rate: of generator and projection.
-    momentum: of both.
-    optimizer: of both, see `codebook_optimizer`.
-    largest_gradient: see `codebook_optimizer`.
-    discriminator_learning_rate: of the discriminator.
-    discriminator_widths: see `networks.feature_discriminator`.
-    network_batches: network updates after every step.
-    network_batch_size: real images of a network update.
-    network_learning_rate: of the network.
-    network_momentum: of the network.
-    early_batches: network updates before a period's first step.
 
   Returns:
-    A condenser whose `CondenseState.inner` is a `GenerativeState`. Metrics are
-    the loss, its terms, and the discriminator's loss and accuracy.
+    A condenser; metrics are those of `objectives.generative_matching`.
 
   Raises:
     ValueError: if an option is unknown or out of range, the formation is no
       codebook, or its embeddings cannot be what `condition` says.
 
   Example:
-    >>> formation = formations.codebook(10, (32, 32, 3), embedding_dim=128)
+    >>> formation = formations.codebook(10, image_shape, embedding_dim=2)
     >>> method = generative(network, formation, dataset.counts, steps=10000)
   """
-  check_choice('condition', condition, CONDITIONS)
-  check_choice('codes', codes, CODES)
+  check_choice('condition', draws.condition, CONDITIONS)
+  check_choice('codes', draws.codes, CODES)
   for name, value in (
     ('steps', steps),
     ('inner_steps', inner_steps),
-    ('codes_per_step', codes_per_step),
-    ('batch_real', batch_real),
+    ('codes_per_step', draws.codes_per_step),
+    ('batch_real', draws.batch_real),
   ):
     check_at_least(name, value, 1)
-  check_at_least('classes_per_step', classes_per_step, 0)
-  _check_codebook(network, formation, condition)
-  num_classes = len(counts)
-  features, _ = feature_sizes(network, formation.spec['image_shape'])
-  method = Method(
+  _check_codebook(network, formation, draws.condition)
+  return condenser(
     network,
-    formation,
-    terms or objectives.generative_terms(),
-    codebook_optimizer(
-      codes_learning_rate,
-      generator_learning_rate,
-      steps,
-      momentum,
-      largest_gradient,
-      optimizer,
-    ),
-    feature_discriminator(
-      features, formation.spec['embedding_dim'], discriminator_widths
-    ),
-    optax.adam(discriminator_learning_rate, b1=0.0, b2=0.9),
-    train_on_real(
+    formation=formations.with_drawn_codes(formation, draws.codes),
+    objective=generative_objective(
       network,
-      optimizers.sgd(network_learning_rate, momentum=network_momentum),
+      formation.spec['image_shape'],
+      terms=terms,
+      judging=judging,
+      condition_dim=formation.spec['embedding_dim'],
+      anchors='embeddings' if draws.condition == 'class' else 'means',
+      soft_labels=soft_labels,
+    ),
+    source=real_batches(counts, draws.batch_real, draws.classes_per_step),
+    inner=train_on_real(
+      network,
+      optimizers.sgd(
+        learning.network_learning_rate, momentum=learning.network_momentum
+      ),
       num_images=int(np.sum(counts)),
-      num_classes=num_classes,
-      batch_size=network_batch_size,
-      num_batches=network_batches,
-      early_batches=early_batches,
+      num_classes=len(counts),
+      batch_size=learning.network_batch_size,
+      num_batches=learning.network_batches,
+      early_batches=learning.early_batches,
       augment=train_augment,
     ),
-    sampling.shuffler(int(np.max(counts)), batch_real),
-    match_augment,
-    np.asarray(counts),
-    jnp.eye(num_classes) if soft_labels is None else jnp.asarray(soft_labels),
-    condition,
-    codes,
-    codes_per_step,
-    min(classes_per_step or num_classes, num_classes),
+    optimizer=codebook_optimizer(stepping, steps),
+    augment=match_augment,
+    inner_steps=inner_steps,
+    most_synthetic=draws.codes_per_step,
+    project='never',
+    measure=_online(network, match_augment)
+    if draws.condition == 'online'
+    else None,
   )
-  made = Condenser(init_of(method), period_of(method, inner_steps))
-  return calibrated(made, formation)
 
 
-def calibrated(condenser: Condenser, formation: Formation) -> Condenser:
-  """Measures a codebook's BatchNorm statistics at the end of every period.
-
-  Training takes the statistics of its batches; what is decoded afterwards, for
-  a file or an evaluation, takes those that are stored.
+def generative_objective(
+  network: Network,
+  image_shape: tuple[int, ...],
+  *,
+  terms: GenerativeTerms = _TERMS,
+  judging: DiscriminatorTraining = _DISCRIMINATOR,
+  condition_dim: int | None = None,
+  anchors: str = 'means',
+  soft_labels: Array | None = None,
+) -> StatefulObjective:
+  """`objectives.generative_matching` with a discriminator of the right size.
 
   Args:
-    condenser: of any method; its formation is `formations.in_training` of the
-      codebook.
-    formation: the codebook itself.
+    network: judges the images.
+    image_shape: `(H, W, D)`.
+    terms: of the loss.
+    judging: of the discriminator.
+    condition_dim: numbers of the embeddings that images bring; None for images
+      that bring none.
+    anchors: see `objectives.generative_matching`.
+    soft_labels: see `objectives.generative_matching`.
 
   Example:
-    >>> shown = formations.in_training(formation)
-    >>> method = calibrated(dm(network, shown, counts, std), formation)
+    >>> objective = generative_objective(network, image_shape)
+    >>> method = dm(network, formations.identity(), counts, std,
+    ...             instead=Instead(objective=objective))
   """
+  features, _ = feature_sizes(network, image_shape)
+  return objectives.generative_matching(
+    terms,
+    feature_discriminator(
+      features, condition_dim or features, judging.discriminator_widths
+    ),
+    optax.adam(judging.discriminator_learning_rate, b1=0.0, b2=0.9),
+    anchors=anchors,
+    soft_labels=soft_labels,
+  )
 
-  def period(key, state, data):
-    state, metrics = condenser.period(key, state, data)
-    params = formations.calibrate(formation, state.params)
-    return state._replace(params=params), metrics
 
-  return condenser._replace(period=period)
+def _online(network, augment):
+  """Embeddings that are the mean features of a step's real images."""
 
+  def measure(key, params, target, variables):
+    real = sampling.gathered(target)
+    if augment is not None:
+      flat = real.images.reshape(-1, *real.images.shape[2:])
+      seen = augment(key, flat).reshape(real.images.shape)
+      real = real._replace(images=seen)
+    judged = objectives.judge(network, variables, real)
+    means = jax.lax.stop_gradient(objectives.class_feature_means(judged))
+    # Means of features are nearly the same vector for all classes.
+    apart = objectives.standardised(means, like=means)
+    if real.classes is not None:
+      apart = params['embeddings'].at[real.classes].set(apart)
+    return {**params, 'embeddings': apart}
 
-def codebook_optimizer(
-  codes_learning_rate: float,
-  generator_learning_rate: float,
-  steps: int,
-  momentum: float = 0.5,
-  largest_gradient: float = 1.0,
-  optimizer: str = 'sgd',
-) -> optax.GradientTransformation:
-  """Steps a codebook's params: two rates that fall linearly, the rest fixed.
-
-  The feature term, a sum over layers, has gradients of a size that depends on
-  network and data; at the paper's rates they can drive the generator's `tanh`
-  into saturation within a few steps, from which it never returns. So gradients
-  are clipped, which the paper does not mention.
-
-  Args:
-    codes_learning_rate: of the codes, at the start.
-    generator_learning_rate: of generator and projection, at the start.
-    steps: after which both are 0.
-    momentum: of both, Adam's first beta.
-    largest_gradient: norm to which the gradient of the codes, and that of
-      generator and projection, is clipped; 0 for no limit.
-    optimizer: one of `OPTIMIZERS`. The paper has `'sgd'`; `'adam'` gives every
-      number a step of its rate's size, whatever a term's scale is.
-
-  Raises:
-    ValueError: if `largest_gradient` is negative, or the optimiser unknown.
-  """
-  check_choice('optimizer', optimizer, OPTIMIZERS)
-  if not largest_gradient >= 0:
-    raise ValueError(
-      f'largest_gradient {largest_gradient}: must be at least 0; 0 is no limit'
-    )
-
-  def falling(rate):
-    falling_rate = optax.linear_schedule(rate, 0.0, steps)
-    if optimizer == 'adam':
-      steps_of = optax.adam(falling_rate, b1=momentum)
-    else:
-      steps_of = optimizers.sgd(falling_rate, momentum=momentum)
-    if not largest_gradient:
-      return steps_of
-    return optax.chain(optax.clip_by_global_norm(largest_gradient), steps_of)
-
-  kinds = {
-    'codes': falling(codes_learning_rate),
-    'generator': falling(generator_learning_rate),
-    'fixed': optax.set_to_zero(),
-  }
-
-  def labels(params):
-    return {name: name if name in kinds else 'fixed' for name in params}
-
-  return optax.multi_transform(kinds, labels)
+  return measure
 
 
 def discriminator_problem(metrics: Mapping[str, Any]) -> str | None:

@@ -108,9 +108,10 @@ def generator_training(
     ValueError: if an option is out of range.
 
   Example:
-    >>> training = generator_training(formation, dataset.counts)
-    >>> state = training.init(key, params)
-    >>> state, metrics = jax.jit(training.run)(key, state, data, 1000)
+    >>> formation = formations.codebook(10, image_shape, embedding_dim=4)
+    >>> made = generator_training(formation, dataset.counts)
+    >>> state = made.init(key, formation.init(key, real_images))
+    >>> state, metrics = jax.jit(made.run)(key, state, data.real, 1000)
     >>> params = finished_generator(formation, state, key)
   """
   check_at_least('batch_size', batch_size, 1)

@@ -1,9 +1,14 @@
 """A condensed set cut into batches of images that are optimised one by one."""
 
+from collections.abc import Iterator, Sequence
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dcjax.base import Array, Params
+from dcjax.base import Array, Key, Metrics, Params
+from dcjax.condensing import Condenser
+from dcjax.inner import InnerData
 from dcjax.utils import check_at_least, check_choice
 
 ORDERS = ('class', 'round')
@@ -51,20 +56,65 @@ def image_batches(
   return [b.reshape(-1, ipc, 2) if whole else b[None] for b in batches]
 
 
-def cut_batch(images: Array, slots: np.ndarray) -> Params:
+def cut_batch(images: Array, slots: np.ndarray, cells: int = 1) -> Params:
   """Returns the stored numbers of one image batch.
 
   Args:
     images: `[C, N, H, W, D]`, the whole set.
     slots: `[G, n, 2]`; see `image_batches`.
+    cells: of the formation, each of which is an image with a label.
 
   Returns:
-    `{'images': [G, n, H, W, D], 'labels': [G, n, C]}`, labels one-hot.
+    `{'images': [G, n, H, W, D], 'labels': [G, cells * n, C]}`, labels one-hot.
   """
   labels = jnp.eye(images.shape[0])[slots[..., 0]]
+  labels = jnp.tile(labels, (1, cells, 1))
   return {'images': images[slots[..., 0], slots[..., 1]], 'labels': labels}
 
 
 def put_batch(images: Array, slots: np.ndarray, params: Params) -> Array:
   """Puts an image batch back into the whole set `[C, N, H, W, D]`."""
   return images.at[slots[..., 0], slots[..., 1]].set(params['images'])
+
+
+def synthesise(
+  condenser: Condenser,
+  images: Array,
+  data: InnerData,
+  key: Key,
+  *,
+  batches: Sequence[np.ndarray],
+  iterations: int,
+  inner_steps: int,
+  cells: int = 1,
+) -> Iterator[tuple[Array, Metrics]]:
+  """Optimises a whole set, batch after batch.
+
+  Args:
+    condenser: `edc` or one like it.
+    images: `[C, N, H, W, D]` in [0, 1], where they start.
+    data: with observers and targets.
+    key: the run's.
+    batches: see `image_batches`.
+    iterations: steps of each batch; the recipe's.
+    inner_steps: steps of a period; the recipe's.
+    cells: see `cut_batch`.
+
+  Yields:
+    After every batch the whole set as it then is, and the metrics of the
+    batch's last period, `[inner_steps]` each.
+  """
+  images = jnp.asarray(images)
+  period = jax.jit(condenser.period, donate_argnums=1)
+  state = None
+  for slots in batches:
+    params = cut_batch(images, slots, cells)
+    state = (
+      condenser.init(key, params, data)
+      if state is None
+      else condenser.restart(state, params)
+    )
+    for _ in range(iterations // inner_steps):
+      state, metrics = period(key, state, data)
+    images = put_batch(images, slots, state.params)
+    yield images, metrics

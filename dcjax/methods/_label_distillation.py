@@ -6,12 +6,7 @@ import optax
 from dcjax import objectives
 from dcjax.base import Augment, Formation, Network, Params
 from dcjax.condensing import Condenser, condenser, real_batches
-from dcjax.methods._settings import (
-  OWN,
-  Instead,
-  OnSynthetic,
-  on_synthetic,
-)
+from dcjax.methods._settings import OWN, Instead, OnSynthetic, on_synthetic
 from dcjax.utils import check_choice
 
 _FORMS = ('second_order', 'ridge')

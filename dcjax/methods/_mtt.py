@@ -93,8 +93,8 @@ def mtt(
   Example:
     >>> formation = formations.with_step_size(formations.identity(), 0.01)
     >>> condenser = mtt(network, formation, std=dataset.std, augment=augment)
-    >>> data = inner.InnerData(real, experts=experts)
-    >>> state = condenser.init(key, formation.init(key, images), data)
+    >>> data = data._replace(experts=experts)
+    >>> state = condenser.init(key, formation.init(key, real_images), data)
   """
   labels = (
     optax.set_to_zero()

@@ -73,7 +73,8 @@ def rded(
       cannot be divided by `factor`, or a class has too few images.
 
   Example:
-    >>> images = rded([network], [variables], data, 10, key, normalise=norm)
+    >>> images = rded([network], [variables], data.real, 2, key, candidates=3,
+    ...               normalise=normalise)
   """
   _check(ipc, factor, candidates, crops, batch_size)
   check_choice('arrangement', arrangement, ARRANGEMENTS)

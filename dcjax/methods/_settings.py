@@ -8,7 +8,7 @@ from typing import NamedTuple
 import optax
 
 from dcjax import inner, optimizers
-from dcjax.base import Augment, Network, Objective
+from dcjax.base import Augment, Network, Objective, StatefulObjective
 from dcjax.condensing import Source
 from dcjax.inner import InnerLoop
 
@@ -23,7 +23,7 @@ class Instead(NamedTuple):
     optimizer: of the stored numbers, which it takes as they are.
   """
 
-  objective: Objective | None = None
+  objective: Objective | StatefulObjective | None = None
   source: Source | None = None
   loop: InnerLoop | None = None
   optimizer: optax.GradientTransformation | None = None

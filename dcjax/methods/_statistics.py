@@ -1,16 +1,29 @@
 """SRe2L, CDA, G-VBSM and EDC: statistics matched under frozen observers."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import optax
 
-from dcjax import objectives
+from dcjax import formations, inner, objectives, optimizers
 from dcjax.base import Array, Augment, Formation, Network
-from dcjax.condensing import Condenser
-from dcjax.methods import _synthesis
-from dcjax.methods._views import Roll, view
-from dcjax.utils import check_choice
+from dcjax.condensing import Condenser, condenser, stored_targets
+from dcjax.methods._views import Recovery, recovery, view
+from dcjax.objectives import StatisticsTerms
+from dcjax.utils import check_at_least
+
+_ADAM = {'b1': 0.5, 'b2': 0.9, 'eps': 1e-8}
+# Those that make of each stored image as many others, cell after cell.
+_ALIKE = ('identity', 'time_axis', 'uniform')
+_SRE2L_TERMS = StatisticsTerms(weight=0.01, alpha=1.0, momentum=0.0)
+_GVBSM_TERMS = StatisticsTerms(
+  weight=0.01, alpha=1.0, drop_rate=0.4, densification=1.0
+)
+EDC_TERMS = StatisticsTerms(weight=0.01, flatness=0.25)
+_SRE2L_SEEN = recovery('sre2l', 'imagenet')
+_CDA_SEEN = recovery('cda', 'imagenet')
+_GVBSM_SEEN = recovery('gvbsm', 'cifar')
+_EDC_SEEN = recovery('edc', 'cifar')
 
 
 def sre2l(
@@ -20,10 +33,8 @@ def sre2l(
   *,
   iterations: int = 4000,
   learning_rate: float = 0.25,
-  weight: float = 0.01,
-  smallest_crop: float | Callable[[Array], Array] | None = 0.08,
-  roll: Roll = (0, 32),
-  flip: bool = True,
+  terms: StatisticsTerms = _SRE2L_TERMS,
+  seen: Recovery = _SRE2L_SEEN,
   inner_steps: int = 100,
   spread: Augment | None = None,
   formation: Formation | None = None,
@@ -38,37 +49,29 @@ def sre2l(
 
   Args:
     network: the observer; with BatchNorm.
-    mean: `[D]` of the normalisation.
-    std: `[D]` of the normalisation.
-    iterations: steps of each image batch, a multiple of `inner_steps`.
-    learning_rate: of the images, in normalised units.
-    weight: of the statistics; the first layer counts ten times.
-    smallest_crop: see `view`.
-    roll: see `view`.
-    flip: see `view`.
-    inner_steps: in one compiled call.
-    spread: see `view`.
-    formation: `identity()` if None; `uniform` and `time_axis` go too.
+    mean: see `edc`, as for what is not said here.
+    std: see `edc`.
+    iterations: see `edc`.
+    learning_rate: see `edc`.
+    terms: the first layer counts ten times.
+    seen: see `edc`.
+    inner_steps: see `edc`.
+    spread: see `edc`.
+    formation: see `edc`.
 
   Raises:
     ValueError: if an option is out of range.
   """
-  terms = objectives.statistics_terms(weight=weight, alpha=1.0, momentum=0.0)
-  return _synthesis.synthesis(
+  return edc(
     [network],
+    mean,
     std,
-    seen=view(
-      mean,
-      std,
-      smallest_crop=smallest_crop,
-      flip=flip,
-      roll=roll,
-      spread=spread,
-    ),
-    terms=terms,
     iterations=iterations,
     learning_rate=learning_rate,
+    terms=terms,
+    seen=seen,
     inner_steps=inner_steps,
+    spread=spread,
     formation=formation,
   )
 
@@ -83,7 +86,7 @@ def curriculum(smallest: float = 0.08) -> Callable[[Array], Array]:
     The smallest share as a function of the share of the run that is done.
 
   Example:
-    >>> [float(curriculum(0.08)(p)) for p in (0.0, 1.0)]
+    >>> [round(float(curriculum(0.08)(p)), 2) for p in (0.0, 1.0)]
     [1.0, 0.08]
   """
 
@@ -98,8 +101,13 @@ def cda(
   mean: Sequence[float],
   std: Sequence[float],
   *,
-  smallest_crop: float = 0.08,
-  **options: Any,
+  iterations: int = 4000,
+  learning_rate: float = 0.25,
+  terms: StatisticsTerms = _SRE2L_TERMS,
+  seen: Recovery = _CDA_SEEN,
+  inner_steps: int = 100,
+  spread: Augment | None = None,
+  formation: Formation | None = None,
 ) -> Condenser:
   """CDA: SRe2L whose crops become smaller over the run.
 
@@ -109,18 +117,34 @@ def cda(
 
   Args:
     network: see `sre2l`.
-    mean: see `sre2l`.
-    std: see `sre2l`.
-    smallest_crop: at the end; see `curriculum`.
-    **options: see `sre2l`.
+    mean: see `edc`, as for what is not said here.
+    std: see `edc`.
+    iterations: see `edc`.
+    learning_rate: see `edc`.
+    terms: see `sre2l`.
+    seen: its smallest crop is that of the end; see `curriculum`.
+    inner_steps: see `edc`.
+    spread: see `edc`.
+    formation: see `edc`.
 
   Raises:
     ValueError: if an option is out of range.
   """
-  if not 0 < smallest_crop <= 1:
-    raise ValueError(f'smallest_crop {smallest_crop!r}: must be in (0, 1]')
-  low = curriculum(smallest_crop)
-  return sre2l(network, mean, std, smallest_crop=low, **options)
+  smallest = seen.smallest_crop
+  if not isinstance(smallest, (int, float)) or not 0 < smallest <= 1:
+    raise ValueError(f'smallest_crop {smallest!r}: must be in (0, 1]')
+  return sre2l(
+    network,
+    mean,
+    std,
+    iterations=iterations,
+    learning_rate=learning_rate,
+    terms=terms,
+    seen=seen._replace(smallest_crop=curriculum(smallest)),
+    inner_steps=inner_steps,
+    spread=spread,
+    formation=formation,
+  )
 
 
 def gvbsm(
@@ -129,12 +153,12 @@ def gvbsm(
   std: Sequence[float],
   *,
   iterations: int = 4000,
-  densification: float = 1.0,
-  drop_rate: float = 0.4,
-  smallest_crop: float | None = None,
-  padding: int = 4,
-  roll: Roll = (0, 32),
-  **options: Any,
+  learning_rate: float = 0.05,
+  terms: StatisticsTerms = _GVBSM_TERMS,
+  seen: Recovery = _GVBSM_SEEN,
+  inner_steps: int = 25,
+  spread: Augment | None = None,
+  formation: Formation | None = None,
 ) -> Condenser:
   """G-VBSM: many observers, BatchNorm and convolutions, dense images.
 
@@ -146,32 +170,32 @@ def gvbsm(
 
   Args:
     observers: networks that take turns.
-    mean: `[D]` of the normalisation.
-    std: `[D]` of the normalisation.
-    iterations: steps of each image batch, a multiple of `inner_steps`.
-    densification: weight; see `objectives.densification`.
-    drop_rate: probability of leaving out a convolution.
-    smallest_crop: see `view`; if given, it takes the place of the padded crop.
-    padding: see `view`.
-    roll: see `view`.
-    **options: of `edc`, with G-VBSM's values where the two differ: alpha 1,
-      weight 0.01, no flatness.
+    mean: see `edc`, as for what is not said here.
+    std: see `edc`.
+    iterations: see `edc`.
+    learning_rate: see `edc`.
+    terms: see `edc`.
+    seen: a resized crop, if it has one, takes the place of the padded one.
+    inner_steps: see `edc`.
+    spread: see `edc`.
+    formation: see `edc`.
 
   Raises:
     ValueError: if an option is out of range.
   """
-  own = {'alpha': 1.0, 'weight': 0.01, 'flatness': 0.0}
+  if seen.smallest_crop is not None:
+    seen = seen._replace(padding=0)
   return edc(
     observers,
     mean,
     std,
     iterations=iterations,
-    densification=densification,
-    drop_rate=drop_rate,
-    smallest_crop=smallest_crop,
-    padding=padding if smallest_crop is None else 0,
-    roll=roll,
-    **{**own, **options},
+    learning_rate=learning_rate,
+    terms=terms,
+    seen=seen,
+    inner_steps=inner_steps,
+    spread=spread,
+    formation=formation,
   )
 
 
@@ -182,161 +206,86 @@ def edc(
   *,
   iterations: int = 2000,
   learning_rate: float = 0.05,
-  weight: float = 0.01,
-  alpha: float = 0.5,
-  flatness: float = 0.25,
+  terms: StatisticsTerms = EDC_TERMS,
+  seen: Recovery = _EDC_SEEN,
   averaging: float = 0.99,
-  momentum: float = 0.8,
-  smallest_crop: float | None = 0.5,
-  padding: int = 0,
-  roll: Roll = 0,
-  flip: bool = True,
-  patch_size: int = 4,
   inner_steps: int = 25,
   spread: Augment | None = None,
   formation: Formation | None = None,
-  **terms: float | bool | str,
 ) -> Condenser:
   """EDC: statistics of all and of each class, flat minima, real starts.
 
   Shao et al., "Elucidating the Design Space of Dataset Condensation" (NeurIPS
   2024). The images start as real ones (`rded` on ImageNet, plain real images on
   small sets) and are cut by `image_batches`, class after class. Weaker
-  configurations of the paper's ladder are options:
-  `edc(..., **edc_configuration('C').synthesis)`.
+  configurations of the paper's ladder are options, see `edc_configuration`.
 
   Defaults are those of the small sets in the paper; CIFAR-10 takes 75
   iterations and one batch, ImageNet-1k weight 0.1, patches of 16, batches of
-  80.
+  80. The paper's code leaves flatness out.
+
+  One step: the observer whose turn it is looks at the image batch, Adam (betas
+  0.5 and 0.9, cosine to 0 over the batch's iterations) steps it in normalised
+  units, it is clipped to the range of its formation.
 
   Args:
-    observers: networks that take turns.
+    observers: networks that take turns; their numbers and what their layers see
+      of real images come with the data.
     mean: `[D]` of the normalisation.
     std: `[D]` of the normalisation.
     iterations: steps of each image batch, a multiple of `inner_steps`.
     learning_rate: of the images, in normalised units.
-    weight: of the statistics.
-    alpha: share of the statistics of all images.
-    flatness: weight; the paper's code leaves this term out.
+    terms: what is matched, and how much of it.
+    seen: crops, flips and rolls of what observers see.
     averaging: rate of the images' average that flatness compares with.
-    momentum: of the running statistics.
-    smallest_crop: see `view`.
-    padding: see `view`.
-    roll: see `view`.
-    flip: see `view`.
-    patch_size: as for the statistics: 4, ImageNet 16.
     inner_steps: in one compiled call.
-    spread: on several devices; see `view` and `dcjax.sharding`.
-    formation: see `sre2l`.
-    **terms: see `objectives.statistics_matching`.
+    spread: puts the images of a batch onto several devices; see `view` and
+      `dcjax.sharding`.
+    formation: `identity()` if None; `uniform` and `time_axis` go too.
+
+  Returns:
+    A condenser of image batches as `cut_batch` makes them; `restart` begins the
+    next one.
 
   Raises:
-    ValueError: if an option is unknown or out of range.
+    ValueError: if an option is out of range; from `init`, if the data are not
+      those of the observers.
 
   Example:
-    >>> condenser = edc(networks, dataset.mean, dataset.std)
-    >>> state = condenser.init(key, cut_batch(images, slots), data)
+    >>> condenser = edc(observers, dataset.mean, dataset.std)
+    >>> slots = image_batches(10, 2, batch_size=20)[0]
+    >>> data = inner.InnerData(None, observers=(variables,), targets=(targets,))
+    >>> state = condenser.init(key, cut_batch(real_images, slots), data)
     >>> state, metrics = jax.jit(condenser.period)(key, state, data)
   """
-  checked = objectives.statistics_terms(
-    weight=weight,
-    alpha=alpha,
-    flatness=flatness,
-    momentum=momentum,
-    patch_size=patch_size,
-    **terms,
-  )
-  return _synthesis.synthesis(
+  check_at_least('inner_steps', inner_steps, 1)
+  if iterations < 1 or iterations % inner_steps:
+    raise ValueError(
+      f'iterations {iterations}: must be a positive multiple of inner_steps '
+      f'{inner_steps}'
+    )
+  formation = formation or formations.identity()
+  name = formation.spec['name']
+  if name not in _ALIKE:
+    raise ValueError(
+      f'formation {name!r}: must be one of {", ".join(_ALIKE)} under observers'
+    )
+  rate = optax.cosine_decay_schedule(learning_rate, iterations)
+  return condenser(
     observers,
-    std,
-    seen=view(
-      mean,
-      std,
-      smallest_crop=smallest_crop,
-      padding=padding,
-      flip=flip,
-      roll=roll,
-      spread=spread,
+    formation=formations.with_labels(formation, 'hard'),
+    objective=objectives.statistics_over_steps(
+      terms,
+      view(mean, std, seen, spread=spread),
+      steps=iterations,
+      averaging=averaging,
     ),
-    terms=checked,
-    iterations=iterations,
-    learning_rate=learning_rate,
+    source=stored_targets(),
+    inner=inner.observers(len(observers)),
+    optimizer=optimizers.by_name(
+      images=optimizers.in_normalised_units(optax.adam(rate, **_ADAM), std)
+    ),
     inner_steps=inner_steps,
-    averaging=averaging,
-    formation=formation,
+    most_synthetic=10**9,
+    project='step',
   )
-
-
-class EdcConfiguration(NamedTuple):
-  """A rung of EDC's ladder, ImageNet-1k values.
-
-  Attributes:
-    start: `'noise'`, or `'real'` images.
-    synthesis: options of `edc`.
-    observers: `'gvbsm'` or `'edc'`, whose choice of networks.
-    batch_size: of relabelling and evaluation.
-    zeta: of the student's smoothing schedule; 1 is the cosine.
-    average_rate: of the student's averaged weights; None for none.
-  """
-
-  start: str
-  synthesis: dict[str, float]
-  observers: str
-  batch_size: int
-  zeta: float
-  average_rate: float | None
-
-
-_BASELINE = {
-  'iterations': 4000,
-  'flatness': 0.0,
-  'alpha': 1.0,
-  'smallest_crop': 0.08,
-}
-# What each rung adds to the one before it.
-_LADDER: dict[str, dict[str, Any]] = {
-  'A': {},
-  'B': {'start': 'real', 'iterations': 2000},
-  'C': {'zeta': 2.0},
-  'D': {'flatness': 0.25},
-  'E': {'batch_size': 100, 'observers': 'edc'},
-  'F': {'alpha': 0.5},
-  'G': {'smallest_crop': 0.5, 'average_rate': 0.99},
-}
-
-
-def edc_configuration(name: str) -> EdcConfiguration:
-  """Returns a configuration of EDC's figure 1, from A (G-VBSM) to G (EDC).
-
-  Each adds one design choice: B real starts, which need half the iterations; C
-  the smoothing schedule; D flatness; E small batches and the better choice of
-  observers; F statistics of classes; G weak augmentation and averaged weights.
-
-  The paper's C has zeta 1.5 and only F has 2; here it is 2 from C on, so that
-  every step changes one thing (table 3: 38.7 and 38.8 percent). A has no
-  densification, which EDC dropped; `gvbsm` has it.
-
-  Args:
-    name: 'A' to 'G'.
-
-  Raises:
-    ValueError: if the name is unknown.
-
-  Example:
-    >>> edc_configuration('B').synthesis['iterations']
-    2000
-  """
-  check_choice('configuration', name, tuple(_LADDER))
-  values = {
-    'start': 'noise',
-    'observers': 'gvbsm',
-    'batch_size': 1024,
-    'zeta': 1.0,
-    'average_rate': None,
-    **_BASELINE,
-  }
-  for rung, added in _LADDER.items():
-    if rung <= name:
-      values |= added
-  synthesis = {option: values.pop(option) for option in _BASELINE}
-  return EdcConfiguration(synthesis=synthesis, **values)

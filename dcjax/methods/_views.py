@@ -8,28 +8,28 @@ import jax.numpy as jnp
 
 from dcjax import augment
 from dcjax.base import Array, Augment, Key
+from dcjax.objectives import View
 from dcjax.utils import check_at_least, check_choice
-
-# (key, images [B, H, W, D] in [0, 1], share of the run that is done) -> images
-# as an observer sees them.
-View = Callable[[Key, Array, Array], Array]
-Roll = int | tuple[int, int]
 
 
 class Recovery(NamedTuple):
-  """The crops, flips and rolls of a published recovery; options of `view`.
+  """Crops, flips and rolls of what observers see.
 
   Attributes:
-    smallest_crop: share of the area, or None for no resized crop.
-    padding: pixels of the padded crop, 0 for none.
+    smallest_crop: smallest share of the area that a crop keeps, the largest
+      being 1, resized to the whole image; a function of the share of the run
+      that is done for a curriculum; None for no such crop.
+    padding: pixels of the mean colour on every side, of which a window of the
+      old size is cut out; 0 for none.
     flip: whether half of the batches are mirrored.
-    roll: `(low, high)` pixels, both ends included.
+    roll: pixels that the batch is moved by, round the border, down and to the
+      right: `(low, high)`, both included; a number stands for `(0, number)`.
   """
 
-  smallest_crop: float | None
-  padding: int
-  flip: bool
-  roll: tuple[int, int]
+  smallest_crop: float | Callable[[Array], Array] | None = None
+  padding: int = 0
+  flip: bool = True
+  roll: int | tuple[int, int] = 0
 
 
 _RECOVERIES = {
@@ -108,11 +108,8 @@ def treat(images: Array, treatment: Treatment) -> Array:
 def view(
   mean: Sequence[float],
   std: Sequence[float],
+  seen: Recovery,
   *,
-  smallest_crop: float | Callable[[Array], Array] | None,
-  padding: int = 0,
-  flip: bool = True,
-  roll: Roll = 0,
   spread: Augment | None = None,
 ) -> View:
   """Makes what observers see of an image batch: one draw for all its images.
@@ -123,14 +120,7 @@ def view(
   Args:
     mean: `[D]` of the normalisation.
     std: `[D]` of the normalisation.
-    smallest_crop: smallest share of the area that a crop keeps, the largest
-      being 1, resized to the whole image; a function of the share of the run
-      that is done for a curriculum; None for no such crop.
-    padding: pixels of the mean colour on every side, of which a window of the
-      old size is cut out; 0 for none.
-    flip: whether half of the batches are mirrored.
-    roll: pixels that the batch is moved by, round the border, down and to the
-      right: `(low, high)`, both included; a number stands for `(0, number)`.
+    seen: crops, flips and rolls.
     spread: puts the images of the batch onto several devices before anything
       else is done with them; see `dcjax.sharding.spread`. Statistics are then
       still those of the whole batch.
@@ -138,6 +128,7 @@ def view(
   Raises:
     ValueError: if an option is out of range, or both crops are asked for.
   """
+  smallest_crop, padding, flip, roll = seen
   low, high = _range(roll)
   check_at_least('padding', padding, 0)
   if padding and smallest_crop is not None:

@@ -61,7 +61,7 @@ def with_precision(network: Network, precision: str) -> Network:
     ValueError: if the precision is unknown.
 
   Example:
-    >>> network = with_precision(convnet((32, 32, 3), 10), 'bfloat16')
+    >>> network = with_precision(networks.convnet((32, 32, 3), 10), 'bfloat16')
   """
   check_choice('precision', precision, PRECISIONS)
 

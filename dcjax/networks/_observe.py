@@ -79,7 +79,8 @@ def layer_inputs(
 
   Example:
     >>> network = convnet((32, 32, 3), 10, norm='batch')
-    >>> inputs = layer_inputs(network, variables, images)
+    >>> blank = jnp.zeros([1, 32, 32, 3])
+    >>> inputs = layer_inputs(network, network.init(key), blank)
     >>> list(inputs)
     ['conv0', 'norm0', 'conv1', 'norm1', 'conv2', 'norm2']
   """

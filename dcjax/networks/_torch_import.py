@@ -78,9 +78,10 @@ def load_torch(
 
   Example:
     >>> spec = {'name': 'resnet', 'depth': 18, 'norm': 'batch'}
-    >>> variables = load_torch('resnet18.pth', spec, (224, 224, 3), 1000)
+    >>> variables = load_torch(  # doctest: +SKIP
+    ...   'resnet18.pth', spec, (224, 224, 3), 1000)
     >>> network = build(spec, (224, 224, 3), 1000)
-    >>> outputs, _ = network.apply(variables, images, False)
+    >>> outputs, _ = network.apply(variables, images, False)  # doctest: +SKIP
   """
   network = build(network_spec, image_shape, num_classes)
   language = _dialect_of(network_spec, image_shape)

@@ -61,9 +61,10 @@ def from_torch_state(
       first linear layer's inputs need a `feature_shape`.
 
   Example:
-    >>> stored = {k: v.numpy() for k, v in torch.load(path).items()}
+    >>> state_dict = torch.load('convnet.pth')  # doctest: +SKIP
+    >>> stored = {k: v.numpy() for k, v in state_dict.items()}  # doctest: +SKIP
     >>> network = convnet((32, 32, 3), 10)
-    >>> variables = from_torch_state(network, stored, 'convnet')
+    >>> from_torch_state(network, stored, 'convnet')  # doctest: +SKIP
   """
   arrays = _normalised(state_dict)
   variables = jax.eval_shape(network.init, jax.random.key(0))

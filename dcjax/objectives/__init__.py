@@ -31,16 +31,21 @@ from dcjax.objectives._generative import (
   Judged,
   adversarial_loss,
   association_loss,
+  check_generative_terms,
   class_feature_means,
   discriminator_accuracy,
   discriminator_loss,
   generative_loss,
-  generative_terms,
   inter_loss,
   intra_loss,
   judge,
   pooled_features,
   standardised,
+)
+from dcjax.objectives._generative_steps import (
+  ANCHORS,
+  DiscriminatorState,
+  generative_matching,
 )
 from dcjax.objectives._gradient import (
   TENSORS,
@@ -62,9 +67,14 @@ from dcjax.objectives._statistics import (
   statistics_loss,
   statistics_matching,
 )
+from dcjax.objectives._statistics_steps import (
+  StatisticsState,
+  View,
+  statistics_over_steps,
+)
 from dcjax.objectives._statistics_terms import (
   StatisticsTerms,
-  statistics_terms,
+  check_statistics_terms,
 )
 from dcjax.objectives._trajectory import (
   Segment,
@@ -74,24 +84,30 @@ from dcjax.objectives._trajectory import (
 from dcjax.objectives._unrolled import POSITIONS, Unroll, train_on, unrolled
 
 __all__ = [
+  'ANCHORS',
   'DISTANCES',
   'FACTORIES',
   'POSITIONS',
   'REDUCTIONS',
   'TENSORS',
+  'DiscriminatorState',
   'FlatNetwork',
   'GenerativeTerms',
   'Judged',
   'RunningStatistics',
   'Segment',
+  'StatisticsState',
   'StatisticsTarget',
   'StatisticsTerms',
   'Unroll',
+  'View',
   'adversarial_loss',
   'association_loss',
   'build',
   'cafe_matching',
   'calibrating_scale',
+  'check_generative_terms',
+  'check_statistics_terms',
   'class_feature_means',
   'cosine',
   'densification',
@@ -104,7 +120,7 @@ __all__ = [
   'flat_network',
   'flatness',
   'generative_loss',
-  'generative_terms',
+  'generative_matching',
   'gradient_distance',
   'gradient_matching',
   'inter_loss',
@@ -126,7 +142,7 @@ __all__ = [
   'start_running',
   'statistics_loss',
   'statistics_matching',
-  'statistics_terms',
+  'statistics_over_steps',
   'train_on',
   'trajectory_distance',
   'trajectory_matching',

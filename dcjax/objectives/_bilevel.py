@@ -4,15 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from dcjax.base import (
-  Array,
-  Batch,
-  Key,
-  Metrics,
-  Network,
-  Objective,
-  Variables,
-)
+from dcjax.base import Array, Batch, Key, Metrics, Network, Objective, Variables
 from dcjax.losses import cross_entropy
 from dcjax.objectives._gradient import network_gradient
 from dcjax.objectives._joint import mixed, outputs_of

@@ -2,15 +2,7 @@
 
 from jax import lax
 
-from dcjax.base import (
-  Array,
-  Batch,
-  Key,
-  Metrics,
-  Network,
-  Objective,
-  Variables,
-)
+from dcjax.base import Array, Batch, Key, Metrics, Network, Objective, Variables
 from dcjax.losses import count_parts
 from dcjax.objectives._distances import squared
 from dcjax.objectives._feature import mean_feature

@@ -23,7 +23,24 @@ _WEIGHTS = ('adversarial', 'classification', 'feature', 'intra', 'inter')
 
 
 class GenerativeTerms(NamedTuple):
-  """Weights and options of the loss; see `generative_terms`."""
+  """Weights and options of the loss.
+
+  Attributes:
+    adversarial: weight, as the next four: 1 as printed, 0 for none.
+    classification: of the cross-entropy of the network's own classifier.
+    feature: of `association_loss`.
+    intra: of `intra_loss`.
+    inter: of `inter_loss`.
+    saturating: see `adversarial_loss`.
+    layer_weights: as in `cafe_matching`.
+    reduction: see `association_loss`.
+    compared: see `association_loss`.
+    temperature: see `intra_loss`.
+    margin: see `inter_loss`.
+    standardised: whether the pooled features of both relation losses and of the
+      discriminator are those of `standardised`.
+    normalised: of both relation losses.
+  """
 
   adversarial: float = 1.0
   classification: float = 1.0
@@ -56,35 +73,22 @@ class Judged(NamedTuple):
   batch: Batch
 
 
-def generative_terms(**terms: float | bool | str | tuple) -> GenerativeTerms:
+def check_generative_terms(terms: GenerativeTerms) -> None:
   """Checks weights and options of the loss.
 
-  Args:
-    **terms: `adversarial`, `classification`, `feature`, `intra`, `inter`:
-      weights, 1 as printed, 0 for none. `saturating`: see `adversarial_loss`.
-      `layer_weights` (as in `cafe_matching`), `reduction` and `compared`: see
-      `association_loss`. `temperature`: see `intra_loss`. `margin`: see
-      `inter_loss`. `standardised`: whether the pooled features of both
-      relation losses and of the discriminator are those of `standardised`.
-      `normalised`: of both relation losses.
-
   Raises:
-    ValueError: if one is unknown or out of range.
+    ValueError: if one is out of range.
   """
-  for name in terms:
-    check_choice('term', name, GenerativeTerms._fields)
-  checked = GenerativeTerms(**terms)
   for name in (*_WEIGHTS, 'margin'):
-    check_at_least(name, getattr(checked, name), 0)
-  if not checked.layer_weights:
+    check_at_least(name, getattr(terms, name), 0)
+  if not terms.layer_weights:
     raise ValueError('layer_weights (): must hold at least one weight')
-  for weight in checked.layer_weights:
+  for weight in terms.layer_weights:
     check_at_least('layer_weights', weight, 0)
-  check_choice('reduction', checked.reduction, REDUCTIONS)
-  check_choice('compared', checked.compared, COMPARED)
-  if not checked.temperature > 0:
-    raise ValueError(f'temperature {checked.temperature!r}: must be positive')
-  return checked._replace(layer_weights=tuple(checked.layer_weights))
+  check_choice('reduction', terms.reduction, REDUCTIONS)
+  check_choice('compared', terms.compared, COMPARED)
+  if not terms.temperature > 0:
+    raise ValueError(f'temperature {terms.temperature!r}: must be positive')
 
 
 def pooled_features(outputs: Outputs) -> Array:
@@ -273,31 +277,25 @@ def generative_loss(
   *,
   scores: Array,
   anchors: Array,
-  targets: Array,
 ) -> tuple[Array, Metrics]:
-  """The whole loss of codes, projection and generator.
+  """The whole loss of the images, or of what generates them.
 
   `L_adv + L_c + L_f + L_intra + L_inter` with the weights of `terms`.
 
   Args:
-    terms: see `generative_terms`.
-    fake: of synthetic images.
+    terms: see `GenerativeTerms`.
+    fake: of synthetic images, whose labels the classification takes.
     real: of the associations, the same classes.
     scores: `[c * n]` logits of the discriminator for synthetic images.
     anchors: `[c, F]` what the intra-class loss pulls to.
-    targets: `[c, K]` label of a class: one-hot, or a soft one.
 
   Returns:
     The loss, and every term before its weight.
   """
-  shape = fake.batch.images.shape[:2]
-  labels = jnp.repeat(targets, shape[1], axis=0)
-  pooled = fake.pooled.reshape(*shape, -1)
+  pooled = fake.pooled.reshape(*fake.batch.images.shape[:2], -1)
   parts = {
     'adversarial': adversarial_loss(scores, terms.saturating),
-    'classification': cross_entropy(
-      fake.logits, Batch(mixed(fake.batch).images, labels)
-    ),
+    'classification': cross_entropy(fake.logits, mixed(fake.batch)),
     'feature': association_loss(
       fake, real, terms.layer_weights, terms.reduction, terms.compared
     ),

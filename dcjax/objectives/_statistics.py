@@ -24,7 +24,7 @@ from dcjax.objectives._joint import mixed
 from dcjax.objectives._regularisation import densification, flatness
 from dcjax.objectives._statistics_terms import (
   StatisticsTerms,
-  statistics_terms,
+  check_statistics_terms,
 )
 from dcjax.statistics import (
   LayerStatistics,
@@ -65,7 +65,7 @@ class StatisticsTarget(NamedTuple):
 
 
 def statistics_matching(
-  *, augment: Augment | None = None, **terms: float | bool | str
+  terms: StatisticsTerms | None = None, *, augment: Augment | None = None
 ) -> Objective:
   """Makes layers see the same statistics, and the network the right classes.
 
@@ -83,52 +83,30 @@ def statistics_matching(
   al., CVPR 2024). The network is applied in eval mode.
 
   Args:
+    terms: weights and options; None for the defaults of `StatisticsTerms`.
     augment: normalisation and augmentation of the synthetic images, and of
       `averaged` with the same draw. Without `averaged`, `match`'s own argument
       does the same.
-    **terms: options with their defaults:
-      weight (0.1): of the statistics, at least 0.
-      alpha (0.5): share of the statistics of all images, in [0, 1]. EDC prints
-        it at the means only; its code and its table 5 weight all of `d`.
-      first_layer (10.0): weight of the first layer; 1 for the others.
-      patch_size (4): as for the targets.
-      between_classes (False): whether the variance among the means of the
-        classes of the batch belongs to their target. EDC leaves it out.
-      momentum (0.8): of the running statistics, in [0, 1). Their value counts
-        in the loss and the batch's gradient moves it (straight-through).
-      debias (True): divides the running statistics by `1 - momentum^visits`;
-        False leaves them too small at first, as in EDC's code.
-      drop_rate (0.0): probability of leaving out a convolution's term.
-      flatness (0.0): weight of `KL(softmax(f(averaged) / temperature) ||
-        softmax(f(X) / temperature))`, the first without gradient: the direction
-        of EDC's code, the other way round than printed.
-      temperature (4.0): of the flatness.
-      flatness_reduction ('batch'): mean over images; 'elements' divides by
-        the number of classes too, as EDC's code does.
-      densification (0.0): weight of G-VBSM's spread of the images along the
-        axis N, which must then hold images of one class, as the network sees
-        them; see `densification`.
-      constant_target (True): whether targets and the logits of `averaged` are
-        constants; False for derivatives in them and, through the latter, in the
-        network's variables. The teacher side of densification and the running
-        statistics stay constants.
 
   Returns:
     A joint objective for a `StatisticsTarget`; its metrics are `loss` and the
     weighted parts `cross_entropy`, `statistics`, `flatness`, `densification`.
-    `statistics_loss` returns the next running statistics as well.
+    `statistics_loss` returns the next running statistics as well, and
+    `statistics_over_steps` remembers them.
 
   Raises:
-    ValueError: if an option is unknown or out of range; when called, if the
+    ValueError: if an option is out of range; when called, if the
       target lacks what a term needs or belongs to other layers.
 
   Example:
-    >>> target = StatisticsTarget(statistics.collect(network, variables, ...))
+    >>> target = StatisticsTarget(targets)  # of `statistics.collect`
     >>> loss, metrics = dcjax.match(
     ...   network, variables, target, synthetic, key,
-    ...   objective=statistics_matching(alpha=1.0), augment=normalise)
+    ...   objective=statistics_matching(StatisticsTerms(alpha=1.0)),
+    ...   augment=normalise)
   """
-  checked = statistics_terms(**terms)
+  checked = terms or StatisticsTerms()
+  check_statistics_terms(checked)
 
   def loss(
     network: Network,
@@ -170,7 +148,7 @@ def statistics_loss(
     target: see `StatisticsTarget`.
     synthetic: images `[C, N, H, W, D]`, labels `[C, N, K]`.
     key: decides augmentation and dropped layers.
-    terms: see `statistics_terms`.
+    terms: see `StatisticsTerms`.
     augment: see `statistics_matching`.
 
   Returns:

@@ -75,6 +75,7 @@ def trajectory_matching(
 
   Example:
     >>> objective = trajectory_matching(steps=20)
+    >>> synthetic = synthetic._replace(step_size=jnp.array(0.01))
     >>> loss, metrics = dcjax.match(
     ...   network, variables, segment, synthetic, key, objective=objective)
   """

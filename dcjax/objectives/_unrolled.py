@@ -117,7 +117,7 @@ def unrolled(
       not one, or one for each of `T`.
 
   Example:
-    >>> objective = unrolled(Unroll(steps=30, per_class=1))
+    >>> objective = unrolled(Unroll(steps=3, per_class=1, learning_rate=0.01))
     >>> loss, metrics = dcjax.match(
     ...   network, variables, real, synthetic, key, objective=objective)
   """

@@ -22,7 +22,7 @@ def by_name(
       does not store are no mistake.
 
   Example:
-    >>> by_name(images=sgd(100.0, momentum=0.5), step_size=optax.sgd(1e-7))
+    >>> optimizer = by_name(images=sgd(1.0), step_size=optax.sgd(1e-7))
   """
   known = {f'of {name}': made for name, made in optimizers.items()}
 

@@ -60,7 +60,8 @@ def sweep_sgd(learning_rate: float, momentum: float = 0.5) -> ImageOptimizer:
     >>> optimizer = sweep_sgd(0.1, 0.5)
     >>> state = optimizer.init(params)
     >>> params, state = optimizer.prepare(params, state)
-    >>> updates, state = optimizer.update(gradient(params), state, params)
+    >>> gradients = jax.tree.map(jnp.ones_like, params)  # at these
+    >>> updates, state = optimizer.update(gradients, state, params)
     >>> params = optax.apply_updates(params, updates)
   """
 

@@ -1,12 +1,14 @@
 """Runs: from a config to a condensed set, its evaluations and a report.
 
   results = dcjax.runs.run('idc:digits,smoke', 'runs/digits')
+  condensed = dcjax.runs.condense('digits', 'runs/digits', method='idc')
 
 A run is a list of stages (`_stage`), whose pieces are made by one loop
 (`_loop`). Nothing of the library imports this package.
 """
 
 from dcjax.runs import settings
+from dcjax.runs._call import condense
 from dcjax.runs._folder import Interrupted
 from dcjax.runs._run import condensed, config_of, plan, run
 from dcjax.runs.settings import Settings, resolve
@@ -14,6 +16,7 @@ from dcjax.runs.settings import Settings, resolve
 __all__ = [
   'Interrupted',
   'Settings',
+  'condense',
   'condensed',
   'config_of',
   'plan',

@@ -10,7 +10,7 @@ import optax
 
 import dcjax
 from dcjax import formations, specs
-from dcjax.artefact import Artefact
+from dcjax.artefact import Artefact, in_eight_bits
 from dcjax.runs import _augment, _build, _condense
 from dcjax.runs._build import Parts
 from dcjax.runs._labels import REGIMES, Labels
@@ -22,15 +22,37 @@ def stage(parts: Parts, teachers: Sequence[Observer]) -> Stage:
   """The stage that writes `condensed.npz`."""
 
   def make(params, labels):
-    return artefact_of(parts, _condense.unflattened(params), labels, teachers)
+    params = _condense.unflattened(params)
+    return stored(parts, artefact_of(parts, params, labels, teachers))
 
   settings = {
     'protocol': _protocol(parts, Labels('hard'), teachers),
     'project': parts.config.get('project', 'end'),
+    **as_stored(parts),
   }
   return Stage(
     'artefact', make, ('condense', 'labels'), settings, ARTEFACT, sole=False
   )
+
+
+def check_storage(parts: Parts) -> None:
+  """Raises a ValueError unless the set can be stored as `storage` says."""
+  if parts.config.storage == 'uint8':
+    try:
+      formations.quantised(8, parts.formation)
+    except ValueError as error:
+      raise ValueError(f"storage 'uint8': {error}") from error
+
+
+def stored(parts: Parts, made: Artefact) -> Artefact:
+  """An artefact as `storage` says."""
+  return made if parts.config.storage == 'float32' else in_eight_bits(made)
+
+
+def as_stored(parts: Parts) -> dict[str, Any]:
+  """Settings of a stage that stores an artefact."""
+  storage = parts.config.storage
+  return {} if storage == 'float32' else {'storage': storage}
 
 
 def artefact_of(

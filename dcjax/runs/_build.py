@@ -335,6 +335,8 @@ def plain(config: Any) -> dict[str, Any]:
   """The settings as they go into artefacts: without paths of this machine."""
   fields = settings.flat(config.to_dict())
   fields.pop('data_dir', None)
+  if fields.get('storage') == 'float32':  # what files say without a word
+    del fields['storage']
   made = {}
   for field, value in fields.items():
     if field.startswith('observers.') and isinstance(value, tuple | list):

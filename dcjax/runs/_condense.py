@@ -11,7 +11,6 @@ import numpy as np
 from dcjax import methods, optimizers, sharding, trees
 from dcjax.base import Params
 from dcjax.inner import InnerData
-from dcjax.methods import ObserverData
 from dcjax.runs import _costs, _experts, _method, _statistics, _watch
 from dcjax.runs._build import Parts
 from dcjax.runs._given import Given
@@ -240,10 +239,10 @@ def _under_observers(parts, work, observers, start, given, after):
 
   def begin(images, slots, before):
     """The state at the start of an image batch."""
-    params = methods.cut_batch(images, slots)
+    params = methods.cut_batch(images, slots, parts.formation.cells)
     if before is None:
       return condenser.init(key, params, data)
-    return methods.next_batch(condenser, key, before, params, data)
+    return condenser.restart(before, params)
 
   def places(slots):
     shapes = jax.eval_shape(lambda x: begin(x, slots, None), set_like)
@@ -321,15 +320,17 @@ def _under_observers(parts, work, observers, start, given, after):
   return {**start, 'images': sharding.to_host(state['images'])}
 
 
-def _observer_data(parts, observers, given) -> ObserverData:
+def _observer_data(parts, observers, given) -> InnerData:
   variables = [given[o.stage]['variables'] for o in observers]
   targets = [
     given[f'statistics/{o.stage.partition("/")[2]}'] for o in observers
   ]
   return jax.tree.map(
     jnp.asarray,
-    ObserverData(
-      tuple(variables), tuple(_statistics.used(parts, t) for t in targets)
+    InnerData(
+      None,
+      observers=tuple(variables),
+      targets=tuple(_statistics.used(parts, t) for t in targets),
     ),
   )
 

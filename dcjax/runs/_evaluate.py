@@ -188,9 +188,7 @@ def _run(shared, asked, protocol, batch, labels, made) -> dict[str, Any]:
   learned = labels.regime == 'hard' and told != REGIMES['hard']
   return {
     **result.summary(),
-    **_by_class.told_apart(
-      result.predicted, parts.dataset, asked.name == 'condensed'
-    ),
+    **_by_class.told_apart(result.predicted, parts.dataset, asked.name),
     **_counted(shared, asked, protocol, images.shape, told),
     'label_bytes': answers.nbytes if learned else labels.nbytes,
     'teacher_bytes': labelling.teacher_bytes(variables) if online else 0,
@@ -214,10 +212,7 @@ def _counted(shared, asked, protocol, shape, regime):
 
 
 def train_and_test(
-  shared: Evaluations,
-  name: str,
-  program: Evaluator,
-  training: Any,
+  shared: Evaluations, name: str, program: Evaluator, training: Any
 ) -> evaluation.Evaluation:
   """Trains networks on a set with progress, and tests them.
 

@@ -81,11 +81,7 @@ class Folder:
       ValueError: if the folder belongs to a run with other settings, or holds
         files of something else, or damaged ones.
     """
-    if '://' in str(path):
-      raise ValueError(
-        f'workdir {path}: must be a folder of this machine, or a bucket that '
-        'is mounted as one'
-      )
+    files.check_local('workdir', path)
     self.path = pathlib.Path(path).expanduser().resolve()
     self.config, self.command = dict(config), tuple(command)
     self._last_save, self._lock = time.monotonic(), None

@@ -2,11 +2,7 @@
 
 from typing import Any
 
-from dcjax import (
-  formations,
-  methods,
-  specs,
-)
+from dcjax import formations, methods, specs
 from dcjax.base import Formation, Network
 from dcjax.data import Dataset
 from dcjax.utils import check_choice

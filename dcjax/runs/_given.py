@@ -1,5 +1,6 @@
 """What a run gives a method for its parameters, beside what the config says."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -17,7 +18,6 @@ from dcjax import (
 )
 from dcjax.base import Network
 from dcjax.condensing import real_batches
-from dcjax.objectives import GenerativeTerms
 from dcjax.runs import _augment
 from dcjax.runs._build import Parts, build_network, learning_rate
 from dcjax.training import Mix
@@ -76,14 +76,14 @@ def _optimizer(given):
   def codebook(
     generator_learning_rate=5e-4, optimizer='adam', largest_gradient=0.0
   ):
-    return methods.codebook_optimizer(
+    steps = methods.CodebookSteps(
       learning_rate(given.parts),
       generator_learning_rate,
-      image_steps(given.parts),
       momentum,
       largest_gradient,
       optimizer,
     )
+    return methods.codebook_optimizer(steps, image_steps(given.parts))
 
   makers: dict[str, Callable[..., Any]] = {
     'adam': lambda b1=0.9, b2=0.999: optax.adam(_rate(given), b1, b2),
@@ -97,9 +97,14 @@ def _objective(given):
   word = given.parts.config.get('objective', '')
   if not word:
     return ABSENT
-  return specs.call(
-    'objective', objectives.FACTORIES, specs.parse('objective', word)
+  generative = functools.partial(
+    methods.generative_objective,
+    judge(given),
+    given.parts.dataset.image_shape,
+    condition_dim=given.parts.formation.spec.get('embedding_dim'),
   )
+  makers = {**objectives.FACTORIES, 'generative': generative}
+  return specs.call('objective', makers, specs.parse('objective', word))
 
 
 def _source(given):
@@ -253,12 +258,6 @@ def early_batches(parts: Parts) -> int:
   return section.early_batches + section.get('early_epochs', 0) * per_epoch
 
 
-def _terms(given):
-  section = given.parts.config.method
-  fields = [n for n in GenerativeTerms._fields if n in section]
-  return objectives.generative_terms(**{n: section[n] for n in fields})
-
-
 def _spread(given):
   spread = given.parts.placement.spread()
   return spread[0] if spread else ABSENT
@@ -312,7 +311,6 @@ SUPPLIED: dict[str, Callable[[Given], Any]] = {
   'std': lambda given: given.parts.dataset.std,
   'steps': _steps,
   'sweep': _sweep,
-  'terms': _terms,
   'train_augment': lambda given: _augment_of(given, 'train'),
   'train_mix': lambda given: train_mix(given.parts),
   'unroll': lambda given: unroll(given.parts),

@@ -1,4 +1,4 @@
-"""Words that look at runs that are there: compare, gallery, published."""
+"""Words about runs that are there: compare, export, gallery, published."""
 
 import pathlib
 from collections.abc import Sequence
@@ -50,6 +50,31 @@ def _gallery(words: Sequence[str]) -> int:
   return 0
 
 
+def _export(words: Sequence[str]) -> int:
+  """Writes a condensed set in another form, and says where."""
+  from dcjax import artefact
+  from dcjax.utils import check_choice
+
+  kinds = {
+    'ddranking': artefact.export_ddranking,
+    'hub': artefact.export_hub,
+    'idc': artefact.export_idc,
+    'images': artefact.export_images,
+    'uint8': lambda path, made: artefact.save(
+      path, artefact.in_eight_bits(made)
+    ),
+  }
+  said, places = said_of(words, ('as',))
+  if len(places) != 2 or 'as' not in said:
+    raise Wrong('export: must be export RUN OUT --as=KIND')
+  check_choice('--as', said['as'], kinds)
+  file = pathlib.Path(places[0])
+  file = file / 'condensed.npz' if file.is_dir() else file
+  kinds[said['as']](places[1], artefact.load(file))
+  print(f'written: {places[1]}')
+  return 0
+
+
 def said_of(
   words: Sequence[str], known: Sequence[str]
 ) -> tuple[dict[str, str], list[str]]:
@@ -68,4 +93,9 @@ def said_of(
   return said, plain
 
 
-WORDS = {'compare': _compare, 'gallery': _gallery, 'published': _published}
+WORDS = {
+  'compare': _compare,
+  'export': _export,
+  'gallery': _gallery,
+  'published': _published,
+}

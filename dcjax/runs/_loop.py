@@ -139,7 +139,9 @@ def _follow(task, done, state, seconds):
 
 def _note(work, task, number, metrics, seconds, took):
   if task.record is not None:
-    work.folder.append_metrics(task.record(number, metrics, seconds, took))
+    record = task.record(number, metrics, seconds, took)
+    work.folder.append_metrics(record)
+    work.writer.scalars(record['outer'], record)
   share = (number + 1) / task.total
   work.outlook.update(task.stage, share, 1 / task.total, took)
 

@@ -5,12 +5,8 @@ import inspect
 import jax
 import jax.numpy as jnp
 
-from dcjax import (
-  formations,
-  methods,
-)
+from dcjax import methods, specs
 from dcjax.condensing import Condenser
-from dcjax.objectives import GenerativeTerms
 from dcjax.runs._given import ABSENT, SUPPLIED, Given
 
 # Fields of the method's section that a run reads, not the method.
@@ -30,11 +26,6 @@ RUN_FIELDS = (
 )
 # Names of methods that are another one's function.
 _SAME = {'dsa': 'dc'}
-# Supplied to methods that hand these options on to another one.
-_PASSED_ON = {
-  'cda': ('flip', 'formation', 'spread'),
-  'gvbsm': ('flip', 'formation', 'patch_size', 'spread'),
-}
 # Numbers of a config that are None for the method where they are 0.
 _NONE_IF_ZERO = (
   'average_rate',
@@ -57,15 +48,9 @@ def condenser(given: Given) -> Condenser:
   name = config.method.name
   factory = getattr(methods, _SAME.get(name, name))
   said = {n: v for n, v in config.method.items() if n not in RUN_FIELDS}
-  formation = given.parts.formation
-  codebook = formation.spec['name'] == 'codebook' and name != 'generative'
-  if codebook:  # trained with the statistics of its batches
-    shown = given.parts._replace(formation=formations.in_training(formation))
-    given = given._replace(parts=shown)
   try:
     _check_layer_weights(given.parts)
-    made = factory(**_arguments(factory, given, said))
-    return methods.calibrated(made, formation) if codebook else made
+    return factory(**_arguments(factory, given, said))
   except ValueError as error:
     raise ValueError(_with_path(str(error), said)) from error
 
@@ -97,35 +82,21 @@ def _with_path(text, said):
 def _arguments(factory, given, said):
   said = {n: v or None if n in _NONE_IF_ZERO else v for n, v in said.items()}
   method = given.parts.config.method.name
-  parameters = inspect.signature(factory).parameters
-  open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-  arguments, known = {}, set(parameters)
-  for name, parameter in parameters.items():
-    if hasattr(parameter.default, '_fields'):
-      fields = parameter.default._fields
-      found = {n: said.pop(n) for n in fields if n in said}
-      found |= _supplied(fields, given)
-      arguments[name] = parameter.default._replace(**found)
-      known |= set(fields)
-  named = [*parameters, *_PASSED_ON.get(method, ())]
-  arguments |= _supplied(named, given)
-  if 'terms' in arguments:
-    said = {n: v for n, v in said.items() if n not in GenerativeTerms._fields}
+  known = specs.options_of(factory)
   for name in said:
-    if not open_ended and name not in known:
+    if name not in known:
       raise ValueError(f'method.{name}: method {method!r} takes none')
+  replaced = set(inspect.signature(factory).parameters)
+  if 'instead' in replaced:
+    replaced |= set(methods.Instead._fields)
   for field, name in _WORDS.items():
-    if given.parts.config.get(field) and name not in known:
+    if given.parts.config.get(field) and name not in replaced:
       raise ValueError(
         f'{field} {given.parts.config[field]!r}: method {method!r} takes none'
       )
-  return said | arguments
-
-
-def _supplied(names, given):
-  """What a run gives for parameters, or fields of records, of these names."""
-  found = {n: SUPPLIED[n](given) for n in names if n in SUPPLIED}
-  return {n: v for n, v in found.items() if v is not ABSENT}
+  found = {n: SUPPLIED[n](given) for n in known if n in SUPPLIED}
+  found = {n: v for n, v in found.items() if v is not ABSENT}
+  return specs.arguments(factory, said | found)
 
 
 # Fields of a config that take the place of a part of the method.

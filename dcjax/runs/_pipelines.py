@@ -24,12 +24,14 @@ from dcjax.runs import (
   _start,
   _statistics,
   _wanted,
+  report,
 )
 from dcjax.runs._build import Parts
 from dcjax.runs._evaluate import Evaluations
 from dcjax.runs._observers import Observer
 from dcjax.runs._stage import ARTEFACT, MEMORY, RECORD, Made, Stage, Work, run
 from dcjax.runs._wanted import Wanted
+from dcjax.runs._writers import SILENT
 from dcjax.utils import check_choice
 
 
@@ -143,6 +145,11 @@ def _along_the_way(shared: Evaluations, made: Made) -> _condense.After:
     formation = _build.evaluation_formation(parts)
     params = jax.tree.map(jnp.asarray, params)
     batch = formation.decode(_build.finished(parts, params))
+    if shared.work.writer is not SILENT and parts.dataset.zca is None:
+      images = report.image_grid(
+        batch.images, value_range=parts.dataset.value_range
+      )
+      shared.work.writer.picture(outer, 'condensed', images)
     settings = {
       'outer': outer,
       'of': _condense.settings(parts),
@@ -234,6 +241,7 @@ def given(parts: Parts, work: Work, made: Made) -> Pipeline:
     factor=config.factor,
     layout=config.layout,
   )
+  found = _artefact.stored(parts, found)
   parts = parts._replace(config=_with_ipc(parts, found))
   # What its labels are, and how many images it decodes to, the file says.
   parts = parts._replace(formation=formations.build(found.spec))
@@ -244,6 +252,7 @@ def given(parts: Parts, work: Work, made: Made) -> Pipeline:
       f'{list(parts.dataset.image_shape)} of {parts.dataset.name}'
     )
   cause = {'content': content, 'layout': config.layout}
+  cause |= _artefact.as_stored(parts)
   stages = [
     data_stage(parts),
     Stage('artefact', lambda _: found, ('data',), cause, ARTEFACT),

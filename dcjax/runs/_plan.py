@@ -247,6 +247,8 @@ def _largest(parts, one, chip) -> str:
   """How far the size that temporaries grow with could grow."""
   more = (chip.memory - one.held) / max(one.temporaries, 1)
   field, now = _size(parts, one)
+  if more > 100:
+    return f'memory sets no limit to {field} here'
   return (
     f'{field} up to about {int(now * more)} would fit (temporaries taken as '
     'proportional)'

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 from dcjax import evaluation, methods, sharding
 from dcjax.base import PyTree
 from dcjax.inner import InnerData
-from dcjax.methods import ObserverData
 from dcjax.runs import (
   _condense,
   _evaluate,
@@ -157,7 +156,8 @@ def _observed(parts, observers: Sequence[Observer]) -> Program:
     _statistics.used(parts, _statistics.shapes(parts, o, v))
     for o, v in zip(observers, variables, strict=True)
   ]
-  data = _everywhere(parts, ObserverData(tuple(variables), tuple(targets)))
+  data = InnerData(None, observers=tuple(variables), targets=tuple(targets))
+  data = _everywhere(parts, data)
   images = _stored(parts)['images']
   classes, ipc = images.shape[:2]
   cut = config.batches
@@ -167,7 +167,9 @@ def _observed(parts, observers: Sequence[Observer]) -> Program:
   slots = batches[0]
 
   def begin(key, images, data):
-    return condenser.init(key, methods.cut_batch(images, slots), data)
+    return condenser.init(
+      key, methods.cut_batch(images, slots, parts.formation.cells), data
+    )
 
   shapes = jax.eval_shape(begin, key, images, data)
   places = parts.placement.image_batch(shapes, slots.shape[:2])
@@ -187,28 +189,30 @@ def _observed(parts, observers: Sequence[Observer]) -> Program:
 def _evaluation(parts) -> Program:
   """All networks of one evaluation of the condensed set, with hard labels."""
   dataset, config = parts.dataset, parts.config
+  seeds = config.evaluation.seeds
   asked = _wanted.wanted(config)
   protocol = _wanted.protocol(parts, asked[0])
   feed = _evaluate.feed_of(parts, 'plain', False, protocol, ())
   program = _evaluate.evaluator_of(parts, parts.network, feed, protocol)
   images = _wanted.expected_images(parts, asked[0])
   shape = (images, *dataset.image_shape)
-  training = _everywhere(
-    parts,
-    evaluation.TrainingSet(
-      jax.ShapeDtypeStruct(shape, jnp.float32),
-      jax.ShapeDtypeStruct((images, dataset.num_classes), jnp.float32),
-      jax.ShapeDtypeStruct((), jnp.int32),
-    ),
+  keys = jax.eval_shape(lambda: evaluation.seed_keys(jax.random.key(0), seeds))
+  training = evaluation.TrainingSet(
+    jax.ShapeDtypeStruct(shape, jnp.float32),
+    jax.ShapeDtypeStruct((images, dataset.num_classes), jnp.float32),
+    jax.ShapeDtypeStruct((), jnp.int32),
   )
-  keys = _key(parts, config.evaluation.seeds)
-  state = _everywhere(parts, jax.eval_shape(program.start, keys, training))
-  epochs = _everywhere(parts, jax.ShapeDtypeStruct((), jnp.int32))
+  args = (keys, training, jax.ShapeDtypeStruct((), jnp.int32))
+  if parts.placement.mesh is None:  # else the networks are spread from inside
+    args = _everywhere(parts, args)
+  keys, training, epochs = args
+  state = jax.eval_shape(program.start, keys, training)
+  if parts.placement.mesh is None:
+    state = _everywhere(parts, state)
   steps = -(-images // min(protocol.batch_size, images))
   return Program(
     'evaluate',
-    f'evaluation of {protocol.epochs} epochs of {config.evaluation.seeds} '
-    'networks',
+    f'evaluation of {protocol.epochs} epochs of {seeds} networks',
     len(asked),
     protocol.epochs * steps,
     program.train,

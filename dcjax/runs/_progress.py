@@ -1,4 +1,4 @@
-"""Progress for people: a bar on a terminal, lines in a log."""
+"""Progress for people: a bar on a terminal or in a notebook, else lines."""
 
 import contextlib
 import sys
@@ -20,6 +20,11 @@ def duration(seconds: float) -> str:
   return f'{seconds // 3600} h {seconds % 3600 // 60:02d} min'
 
 
+def in_notebook() -> bool:
+  """Whether what is printed goes into a cell of a notebook."""
+  return type(sys.stdout).__module__.partition('.')[0] == 'ipykernel'
+
+
 def say(text: str) -> None:
   """Prints one line without disturbing a bar; only one process speaks."""
   if not sharding.is_main():
@@ -38,7 +43,8 @@ class Progress:
     self._title, self._total, self._done = title, total, done
     self._first, self._unit = done, unit
     self._start = self._spoken = time.monotonic()
-    self._terminal = sys.stdout.isatty() and sharding.is_main()
+    notebook = in_notebook()
+    self._terminal = (sys.stdout.isatty() or notebook) and sharding.is_main()
     self._bar = tqdm(
       total=total,
       initial=done,
@@ -46,7 +52,9 @@ class Progress:
       unit=unit,
       disable=not self._terminal,
       file=sys.stdout,
-      leave=True,
+      leave=not notebook,
+      # Notebooks keep every state of a bar.
+      mininterval=1.0 if notebook else 0.1,
     )
 
   def update(self, done: int, note: str = '') -> None:

@@ -244,6 +244,7 @@ CHOICES: dict[str, Iterable[Any]] = {
   'project': ('end', 'never'),
   'pipeline': ('condense', 'given'),
   'sets.family': ('auto', *augment.STRATEGIES),
+  'storage': ('float32', 'uint8'),
   'statistics.class_variance': ('total', 'within'),
   'tuning.loss': labelling.LOSSES,
   'tuning.optimizer': ('adam', 'adamw', 'sgd'),

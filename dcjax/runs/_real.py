@@ -4,9 +4,7 @@ import functools
 
 import numpy as np
 
-from dcjax import (
-  data,
-)
+from dcjax import data
 from dcjax.data import Dataset, DeviceData
 from dcjax.sharding import Placement
 

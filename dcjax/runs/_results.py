@@ -1,19 +1,21 @@
 """What is told of a finished run: results, pictures, the report."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
-from dcjax import artefact
-from dcjax.runs import _artefact, _commands, _condense, _showing, report
+from dcjax import artefact, files
+from dcjax.runs import _artefact, _commands, _condense, _showing, _views, report
 from dcjax.runs._build import Parts
 from dcjax.runs._folder import STAGES, Folder
 from dcjax.runs._observers import Observer
 from dcjax.runs._pipelines import Pipeline
 from dcjax.runs._progress import say
 from dcjax.runs._stage import Made, Work
+from dcjax.runs._writers import SILENT
 
 
 def summarise(
@@ -51,8 +53,17 @@ def summarise(
     'project': config.get('project', 'end'),
     **({'fair': made('fair')} if 'fair' in made.outputs else {}),
     **_own(made),
+    **_digest(folder, made),
     **_of_the_set(parts, made, entries),
   }
+
+
+def _digest(folder, made):
+  """Of the very file that the accuracies are of."""
+  if 'artefact' not in made.outputs:
+    return {}
+  with files.opened(folder.path / 'condensed.npz') as stream:
+    return {'sha256': hashlib.file_digest(stream, 'sha256').hexdigest()}
 
 
 def facts(parts: Parts) -> dict[str, Any]:
@@ -232,6 +243,9 @@ def finish(parts: Parts, work: Work, made: Made, pipeline: Pipeline) -> Any:
   entries = {w.name: made(f'evaluate/{w.name}') for w in pipeline.asked}
   results = summarise(parts, work.folder, made, entries, pipeline.observers)
   _showing.show(parts, work.folder, made, results)
+  if work.writer is not SILENT:
+    looks = _views.looks_of(made('artefact'))
+    work.writer.picture(None, 'condensed', _views.picture(parts, looks))
   work.folder.finish(results)
   for name, entry in results['evaluations'].items():
     say(

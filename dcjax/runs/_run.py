@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 from ml_collections import ConfigDict
 
-from dcjax import networks, sharding, specs
+from dcjax import files, networks, sharding, specs
 from dcjax.artefact import Artefact
 from dcjax.base import Network
 from dcjax.data import Dataset
@@ -21,9 +21,10 @@ from dcjax.runs import (
   _results,
   _showing,
   _stage,
+  _writers,
   settings,
 )
-from dcjax.runs._artefact import versions
+from dcjax.runs._artefact import check_storage, versions
 from dcjax.runs._build import Parts
 from dcjax.runs._folder import Folder, Interrupted, Stop
 from dcjax.runs._outlook import Outlook
@@ -31,6 +32,7 @@ from dcjax.runs._pipelines import Pipeline
 from dcjax.runs._progress import say
 from dcjax.runs._stage import Made, Work
 from dcjax.runs.settings import Settings
+from dcjax.utils import check_choice
 
 # Data sets that are one's own files.
 _OWN = ('image_folder', 'npz', 'wav_folder')
@@ -57,10 +59,14 @@ def config_of(config: ConfigDict | str) -> ConfigDict:
 
   Args:
     config: `'idc:digits,smoke'` is the config `idc` with that argument.
+
+  Raises:
+    ValueError: if there is no such config, or a field or value is wrong.
   """
   if not isinstance(config, str):
     return config
   recipe, _, argument = config.partition(':')
+  check_choice('config', recipe, settings.names())
   return settings.module(recipe).get_config(argument)
 
 
@@ -75,6 +81,7 @@ def opened(
   command: Sequence[str] = (),
   devices_per_class: int = 0,
   profile: bool = False,
+  watch: Sequence[str] = (),
   stop: Stop | None = None,
   living: bool = False,
 ) -> Iterator[Opened]:
@@ -89,6 +96,7 @@ def opened(
     command: see `run`.
     devices_per_class: see `run`.
     profile: see `run`.
+    watch: see `run`.
     stop: of the run that this one is a part of.
     living: whether its page is kept while it runs.
 
@@ -98,6 +106,8 @@ def opened(
     FileNotFoundError: if the data are not there.
   """
   plain = chosen.plain() | _given(dataset, network)
+  files.check_local('store', store)
+  _writers.check(watch)
   _check_processes(plain)
   folder = Folder(workdir, plain, tuple(command))
   use_compilation_cache()
@@ -107,15 +117,17 @@ def opened(
     network=network,
     devices_per_class=devices_per_class,
   )
+  check_storage(parts)
   made, outlook = Made({}, {}, {}), Outlook()
   tell = _showing.teller(parts, folder, outlook, made, _results.tell, living)
   with folder.owned(stop) as heard:
+    writer = _writers.opened(watch, folder.path, plain)
     try:
       shared = None
       # Nothing tells apart what two networks that are handed over have made.
       if store is not None and network is None:
         shared = pathlib.Path(store).expanduser()
-      work = Work(folder, heard, outlook, shared, profile, tell)
+      work = Work(folder, heard, outlook, shared, profile, tell, writer)
       pipeline = _pipelines.pipeline(parts, work, made)
       yield Opened(parts, work, made, pipeline)
     except Interrupted:
@@ -127,6 +139,7 @@ def opened(
       folder.release()
       raise
     finally:
+      writer.close()
       parts.real.close()
 
 
@@ -157,6 +170,7 @@ def run(
   command: Sequence[str] = (),
   devices_per_class: int = 0,
   profile: bool = False,
+  watch: Sequence[str] = (),
 ) -> dict[str, Any]:
   """Runs an experiment, or goes on with it, or says that it is finished.
 
@@ -174,6 +188,8 @@ def run(
     command: how the program was started, for the report.
     devices_per_class: devices that share the images of a class; 0 decides.
     profile: whether to trace the second iteration of every loop.
+    watch: where numbers and pictures go as the run goes on, beside
+      `metrics.jsonl`: `'tensorboard'`, `'wandb'`.
 
   Returns:
     The contents of `results.json`.
@@ -185,8 +201,9 @@ def run(
     Interrupted: after Ctrl-C or SIGTERM; the same call goes on.
 
   Example:
-    >>> results = dcjax.runs.run('idc:digits,smoke', 'runs/digits')
-    >>> results['evaluations']['condensed']['last_mean']
+    >>> results = dcjax.runs.run(  # doctest: +SKIP
+    ...   'idc:digits,smoke', 'runs/digits')
+    >>> results['evaluations']['condensed']['last_mean']  # doctest: +SKIP
   """
   chosen = settings.resolve(config_of(config))
   work = settings.module(chosen.config.recipe)
@@ -213,6 +230,7 @@ def run(
     command=command,
     devices_per_class=devices_per_class,
     profile=profile,
+    watch=watch,
     living=True,
   ) as at_work:
     return _work(at_work)
@@ -287,7 +305,8 @@ def plan(
     FileNotFoundError: if data of unknown sizes are not there.
 
   Example:
-    >>> print(dcjax.runs.plan('idc:cifar10,ipc=10', 'h100'))
+    >>> print(dcjax.runs.plan(  # doctest: +SKIP
+    ...   'idc:cifar10,ipc=10', 'h100'))
   """
   from dcjax.runs import _plan  # compilers of machines that are not here
 

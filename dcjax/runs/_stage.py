@@ -22,6 +22,7 @@ from dcjax import artefact, records, sharding, trees
 from dcjax.runs._folder import STAGES, Folder
 from dcjax.runs._outlook import Outlook
 from dcjax.runs._progress import duration, say
+from dcjax.runs._writers import SILENT, Writer
 
 # Raised when makers change what they make of the same settings.
 _VERSION = 1
@@ -113,6 +114,7 @@ class Work(NamedTuple):
     store: folder that runs share, or None.
     profile: whether to trace the second iteration of every loop.
     tell: called when there is something new to look at, see `_results.teller`.
+    writer: of TensorBoard and wandb.
   """
 
   folder: Folder
@@ -121,6 +123,7 @@ class Work(NamedTuple):
   store: pathlib.Path | None = None
   profile: bool = False
   tell: Callable[..., None] = lambda **news: None
+  writer: Writer = SILENT
 
 
 class Made(NamedTuple):
@@ -210,6 +213,9 @@ def _make(stage, key, work, made):
   value = stage.make(*inputs)
   seconds = round(time.monotonic() - began, 3)
   entry = {'key': key, 'seconds': seconds}
+  if isinstance(value, dict) and 'last_mean' in value:
+    accuracy = {f'accuracy/{stage.name}': value['last_mean']}
+    work.writer.scalars(value.get('outer'), accuracy)
   note = {'stage': stage.name, **entry}
   if stage.kind.file == '':
     entry |= {'value': value, 'sha256': _seal(key, value)}

@@ -32,11 +32,13 @@ set and any settings; a setting may be a flag as well:
       --config.data_dir=DATA --config.method.distance=l1
 
   {program} list                      methods, data sets, networks, tables
+  {program} list fields               what every setting means, and may be
   {program} --config=idc:digits --print_config     every setting, and its origin
   {program} --config=idc:cifar10 --plan=h100       memory and hours on a machine
   {program} compare runs/a runs/b     finished runs side by side; with
       --page=FILE.html as a page, with --plot=FILE.pdf as a figure
   {program} gallery runs              a page of all runs below a folder
+  {program} export runs/a OUT --as=hub       or images, ddranking, idc, uint8
   {program} published docs/records    draws published.md from the records there
 
 Flags:
@@ -47,6 +49,7 @@ _FLAGS = {
   'config': ('string', 'METHOD:DATA[,FIELD=VALUE...], or FILE.py:DATA[,...].'),
   'workdir': ('string', 'Folder of the run; the same folder resumes it.'),
   'store': ('string', 'Folder where runs find networks and statistics.'),
+  'watch': ('string', 'tensorboard, wandb, or both with a + between.'),
   'print_config': ('bool', 'Prints every setting and its origin, and ends.'),
   'plan': ('string', 'Plan the run for a machine such as h100 or v5e:4x8.'),
   'profile': ('bool', 'Trace an iteration of every loop into WORKDIR/profile.'),
@@ -160,8 +163,8 @@ def _parse(words) -> dict[str, str]:
     raise Wrong(' '.join(str(error).split())) from error
   if len(left) > 1:
     raise Wrong(
-      f'argument {left[1]!r}: must be list, compare, gallery, or flags; a '
-      'run is --config=METHOD:DATA --workdir=FOLDER'
+      f'argument {left[1]!r}: must be list, compare, gallery, export, or '
+      'flags; a run is --config=METHOD:DATA --workdir=FOLDER'
     )
   return overrides
 
@@ -211,6 +214,7 @@ def _work(config, words, program):
     command=_called(words, program),
     devices_per_class=flags.FLAGS.devices_per_class,
     profile=flags.FLAGS.profile,
+    watch=tuple(filter(None, (flags.FLAGS.watch or '').split('+'))),
   )
   return 0
 
@@ -261,9 +265,9 @@ def load_config(word: str, overrides: dict[str, str] | None = None) -> Any:
 
 def names() -> tuple[str, ...]:
   """The configs that are installed, sorted."""
-  folder = pathlib.Path(__file__).with_name('configs')
-  found = (path.stem for path in folder.glob('*.py'))
-  return tuple(sorted(name for name in found if not name.startswith('_')))
+  from dcjax.runs import settings
+
+  return settings.names()
 
 
 def _module_of(path):
@@ -309,6 +313,11 @@ def _list(what):
 
   if what and what[0] in names():
     print(settings.module(what[0]).__doc__.strip())
+    return 0
+  if what[:1] == ['fields']:
+    from dcjax.runs import _reference
+
+    print(_reference.page(names()), end='')
     return 0
   if what:
     near = difflib.get_close_matches(what[0], names(), 3, 0.4)

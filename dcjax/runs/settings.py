@@ -8,6 +8,7 @@ factor or network follows them however they were set.
 
 import importlib
 import json
+import pathlib
 from collections.abc import Mapping
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -35,10 +36,14 @@ _CHOICES: dict[str, Any] = dict(
   network='convnet',
   formation='',
 )
+# What these are decides which other fields there are.
+FIRST = tuple(field for field in _CHOICES if field != 'recipe')
 # Fields of every config that nothing published decides.
-_PLAIN: dict[str, Any] = dict(seed=0, data_dir='', zca='none')
-# Where evaluations differ, and nothing that was condensed.
-FREE = ('evaluation.', 'execution.', 'data_dir')
+_PLAIN: dict[str, Any] = dict(
+  seed=0, data_dir='', zca='none', storage='float32'
+)
+# Where evaluations or files differ, and nothing that was condensed.
+FREE = ('evaluation.', 'execution.', 'data_dir', 'storage')
 
 
 class Chosen(NamedTuple):
@@ -94,6 +99,13 @@ class Settings(NamedTuple):
 def module(recipe: str) -> ModuleType:
   """The file of a config by its name, such as `'idc'`."""
   return importlib.import_module(f'{CONFIGS}.{recipe}')
+
+
+def names() -> tuple[str, ...]:
+  """The configs that are installed, sorted."""
+  folder = pathlib.Path(__file__).with_name('configs')
+  found = (path.stem for path in folder.glob('*.py'))
+  return tuple(sorted(name for name in found if not name.startswith('_')))
 
 
 def make(recipe: str, arg: str | None = None) -> ConfigDict:
@@ -298,15 +310,19 @@ def _data_options(chosen, source, defaults):
 def check_data(name: str) -> None:
   """Raises a ValueError that lists the known sources unless `name` is one."""
   # A data set that is handed over goes by the name `own`.
-  if name in data.list_sources() or name.startswith('tfds:') or name == 'own':
+  if name in data.list_sources() or name == 'own':
+    return
+  if name.startswith(('tfds:', 'hf:')):
     return
   raise ValueError(
-    f'data {name!r}: must be one of {sorted(data.list_sources())} or tfds:NAME'
+    f'data {name!r}: must be one of {sorted(data.list_sources())}'
   )
 
 
 def plain_name(name: str) -> str:
   """The published set of a name: `'svhn'` of `'tfds:svhn_cropped:3.0.0'`."""
+  if name.startswith('hf:'):
+    name = name.removeprefix('hf:').rpartition('/')[2]
   return name.removeprefix('tfds:').partition(':')[0].removesuffix('_cropped')
 
 

@@ -183,7 +183,9 @@ def image_batch_shardings(
   axes = _batch_axes(mesh, *lead)
 
   def of(leaf):
-    belongs = leaf.ndim > 2 and leaf.shape[:2] == tuple(lead)
+    # Decoded images are as many as stored ones, or some for each of them.
+    belongs = leaf.ndim > 2 and leaf.shape[0] == lead[0]
+    belongs = belongs and leaf.shape[1] % lead[1] == 0
     return by(mesh, *axes) if belongs else replicated(mesh)
 
   return jax.tree.map(of, state)

@@ -29,7 +29,7 @@ def make_mesh(
     ValueError: if `data` does not divide the number of devices.
 
   Example:
-    >>> make_mesh(10, devices=jax.devices()[:8]).shape
+    >>> make_mesh(10, devices=jax.devices()[:8]).shape  # doctest: +SKIP
     OrderedDict({'class': 8, 'data': 1})
   """
   devices = jax.devices() if devices is None else list(devices)

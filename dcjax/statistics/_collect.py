@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -226,7 +226,7 @@ def collect(
   key: Key,
   augment: Augment,
   batch_size: int = 64,
-  **options,
+  **options: Any,
 ) -> Targets:
   """Collects the statistics of a set in one pass, in one compiled program.
 
@@ -275,12 +275,14 @@ def accumulator(
     ValueError: if `batch_size` is below 1.
 
   Example:
+    >>> parts = collector(network, image_shape, 10)
     >>> add = accumulator(parts, 10, augment=augment)
     >>> state = parts.init(variables)
-    >>> for number, window in enumerate(windows):
-    ...   key = jax.random.fold_in(root, number)
+    >>> for number, window in enumerate([data.real]):
+    ...   key = jax.random.fold_in(jax.random.key(0), number)
     ...   state = add(state, variables, window, key)
-    >>> targets = parts.finish(state, variables)
+    >>> list(parts.finish(state, variables).whole)
+    ['conv0', 'norm0']
   """
   check_at_least('batch_size', batch_size, 1)
 

@@ -6,14 +6,19 @@
 # NAME    of the TPU VM, already created (docs/pods.md).
 # ZONE    where it is, such as us-central2-b.
 # BUCKET  a folder that all hosts see under one path: a bucket mounted with
-#         gcsfuse, or NFS. Holds the data (BUCKET/data) and the run.
+#         gcsfuse, or NFS. Holds the data (BUCKET/data), the run and compiled
+#         programs.
 # CONFIG  such as idc:imagenet100,ipc=10
 #
-# The slice may be preempted: create it again, start the same line again.
+# DCJAX_PYTHON is the Python of the hosts, 3.12 by default: what the image lacks,
+# uv fetches.
+#
+# The slice may be preempted: create it again, start the same line again. The
+# exit status is 2 where that would fail again.
 set -euo pipefail
 
 if [ $# -lt 4 ]; then
-  sed -n '2,12p' "$0" >&2
+  sed -n '2,17p' "$0" >&2
   exit 2
 fi
 name=$1 zone=$2 bucket=$3 config=$4
@@ -21,23 +26,40 @@ shift 4
 root=$(cd "$(dirname "$0")/../.." && pwd)
 run=${DCJAX_RUN:-$(echo "$config" | tr -c 'A-Za-z0-9\n' '_')}
 gcloud=${DCJAX_GCLOUD:-gcloud}
+python=$(printf %q "${DCJAX_PYTHON:-3.12}")
 flags=''
 for flag in "$@"; do flags+=" $(printf %q "$flag")"; done
 
-# Only what git knows travels, as one file.
-archive=$(mktemp --suffix=.tar.gz)
-trap 'rm -f "$archive"' EXIT
-git -C "$root" archive --format=tar.gz -o "$archive" HEAD
-"$gcloud" compute tpus tpu-vm scp "$archive" "$name:dcjax.tar.gz" \
+# Only what is committed travels, as one file.
+if [ -n "$(git -C "$root" status --porcelain)" ]; then
+  echo 'warning: uncommitted changes stay here; the hosts run the last commit' >&2
+fi
+place=$(mktemp -d)
+trap 'rm -rf "$place"' EXIT
+git -C "$root" archive --format=tar.gz -o "$place/dcjax.tar.gz" HEAD
+"$gcloud" compute tpus tpu-vm scp "$place/dcjax.tar.gz" "$name:dcjax.tar.gz" \
   --zone "$zone" --worker=all
 
 # Every host finds its number and its peers from the TPU's metadata.
 "$gcloud" compute tpus tpu-vm ssh "$name" --zone "$zone" --worker=all \
   --command "set -e
 mkdir -p dcjax && tar -xzf dcjax.tar.gz -C dcjax && cd dcjax
-test -d .venv || python3 -m venv .venv
-.venv/bin/pip install --quiet -r requirements-tpu.txt
+if ! test -d .venv; then
+  python3 -m pip install --quiet --user uv
+  python3 -m uv venv --quiet --python $python .venv
+fi
+python3 -m uv pip install --quiet --python .venv/bin/python \
+-r requirements-tpu.txt
+export JAX_COMPILATION_CACHE_DIR=$bucket/compiled
 .venv/bin/python experiments/run.py --distributed \
 --config=$(printf %q "$config") --workdir=$bucket/runs/$run \
---config.data_dir=$bucket/data$flags"
+--config.data_dir=$bucket/data$flags ||
+{ code=\$?; echo \"dcjax ended with \$code\"; exit \$code; }" |
+  tee "$place/log" || {
+  code=$?
+  # A wrong setting, missing data: whoever starts it again waits for nothing.
+  if grep -q 'dcjax ended with 2$' "$place/log"; then exit 2; fi
+  # gcloud says 2 of its own mistakes, which may pass.
+  exit $((code == 2 ? 1 : code))
+}
 echo "results: $bucket/runs/$run (report.html, condensed.npz)"

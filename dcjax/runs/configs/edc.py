@@ -96,9 +96,13 @@ def values(chosen):
 def _rung(like, name, made):
   """What a configuration of the ladder changes in EDC's settings."""
   rung, full = (methods.edc_configuration(n) for n in (name, 'G'))
-  options = dict(rung.synthesis)
-  longer = options.pop('iterations') // full.synthesis['iterations']
-  options['iterations'] = made['method']['iterations'] * longer
+  longer = rung.iterations // full.iterations
+  options = dict(
+    iterations=made['method']['iterations'] * longer,
+    flatness=rung.terms.flatness,
+    alpha=rung.terms.alpha,
+    smallest_crop=rung.seen.smallest_crop,
+  )
   matching, labelling = observing.observers(like, rung.observers)
   # The students' crops are those of the synthesis, as in the released code.
   crop = f'resized_crop={options["smallest_crop"]}'

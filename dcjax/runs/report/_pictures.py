@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dcjax import files
+from dcjax import files, pictures
+from dcjax.pictures import encode_png
 
 _GAP = 127  # Grey: apart from both dark and light images and pages.
 
@@ -75,46 +76,6 @@ def save_png(
     stream.write(content)
 
 
-def encode_png(
-  array: np.ndarray, scale: int | None = None, tallest: int | None = None
-) -> bytes:
-  """Returns the bytes of the PNG file that `save_png` writes.
-
-  Args:
-    array: see `save_png`.
-    scale: see `save_png`.
-    tallest: pictures of more rows than this are shrunk.
-
-  Raises:
-    ValueError: see `save_png`.
-  """
-  from PIL import Image
-
-  array = np.asarray(array)
-  plain = array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array
-  colour = plain.ndim == 3 and plain.shape[2] == 3
-  if (
-    array.dtype != np.uint8 or not array.size or not (colour or plain.ndim == 2)
-  ):
-    raise ValueError(
-      'a picture must be uint8 [H, W, 1], [H, W, 3] or [H, W], got'
-      f' {array.dtype} {array.shape}.'
-    )
-  if scale is None:
-    scale = min(8, max(1, 1000 // max(plain.shape[:2])))
-  if scale < 1:
-    raise ValueError(f'scale must be at least 1, got {scale}.')
-  picture = Image.fromarray(plain)
-  size = (picture.width * scale, picture.height * scale)
-  picture = picture.resize(size, Image.Resampling.NEAREST)
-  if tallest is not None and picture.height > tallest:
-    width = round(picture.width * tallest / picture.height)
-    picture = picture.resize((width, tallest), Image.Resampling.BOX)
-  stream = io.BytesIO()
-  picture.save(stream, 'png', optimize=True)
-  return stream.getvalue()
-
-
 def shrunk(file: str | os.PathLike[str], side: int) -> bytes:
   """Returns a PNG file again, its longer side at most so many pixels.
 
@@ -141,11 +102,4 @@ def to_uint8(
     value_range: see `image_grid`.
   """
   images = images[..., : 3 if images.shape[-1] >= 3 else 1]
-  if images.dtype == np.uint8:
-    return images
-  images = np.nan_to_num(images.astype(np.float32))
-  low, high = value_range
-  low = images.min() if low is None else low
-  high = images.max() if high is None else high
-  scaled = (images - low) / max(high - low, 1e-12)
-  return np.round(np.clip(scaled, 0, 1) * 255).astype(np.uint8)
+  return pictures.to_uint8(images, value_range)

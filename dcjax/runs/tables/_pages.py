@@ -1,6 +1,7 @@
 """A table as Markdown and as a page: published and measured side by side."""
 
 import pathlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -112,7 +113,7 @@ def markdown(page: Page) -> str:
   picture = ['![plot](table.svg)'] if drawn else []
   parts = [
     f'# {table.title}',
-    *_sentences(page),
+    *map(linked, _sentences(page)),
     report.markdown(['', *table.columns], lines),
     *picture,
     '## Runs',
@@ -120,6 +121,12 @@ def markdown(page: Page) -> str:
     f'```sh\n{page.command}\n```',
   ]
   return '\n\n'.join(parts) + '\n'
+
+
+def linked(text: str) -> str:
+  """Makes links of the papers that a text names by their arXiv numbers."""
+  link = r'[arXiv \1](https://arxiv.org/abs/\1)'
+  return re.sub(r'arXiv (\d{4}\.\d{5})', link, text)
 
 
 def _sentences(page):

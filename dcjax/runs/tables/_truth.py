@@ -10,6 +10,7 @@ from dcjax import records
 from dcjax.runs import report
 from dcjax.runs._folder import write_text
 from dcjax.runs.tables import _records
+from dcjax.runs.tables._pages import linked
 from dcjax.runs.tables._records import Measured
 from dcjax.runs.tables._types import Accuracy, OwnTest, Place, Table
 
@@ -102,7 +103,8 @@ def page(folder: pathlib.Path, known: Mapping[str, Table]) -> str:
   }
   parts = [_ABOUT, '## In all', _totals(known, drawn)]
   for name, table in known.items():
-    parts += [f'## {table.title}', f'`{name}`. Published: {table.source}.']
+    source = linked(table.source)
+    parts += [f'## {table.title}', f'`{name}`. Published: {source}.']
     parts += [_grid(drawn[name], costs.get(name, {}))]
     parts += list(_reasons(drawn[name])) + list(_made(drawn[name]))
     for (other, size), cells in found.items():

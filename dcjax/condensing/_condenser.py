@@ -1,12 +1,10 @@
 """The step that every condensation method shares."""
 
-import functools
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from dcjax.base import (
@@ -20,19 +18,29 @@ from dcjax.base import (
   Objective,
   Params,
   PyTree,
+  StatefulObjective,
 )
-from dcjax.data import sampling
+from dcjax.condensing._picking import sampled
+from dcjax.condensing._sources import Source
+from dcjax.condensing._turns import comparison, in_turns
 from dcjax.inner import InnerData, InnerLoop, InnerState
-from dcjax.matching import ClassStrategy, match_and_gradient
+from dcjax.matching import ClassStrategy
 from dcjax.optimizers import ImageOptimizer, as_image_optimizer
 from dcjax.utils import check_choice
 
 # Folds of a run's key, which steps fold with their count: one that no count
 # reaches, and two of a step's key that its split in two does not meet.
 _START_FOLD = 2**32 - 1
-_RESET_FOLD, _PREPARE_FOLD = 2, 3
+_RESET_FOLD, _PREPARE_FOLD, _REST_FOLD, _SHOW_FOLD = 2, 3, 4, 5
+# Of the start's key, that its split in two does not meet.
+_REMEMBER_FOLD = 2
 # Of an image step's key, that its split in three does not meet.
-_OBSERVE_FOLD = 3
+_OBSERVE_FOLD, _MEASURE_FOLD = 3, 4
+
+_ALL = 10**9
+
+# (key, params, target, variables of the network) -> params.
+Measure = Callable[[Key, Params, PyTree, PyTree], Params]
 
 
 class CondenseState(NamedTuple):
@@ -44,6 +52,7 @@ class CondenseState(NamedTuple):
     inner: the networks.
     source: where the walk through the target data stands.
     step: `[]` int32, image steps made.
+    memory: of an objective that remembers, else `()`.
   """
 
   params: Params
@@ -51,111 +60,34 @@ class CondenseState(NamedTuple):
   inner: InnerState
   source: PyTree
   step: Array
-
-
-class Source(NamedTuple):
-  """Where targets come from.
-
-  Attributes:
-    init: `key -> state`.
-    next: `(key, state, data) -> (state, target)`.
-    observe: `(key, state, data, variables) -> state`, before every draw, of a
-      source that asks the network of the moment what to draw; None: it does
-      not.
-  """
-
-  init: Callable[[Key], PyTree]
-  next: Callable[[Key, PyTree, Any], tuple[PyTree, Any]]
-  observe: Callable[[Key, PyTree, Any, Any], PyTree] | None = None
+  memory: PyTree = ()
 
 
 class Condenser(NamedTuple):
-  """A condensation method as two pure functions.
+  """A condensation method as pure functions.
 
   Attributes:
     init: `(key, params, data) -> CondenseState`.
     period: `(key, state, data) -> (CondenseState, metrics)`: one outer
       iteration (new network, then `inner_steps` image steps); metrics are
       `[inner_steps]` each. `key` is the run's; steps fold it with their count.
+    restart: `(state, params) -> CondenseState`: other stored numbers, with a
+      new optimiser; networks, source and count of steps go on, as does what the
+      objective remembers but for the images.
   """
 
   init: Callable[[Key, Params, InnerData], CondenseState]
   period: Callable[
     [Key, CondenseState, InnerData], tuple[CondenseState, Metrics]
   ]
-
-
-def real_batches(counts: np.ndarray, batch_size: int) -> Source:
-  """Batches of real images of every class, without replacement.
-
-  Each class is walked through in its own random order and reshuffled when it
-  has fewer images left than a batch; a class smaller than the batch gives all
-  its images, and repeats them with weight 0.
-
-  Args:
-    counts: `[C]` images of each class.
-    batch_size: images of each class in a batch.
-  """
-  num_classes = len(counts)
-  walk = sampling.shuffler(int(max(counts)), batch_size)
-  padded = min(counts) < min(batch_size, max(counts))
-
-  def init(key):
-    return walk.init(key, jnp.asarray(counts, jnp.int32))
-
-  def next_fn(key, state, data):
-    state, positions, weights = walk.next(key, data.real.counts, state)
-    return state, sampling.class_batch(
-      data.real, positions, weights if padded else None, num_classes
-    )
-
-  return Source(init, next_fn)
-
-
-def subsample(key: Key, batch: Batch, most: int) -> Batch:
-  """Keeps a random `most` images of each class, or all if there are fewer.
-
-  Args:
-    key: consumed; every class draws its own images.
-    batch: `[C, M, ...]`.
-    most: at least 1.
-
-  Returns:
-    The batch with `M` replaced by `min(M, most)`.
-  """
-  chosen = subsample_indices(key, batch.images.shape[:2], most)
-  return batch if chosen is None else take(batch, chosen)
-
-
-def subsample_indices(
-  key: Key, shape: tuple[int, int], most: int
-) -> Array | None:
-  """Positions `[C, most]` that `subsample` keeps of `shape` `(C, M)`.
-
-  Returns:
-    None if everything is kept.
-  """
-  if shape[1] <= most:
-    return None
-  scores = jax.random.uniform(key, shape)
-  return jnp.argsort(scores, axis=1)[:, :most]
-
-
-def take(batch: Batch, chosen: Array) -> Batch:
-  """Returns what belongs to the images at `chosen [C, m]` of each class."""
-  of_class = jax.vmap(lambda values, at: values[at])
-  images, labels, weights = (
-    None if values is None else of_class(values, chosen)
-    for values in (batch.images, batch.labels, batch.weights)
-  )
-  return Batch(images, labels, weights, batch.step_size)
+  restart: Callable[[CondenseState, Params], CondenseState]
 
 
 def condenser(
-  network: Network | None,
+  network: Network | Sequence[Network] | None,
   *,
   formation: Formation,
-  objective: Objective,
+  objective: Objective | StatefulObjective,
   source: Source,
   inner: InnerLoop,
   optimizer: optax.GradientTransformation | ImageOptimizer,
@@ -165,19 +97,23 @@ def condenser(
   classes: ClassStrategy = 'auto',
   project: str = 'period',
   reject_above: float | None = None,
+  measure: Measure | None = None,
 ) -> Condenser:
   """Composes a condensation method from its parts.
 
   One period: project the stored numbers into their range (here only, as IDC
   does, unless `project` says otherwise), take a new network, then scan over
   `inner_steps` of: draw a target, decode, match, step the images, train the
-  network. `inner` may prepare the network before each of these steps.
+  network. `inner` may prepare the network before each of these steps, and the
+  formation may finish the period.
 
   Args:
     network: what judges the images; None if the objective needs no network
-      (see `inner.none`).
+      (see `inner.none`). Several take turns, one step each, by the count of
+      steps; one program holds a branch for each, and a step runs one branch.
     formation: stored numbers -> images.
-    objective: what must agree.
+    objective: what must agree. One that remembers has the key of a step for
+      itself, unless something is augmented here.
     source: where targets come from; see `real_batches`.
     inner: where networks come from; see `dcjax.inner`.
     optimizer: of the stored numbers; see `dcjax.optimizers`.
@@ -191,49 +127,66 @@ def condenser(
     reject_above: image steps whose loss is above it, or whose loss or gradient
       is not finite, leave the stored numbers and their optimiser as they are
       (DATM), and the metric `rejected` is 1. None: every step is made.
+    measure: stored numbers that are not learned but measured anew, before the
+      images of a step are made (class embeddings). None: there are none.
 
   Raises:
-    ValueError: if `project` is unknown.
+    ValueError: if `project` is unknown, or no network is given.
   """
   check_choice('project', project, ('period', 'step', 'never'))
   optimizer = as_image_optimizer(optimizer)
-  compare = functools.partial(
-    match_and_gradient,
-    network,
-    objective=objective,
-    augment=augment,
-    classes=classes,
-  )
   image_step = _image_step(
     formation,
     source,
+    inner,
     optimizer,
     _guarded(optimizer, reject_above),
-    compare,
+    in_turns(network, comparison(objective, augment, classes)),
     most_synthetic,
     project,
+    measure,
   )
-  step = _step(formation, inner, image_step)
+  remembers = isinstance(objective, StatefulObjective)
+  step = _step(formation, inner, image_step, remembers)
   return Condenser(
-    _init(source, inner, optimizer),
+    _init(formation, objective, source, inner, optimizer),
     _period(formation, inner, step, inner_steps, project),
+    _restart(formation, objective, optimizer),
   )
 
 
-def _init(source, inner, optimizer):
+def _init(formation, objective, source, inner, optimizer):
   def init(key, params, data):
-    inner_key, source_key = jax.random.split(
-      jax.random.fold_in(key, _START_FOLD)
-    )
+    start_key = jax.random.fold_in(key, _START_FOLD)
+    inner_key, source_key = jax.random.split(start_key)
+    memory = ()
+    if isinstance(objective, StatefulObjective):
+      shapes = jax.eval_shape(formation.decode, params)
+      memory_key = jax.random.fold_in(start_key, _REMEMBER_FOLD)
+      memory = objective.init(memory_key, shapes, data)
     return CondenseState(
       params,
       optimizer.init(params),
       inner.init(inner_key, data),
       source.init(source_key),
       jnp.zeros((), jnp.int32),
+      memory,
     )
 
   return init
+
+
+def _restart(formation, objective, optimizer):
+  def restart(state, params):
+    memory = state.memory
+    if isinstance(objective, StatefulObjective):
+      shapes = jax.eval_shape(formation.decode, params)
+      memory = objective.restart(memory, shapes)
+    return state._replace(
+      params=params, opt_state=optimizer.init(params), memory=memory
+    )
+
+  return restart
 
 
 def _period(formation, inner, step, inner_steps, project):
@@ -246,24 +199,33 @@ def _period(formation, inner, step, inner_steps, project):
     state = state._replace(inner=inner.reset(reset_key, state.inner, data))
     if project != 'never':
       state = state._replace(params=formation.project(state.params))
-    return jax.lax.scan(
+    state, metrics = jax.lax.scan(
       lambda carry, _: step(key, carry, data), state, length=inner_steps
     )
+    if formation.finish is not None:
+      state = state._replace(params=formation.finish(state.params))
+    return state, metrics
 
   return period
 
 
-def _step(formation, inner, image_step):
+def _step(formation, inner, image_step, remembers):
   """Make the network ready, step the stored numbers, train the network."""
 
   def step(key, state, data):
     step_key = jax.random.fold_in(key, state.step)
-    image_key, inner_key = jax.random.split(step_key)
-    prepare_key = jax.random.fold_in(step_key, _PREPARE_FOLD)
+    rest_key = step_key
+    if remembers:
+      rest_key = jax.random.fold_in(step_key, _REST_FOLD)
+    image_key, inner_key = jax.random.split(rest_key)
+    prepare_key = jax.random.fold_in(rest_key, _PREPARE_FOLD)
     state = state._replace(inner=inner.prepare(prepare_key, state.inner, data))
-    state, metrics = image_step(image_key, state, data)
+    own_key = step_key if remembers else None
+    state, metrics = image_step(image_key, own_key, state, data)
+    show_key = jax.random.fold_in(rest_key, _SHOW_FOLD)
+    shown = sampled(formation, state.params, show_key, _ALL)
     inner_state, inner_metrics = inner.update(
-      inner_key, state.inner, data, formation.decode(state.params)
+      inner_key, state.inner, data, shown
     )
     metrics |= {f'network_{k}': v for k, v in inner_metrics.items()}
     return state._replace(inner=inner_state), metrics
@@ -292,26 +254,39 @@ def _guarded(optimizer, reject_above):
   return update
 
 
-def _image_step(formation, source, optimizer, update, compare, most, project):
+def _image_step(
+  formation, source, inner, optimizer, update, compare, most, project, measure
+):
   """Draw a target, decode, match, step the stored numbers."""
 
-  def image_step(key, state, data):
+  def image_step(key, own_key, state, data):
     draw_key, pick_key, match_key = jax.random.split(key, 3)
+    match_key = match_key if own_key is None else own_key
+    variables = inner.variables(state.inner, data)
     target_state = state.source
     if source.observe is not None:
       target_state = source.observe(
         jax.random.fold_in(key, _OBSERVE_FOLD),
         target_state,
         data,
-        state.inner.variables,
+        variables,
       )
     target_state, target = source.next(draw_key, target_state, data)
     params, opt_state = optimizer.prepare(state.params, state.opt_state)
-    synthetic, decode_vjp = jax.vjp(formation.decode, params)
-    chosen = subsample_indices(pick_key, synthetic.images.shape[:2], most)
-    seen = synthetic if chosen is None else take(synthetic, chosen)
-    metrics, cotangent = compare(state.inner.variables, target, seen, match_key)
-    (gradient,) = decode_vjp(_whole(chosen, cotangent, synthetic))
+    if measure is not None:
+      measure_key = jax.random.fold_in(key, _MEASURE_FOLD)
+      params = measure(measure_key, params, target, variables)
+    classes = target.classes if isinstance(target, Batch) else None
+    synthetic, sample_vjp = jax.vjp(
+      lambda p: sampled(formation, p, pick_key, most, classes), params
+    )
+    metrics, cotangent, memory = compare(
+      state.step, variables, target, synthetic, match_key, state.memory
+    )
+    if cotangent.step_size is None and synthetic.step_size is not None:
+      unmoved = jnp.zeros_like(synthetic.step_size)
+      cotangent = cotangent._replace(step_size=unmoved)
+    (gradient,) = sample_vjp(cotangent)
     params, opt_state, metrics = update(gradient, params, opt_state, metrics)
     if project == 'step':
       params = formation.project(params)
@@ -320,23 +295,8 @@ def _image_step(formation, source, optimizer, update, compare, most, project):
       opt_state=opt_state,
       source=target_state,
       step=state.step + 1,
+      memory=memory,
     )
     return state, metrics
 
   return image_step
-
-
-def _whole(chosen, part, whole):
-  """The gradient of what was compared, zero for what was not, as a batch."""
-  step_size = part.step_size
-  if step_size is None and whole.step_size is not None:
-    step_size = jnp.zeros_like(whole.step_size)
-  if chosen is None:
-    return part._replace(step_size=step_size)
-  # Class by class, so that no device asks another where its classes are.
-  put = jax.vmap(lambda zeros, at, values: zeros.at[at].set(values))
-  images, labels = (
-    put(jnp.zeros_like(w), chosen, p)
-    for p, w in ((part.images, whole.images), (part.labels, whole.labels))
-  )
-  return Batch(images, labels, step_size=step_size)
