@@ -132,6 +132,7 @@ def _kills(start, root, count, rng):
       length = min(length, time.monotonic() - began)
       failures += _differences(root / 'whole', root / folder)
       counts['runs'] += 1
+      print(f'{folder}: {dict(counts)}, wrong: {failures}', flush=True)
   return counts, failures
 
 
