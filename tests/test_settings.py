@@ -146,7 +146,15 @@ _BUILT = dict.fromkeys(
   'method.network': 'frepo',
   'observers.labelling': 'edc',
 }
-_OPENED = {'changes', 'dataset', 'only', 'sets.names', 'size', 'table'}
+_OPENED = {
+  'changes',
+  'columns',
+  'dataset',
+  'only',
+  'sets.names',
+  'size',
+  'table',
+}
 
 
 def words():
@@ -254,7 +262,7 @@ def test_fields_of_earlier_versions_are_told_their_new_name():
   every = {field for _, field, _ in FIELDS}
   for old, new in _fields.RENAMED.items():
     assert new in every | {'--store'}, new
-    with pytest.raises(ValueError, match=f"it is '{new}' now$") as caught:
+    with pytest.raises(ValueError, match=f": is '{new}' now$") as caught:
       settings.set_fields(make('idc'), {old: '1'})
     assert str(caught.value).startswith(f"config field '{old}'")
 

@@ -363,6 +363,16 @@ def test_only_restricts_to_a_run_or_a_row():
   assert len(row) == 4
 
 
+def test_coresets_alone_need_no_condensation(tmp_path):
+  few = {**_PLAIN, 'evaluation.epochs': 1, 'evaluation.seeds': 1}
+  page = _table(tmp_path, 'dc_table1', few, columns='Random+Whole set')
+  assert {column for _, column in page.measured} == {'Random', 'Whole set'}
+  (folder,) = (tmp_path / 'runs').iterdir()
+  assert not (folder / 'condensed.npz').exists()
+  stages = (folder / 'stages.json').read_text('utf-8')
+  assert 'select/random' in stages and '"condense' not in stages
+
+
 def test_a_table_without_any_data_fails(tmp_path):
   with pytest.raises(FileNotFoundError, match='absent'):
     _table(
@@ -500,6 +510,7 @@ def test_another_data_set_has_no_published_numbers():
     ('idc_table1', {'size': 'big'}, r"size 'big': must be one of reference"),
     ('idc_table1', {'dataset': 'moon'}, r"data 'moon': must be one of"),
     ('idc_table1', {'only': 'nix'}, r"only 'nix': must be part of one of"),
+    ('dc_table1', {'columns': 'DC+nix'}, r"columns 'nix': must be one of"),
     ('idc_table1', {'changes': 'smoke'}, r"changes 'smoke': must be FIELD=V"),
     (
       'idc_table1',

@@ -69,13 +69,17 @@ def set_fields(config: ConfigDict, changes: Mapping[str, Any]) -> None:
 
 
 def _find(config, field):
+  if field in RENAMED:
+    raise ValueError(f'config field {field!r}: is {RENAMED[field]!r} now')
   *path, name = field.split('.')
   for part in (*path, name):
-    known = sorted(config) if isinstance(config, ConfigDict) else []
-    if part not in known:
-      renamed = f'; it is {RENAMED[field]!r} now' if field in RENAMED else ''
+    if not isinstance(config, ConfigDict):
       raise ValueError(
-        f'config field {field!r}: {part!r} must be one of {known}{renamed}'
+        f'config field {field!r}: holds {config!r}, it has no {part!r}'
+      )
+    if part not in config:
+      raise ValueError(
+        f'config field {field!r}: {part!r} must be one of {sorted(config)}'
       )
     section, config = config, config[part]
   if isinstance(config, ConfigDict):

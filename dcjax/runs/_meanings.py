@@ -46,6 +46,7 @@ _MEANINGS = {
   'network': 'that condenses and is tested, as a word with options',
   'objective': "what must agree, in the place of the method's own",
   'only': 'rows or runs whose name contains this text',
+  'columns': 'columns that are measured, as A+B; all by default',
   'optimizer': "of the stored numbers, in the place of the method's own",
   'order': 'classes in the order in which they come; that of labels if empty',
   'outer': 'outer iterations, each of `method.inner_steps` image steps',

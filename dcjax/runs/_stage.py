@@ -13,7 +13,7 @@ import json
 import pathlib
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -194,11 +194,26 @@ def run(stages: Sequence[Stage], work: Work, made: Made | None = None) -> Made:
   return made
 
 
-def missing(stages: Sequence[Stage], work: Work) -> list[Stage]:
-  """Stages that `run` would make."""
+def keys_of(stages: Sequence[Stage]) -> dict[str, str]:
+  """Stage -> its key, without making anything."""
   keys: dict[str, str] = {}
   for stage in stages:
     keys[stage.name] = key_of(stage, [keys[name] for name in stage.inputs])
+  return keys
+
+
+def needed(stages: Sequence[Stage], names: Iterable[str]) -> list[Stage]:
+  """The stages of these names and all that they are made from, in order."""
+  wanted = set(names)
+  for stage in reversed(stages):
+    if stage.name in wanted:
+      wanted |= set(stage.inputs)
+  return [stage for stage in stages if stage.name in wanted]
+
+
+def missing(stages: Sequence[Stage], work: Work) -> list[Stage]:
+  """Stages that `run` would make."""
+  keys = keys_of(stages)
   return [
     stage
     for stage in stages

@@ -43,6 +43,18 @@ __all__ = [
 ]
 
 
+# Fields that a command to go on repeats.
+_SAID = (
+  'size',
+  'dataset',
+  'only',
+  'columns',
+  'changes',
+  'records',
+  'data_dir',
+)
+
+
 def names() -> tuple[str, ...]:
   """Returns the names of all tables, sorted."""
   found = (module.name for module in pkgutil.iter_modules(__path__))
@@ -85,6 +97,7 @@ def make(
     workdir,
     overrides=overrides,
     only=config.only,
+    columns=[c.strip() for c in config.columns.split('+') if c.strip()],
     command=command or _command(chosen, workdir),
     store=store,
     keep=_keeper(config, command or _command(chosen, workdir)),
@@ -147,9 +160,7 @@ def _changes(text: str) -> dict[str, str]:
 def _command(chosen: settings.Settings, workdir: Any) -> list[str]:
   """The command that goes on with a table that a program began."""
   said = {
-    field: chosen.config[field]
-    for field in ('size', 'dataset', 'only', 'changes', 'records', 'data_dir')
-    if chosen.config[field]
+    field: chosen.config[field] for field in _SAID if chosen.config[field]
   }
   words = [chosen.config.table, *(f'{n}={v}' for n, v in said.items())]
   return ['dcjax', f'--config=table:{",".join(words)}', f'--workdir={workdir}']

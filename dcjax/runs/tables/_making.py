@@ -49,6 +49,7 @@ def make(
   *,
   overrides: Mapping[str, Any] | None = None,
   only: str = '',
+  columns: Sequence[str] = (),
   command: Sequence[str] = (),
   store: str | pathlib.Path | None = None,
   keep: Keep | None = None,
@@ -65,6 +66,7 @@ def make(
     workdir: the table's folder.
     overrides: dotted config field -> value, for every run.
     only: part of the label of a row or of the name of a run; others wait.
+    columns: labels of those that are measured; all by default.
     command: how to go on, for the pages.
     store: where runs share networks; a folder of the table by default.
     keep: called with what is known of every run that is finished.
@@ -80,9 +82,10 @@ def make(
   """
   folder = pathlib.Path(workdir).expanduser().resolve()
   everything = jobs(table, size, overrides)
-  chosen = choose(everything, only)
+  chosen = choose(_within(everything, table, columns), only)
   folder.mkdir(parents=True, exist_ok=True)
   say(f'{table.title}: {len(chosen)} runs, size {size}, in {folder}')
+  whole = {job.name: job for job in everything}
   spent: list[float] = []
   needs: dict[str, str] = {}
   text = shlex.join(command)
@@ -100,7 +103,8 @@ def make(
         needs[job.name] = str(error)
         say(f'waits for its data: {error}')
     if keep is not None and job.name not in needs:
-      keep(job.name, _found(folder, job, size), _recorded(folder)[job.name])
+      found = _found(folder, whole[job.name], size)
+      keep(job.name, found, _recorded(folder)[job.name])
     _pages.write(folder, _page(folder, table, size, everything, text, needs))
   page = _page(folder, table, size, everything, text, needs)
   _pages.write(folder, page)
@@ -126,6 +130,20 @@ def jobs(
       made[name] = Job(name, cell.run, config, {})
     made[name].cells[place] = cell
   return list(made.values())
+
+
+def _within(jobs, table, columns):
+  """Keeps the cells of these columns."""
+  if not columns:
+    return jobs
+  for column in columns:
+    if column not in table.columns:
+      raise ValueError(f'columns {column!r}: must be one of {table.columns}')
+  kept = [
+    job._replace(cells={p: c for p, c in job.cells.items() if p[1] in columns})
+    for job in jobs
+  ]
+  return [job for job in kept if job.cells]
 
 
 def choose(jobs: Sequence[Job], only: str) -> list[Job]:
@@ -158,16 +176,13 @@ def _announce(which, job, left, spent):
 
 
 def _work(folder, job, size, store):
-  """Condenses if it is not done, and measures what the cells ask for."""
+  """Measures what the cells ask for; condenses only if one needs it."""
   where = folder / 'runs' / job.name
   chosen = settings.resolve(job.config)
   command = _commands.of_settings(chosen)
   with _run.opened(
     chosen, where, store=store, command=command, living=True
   ) as at_work:
-    names = [stage.name for stage in at_work.pipeline.stages]
-    upto = at_work.pipeline.stages[: names.index('artefact') + 1]
-    _stage.run(upto, at_work.work, at_work.made)
     entries = {}
     for cell in job.cells.values():
       key = _measure.key_of(cell.measure, size)
@@ -175,7 +190,8 @@ def _work(folder, job, size, store):
         entries[key] = _measure.measured(at_work, cell.measure, size)
     # Other tables in the folder may have asked this run for more.
     entries = _recorded(folder).get(job.name, {}).get('entries', {}) | entries
-    _results.finish_part(at_work, _told(entries))
+    if 'artefact' in at_work.made.outputs:
+      _results.finish_part(at_work, _told(entries))
     seconds = {
       n: s
       for n, s in at_work.made.seconds.items()
@@ -186,7 +202,7 @@ def _work(folder, job, size, store):
   record[job.name] = {
     'entries': entries,
     'seconds': seconds,
-    'key': at_work.made.keys['artefact'],
+    'key': _stage.keys_of(at_work.pipeline.stages)['artefact'],
     'environment': environment(),
   }
   records.write(folder / RECORD, record)

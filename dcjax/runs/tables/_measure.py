@@ -15,7 +15,7 @@ from dcjax.runs import (
   settings,
 )
 from dcjax.runs._run import Opened
-from dcjax.runs._stage import MEMORY, RECORD, Stage, run
+from dcjax.runs._stage import MEMORY, RECORD, Stage, needed, run
 from dcjax.runs._wanted import Wanted
 from dcjax.runs.tables._gradients import class_gradients, gradient_norms
 from dcjax.runs.tables._loss import matching_loss
@@ -54,7 +54,7 @@ def measured(at_work: Opened, measure: Measure, size: str) -> dict[str, Any]:
   """Makes a measurement of a run, or finds it.
 
   Args:
-    at_work: the run, condensed.
+    at_work: the run; of its stages those are made that this one needs.
     measure: what is measured.
     size: of the table.
 
@@ -76,7 +76,20 @@ def measured(at_work: Opened, measure: Measure, size: str) -> dict[str, Any]:
     return _summary(np.atleast_1d(make(at_work, condensed, measure)))
 
   stage = Stage(f'measure/{name}', found, ('artefact',), {}, RECORD)
-  return run([stage], at_work.work, at_work.made)(stage.name)
+  return _made(at_work, [stage])
+
+
+def _made(at_work, stages):
+  """The output of the last of these stages, made with all it needs."""
+  own = {stage.name for stage in stages}
+  inputs = {name for stage in stages for name in stage.inputs} - own
+  before = [
+    stage
+    for stage in needed(at_work.pipeline.stages, inputs)
+    if stage.name not in at_work.made.outputs
+  ]
+  made = run([*before, *stages], at_work.work, at_work.made)
+  return made(stages[-1].name)
 
 
 def _of_its_own(at_work):
@@ -87,7 +100,7 @@ def _of_its_own(at_work):
     method = parts.config.method.name
     raise ValueError(f'method {method!r}: has no test of its own')
   sets = _pipelines.sets(parts, ['condensed'])
-  return run([*sets, *own], at_work.work, at_work.made)(own[0].name)
+  return _made(at_work, [*sets, own[0]])
 
 
 def _summary(values):
@@ -136,8 +149,7 @@ def _accuracy(at_work, measure, size, name):
   else:
     own = _pipelines.sets(parts, [asked.images])
   stage = _evaluate.stage(shared, asked)
-  made = run([*own, stage], at_work.work, at_work.made)
-  return made(stage.name)
+  return _made(at_work, [*own, stage])
 
 
 def asked_of(
