@@ -108,7 +108,7 @@ def keep(
 
 
 def commit() -> str:
-  """The commit that runs, with `+` behind it if files were changed; or ''."""
+  """The commit that runs, with `+` behind it if its code was changed; or ''."""
 
   def git(*words):
     said = subprocess.run(
@@ -121,7 +121,10 @@ def commit() -> str:
 
   try:
     found = git('rev-parse', '--short=12', 'HEAD')
-    return found + ('+' if git('status', '--porcelain', '-uno') else '')
+    # Not the records, which this run adds to.
+    code = [f':(top){name}' for name in ('dcjax', 'experiments')]
+    changed = git('status', '--porcelain', '-uno', '--', *code)
+    return found + ('+' if changed else '')
   except (OSError, subprocess.CalledProcessError):
     return ''  # not a clone
 
