@@ -8,8 +8,8 @@ the published schedule, `smoke` takes seconds, on the digits. The folder holds
 `table.md`, `table.html` and the runs; tables in one folder share runs. The same
 command goes on after a stop. `changes` sets fields of every run, as
 `changes=evaluation.seeds=5;outer=3`, `only` restricts to a row or a run,
-`columns` to columns (`columns=Random+Herding`), and `dataset` takes another data
-set. Nothing is condensed of which no chosen cell needs the images.
+`columns` to columns (`columns=Random+Herding`), and `dataset` takes another
+data set. Nothing is condensed of which no chosen cell needs the images.
 """
 
 from dcjax.runs import settings
