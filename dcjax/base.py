@@ -106,8 +106,8 @@ class Formation(NamedTuple):
 
   Attributes:
     spec: name and options, JSON-able; what the artefact records.
-    cells: number of real images that `pack` puts into one stored image.
-    pack: images `[C, N * cells, H, W, D]` -> `[C, N, H, W, D]` (`mix` start).
+    tiles: number of real images that `pack` puts into one stored image.
+    pack: images `[C, N * tiles, H, W, D]` -> `[C, N, H, W, D]` (`mix` start).
     init: `(key, images [C, N, H, W, D]) -> params`, a dict of arrays.
     decode: `params -> Batch`, images `[C, M, H, W, D]`, labels `[C, M, C]`.
     project: `params -> params` within the valid range of stored values.
@@ -121,7 +121,7 @@ class Formation(NamedTuple):
   """
 
   spec: Mapping[str, Any]
-  cells: int
+  tiles: int
   pack: Callable[[Array], Array]
   init: Callable[[Key, Array], Params]
   decode: Callable[[Params], Batch]

@@ -95,8 +95,8 @@ def loss_and_gradient(
 ) -> tuple[Array, PyTree, Params]:
   """Mean cross-entropy of a batch and its gradient in the parameters.
 
-  On one CPU device a batch is taken in parts, whose sums are the same but for
-  the order of summation; see `count_parts`.
+  On one CPU device a batch is taken in chunks, whose sums are the same but for
+  the order of summation; see `count_chunks`.
 
   Args:
     network: applied with `train`.
@@ -109,18 +109,18 @@ def loss_and_gradient(
     The loss `[]` in nats, the network's updated running statistics, and a tree
     like `variables.params`.
   """
-  parts = count_parts(network, batch.images.shape, variables)
+  chunks = count_chunks(network, batch.images.shape, variables)
   of_sum = jax.value_and_grad(_summed_loss, has_aux=True)
-  if parts == 1:
+  if chunks == 1:
     (value, tracked), gradient = of_sum(
       variables.params, network, variables.state, batch, train
     )
   else:
-    value, gradient = _sum_over_parts(
+    value, gradient = _sum_over_chunks(
       lambda part: of_sum(
         variables.params, network, variables.state, part, train
       ),
-      jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), batch),
+      jax.tree.map(lambda x: x.reshape(chunks, -1, *x.shape[1:]), batch),
       variables.params,
     )
     tracked = variables.state
@@ -130,13 +130,13 @@ def loss_and_gradient(
   return value / count, tracked, jax.tree.map(lambda g: g / count, gradient)
 
 
-def count_parts(
+def count_chunks(
   network: Network, shape: tuple[int, ...], variables: Variables
 ) -> int:
-  """Returns in how many equal parts a batch's gradient is computed.
+  """Returns in how many equal chunks a batch's gradient is computed.
 
-  It reads the backend, as parts pay on one CPU device alone: accelerators hold
-  a whole batch, and several devices would each take all of its parts.
+  It reads the backend, as chunks pay on one CPU device alone: accelerators hold
+  a whole batch, and several devices would each take all of its chunks.
 
   Args:
     network: one whose images see each other takes one part; see
@@ -153,10 +153,10 @@ def count_parts(
   pixels = min(_MOST_PIXELS, _MOST_NUMBERS // channels)
   most = max(_FEWEST_IMAGES, pixels // (height * width))
   sizes = [n for n in range(_FEWEST_IMAGES, most + 1) if count % n == 0]
-  parts = count // max(sizes) if sizes else 1
-  if parts > 1 and not images_are_independent(network, shape[1:]):
+  chunks = count // max(sizes) if sizes else 1
+  if chunks > 1 and not images_are_independent(network, shape[1:]):
     return 1
-  return parts
+  return chunks
 
 
 def _cross_entropies(logits, labels):
@@ -174,9 +174,9 @@ def _summed_loss(params, network, state, batch, train):
   return jnp.sum(losses), tracked
 
 
-def _sum_over_parts(of_part, batch, params):
+def _sum_over_chunks(of_chunk, batch, params):
   def add(total, part):
-    (value, _), gradient = of_part(part)
+    (value, _), gradient = of_chunk(part)
     return jax.tree.map(jnp.add, total, (value, gradient)), None
 
   zeros = jnp.zeros(()), jax.tree.map(jnp.zeros_like, params)

@@ -92,7 +92,7 @@ def metrics(count=1000):
   ]
 
 
-def views(classes=4, cells=4):
+def variants(classes=4, cells=4):
   """Noise to look at: two stored images a class, each of some cells."""
   rng = np.random.default_rng(0)
   counts = {'stored': 2, 'decoded': 2 * cells, 'nearest': 2 * cells, 'start': 2}
@@ -130,7 +130,7 @@ def write_run(folder, state=None, classes=4, **changes):
     config=config,
     results=found,
     metrics=metrics(),
-    views=views(classes),
+    variants=variants(classes),
     frames=frames(),
     pictures={
       'Features <i>': (

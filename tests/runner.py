@@ -27,7 +27,7 @@ def resolved(arguments='digits,smoke', recipe='idc', **changes):
   return settings.resolve(config(arguments, recipe, **changes))
 
 
-def parts(arguments='digits,smoke', recipe='idc', **changes):
+def built(arguments='digits,smoke', recipe='idc', **changes):
   """Returns what a run is made of; nothing is compiled."""
   return _build.build(resolved(arguments, recipe, **changes))
 

@@ -70,7 +70,7 @@ def test_images_of_a_pack_get_a_cell_each_in_order():
   images = random_images(6)
   whole = formations.basis(12, 5, SHAPE)
   expected = whole.init(KEY, images)
-  formation = formations.basis(12, 5, SHAPE, cells=3)
+  formation = formations.basis(12, 5, SHAPE, tiles=3)
   packed = formation.pack(images)
   assert packed.shape == (2, 2, 6, 8, 9)
   params = formation.init(KEY, packed)
@@ -81,7 +81,7 @@ def test_images_of_a_pack_get_a_cell_each_in_order():
 
 
 def test_copies_of_an_image_start_apart():
-  formation = formations.basis(6, 4, SHAPE, cells=3)
+  formation = formations.basis(6, 4, SHAPE, tiles=3)
   images = random_images(2)
   params = formation.init(KEY, images)
   assert params['coefficients'].shape == (2, 6, 6)
@@ -108,7 +108,7 @@ def test_gradients_reach_bases_and_coefficients():
 
 @pytest.mark.parametrize('labels', [False, True])
 def test_numpy_alone_reads_the_file(tmp_path, labels):
-  formation = formations.basis(4, 4, SHAPE, cells=2)
+  formation = formations.basis(4, 4, SHAPE, tiles=2)
   if labels:
     formation = formations.with_labels(formation)
     formation = formations.with_step_size(formation, 0.03)
@@ -147,7 +147,7 @@ def test_numpy_alone_reads_the_file(tmp_path, labels):
 
 
 def test_the_budget_of_one_image_a_class_pays_for_115():
-  formation = formations.basis(16, 16, (32, 32, 3), cells=115)
+  formation = formations.basis(16, 16, (32, 32, 3), tiles=115)
   blank = jax.ShapeDtypeStruct((10, 1, 32, 32, 3), jnp.float32)
   params = jax.eval_shape(formation.init, KEY, blank)
   numbers = sum(leaf.size for leaf in jax.tree.leaves(params))
@@ -156,10 +156,10 @@ def test_the_budget_of_one_image_a_class_pays_for_115():
 
 def test_specs_survive_json():
   spec = {'name': 'basis', 'count': 4, 'size': 3, 'image_shape': [6, 8, 3]}
-  formation = formations.build({**spec, 'cells': 2, 'labels': 'centred'})
+  formation = formations.build({**spec, 'tiles': 2, 'labels': 'centred'})
   assert spec.items() <= formation.spec.items()
   again = formations.build(json.loads(json.dumps(formation.spec)))
-  assert again.spec == formation.spec and again.cells == 2
+  assert again.spec == formation.spec and again.tiles == 2
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_specs_survive_json():
   [
     ({'count': 0}, 'count is 0'),
     ({'size': 7}, 'size is 7; it must be at most the 6 rows'),
-    ({'cells': 1.5}, 'cells is 1.5'),
+    ({'tiles': 1.5}, 'tiles is 1.5'),
     ({'image_shape': (6, 8)}, 'image_shape is'),
     ({'value_range': (1, 0)}, 'value_range'),
     ({'factor': 2}, "no option 'factor'"),
@@ -180,7 +180,7 @@ def test_bad_options_are_named(options, message):
 
 
 def test_shapes_that_do_not_fit_are_named():
-  formation = formations.basis(4, 3, SHAPE, cells=2)
+  formation = formations.basis(4, 3, SHAPE, tiles=2)
   with pytest.raises(ValueError, match='3 images a class'):
     formation.pack(random_images(3))
   with pytest.raises(ValueError, match=r'image_shape \[6, 8, 3\]'):

@@ -216,9 +216,9 @@ def test_config_has_the_published_settings():
 
 
 def test_multi_formation_and_siamese_augmentation_trace():
-  parts = runner.parts('digits,smoke,factor=2', 'cafe', ipc=2)
-  assert 'color_crop_cutout' in parts.strategies['match']
-  found = traced.period(parts)
+  built = runner.built('digits,smoke,factor=2', 'cafe', ipc=2)
+  assert 'color_crop_cutout' in built.strategies['match']
+  found = traced.period(built)
   assert found.params['images'].shape == (10, 2, 16, 16, 1)
   assert found.metrics['loss'].shape == (2,)
   assert jax.tree.map(jnp.shape, found.after.params) == {

@@ -18,7 +18,7 @@ _ARGUMENTS = (
 
 @pytest.mark.parametrize('recipe', ['cafe', 'dc', 'dm', 'dsa', 'idc'])
 def test_methods_condense_into_a_codebook(recipe):
-  found = traced.period(runner.parts(_ARGUMENTS, recipe))
+  found = traced.period(runner.built(_ARGUMENTS, recipe))
   classes = found.params['embeddings'].shape
   assert classes[0] == 10
   # Codes and generator have steps of their own; nothing else moves.
@@ -33,11 +33,11 @@ def test_methods_condense_into_a_codebook(recipe):
 def test_a_codebook_starts_as_real_images_and_stores_as_it_is_told():
   config = runner.resolved('digits,smoke,formation=codebook', 'dm').config
   assert config.start == 'fit:steps=2:embedding_steps=4'
-  parts = runner.parts(
+  built = runner.built(
     'digits:size=8,smoke,network=mlp,formation=codebook:stored=float16', 'dm'
   )
-  assert parts.formation.spec['stored'] == 'float16'
-  assert parts.formation.spec['codes_dim'] == 8
+  assert built.formation.spec['stored'] == 'float16'
+  assert built.formation.spec['codes_dim'] == 8
 
 
 def test_after_a_period_the_set_decodes_as_training_saw_it():

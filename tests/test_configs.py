@@ -44,7 +44,7 @@ def test_the_name_of_a_file_decides_nothing(tmp_path, recipe):
   for name in ('blood', 'bloodmnist', 'speech', 'imagenet10', 'svhn'):
     path = tmp_path / f'{name}.npz'
     np.savez(path, images=images, labels=np.arange(40) % 2)
-    made = runner.parts('npz,smoke', recipe, data_dir=str(path))
+    made = runner.built('npz,smoke', recipe, data_dir=str(path))
     plain = made.settings.plain() | {'data_dir': ''}
     found.append((plain, made.strategies, made.flips, made.protocol))
   assert all(one == found[0] for one in found)
@@ -211,16 +211,16 @@ def test_methods_of_noise_and_real_images_never_clip(method, tmp_path):
 # As far as the traced program; nothing is computed.
 
 
-def trace(parts):
+def trace(built):
   """Traces a condensation."""
-  made = _method.condenser(Given(parts))
-  key, real = jax.random.key(0), InnerData(parts.real.at(), None)
-  shape = (parts.dataset.num_classes, parts.config.ipc)
-  blank = jax.ShapeDtypeStruct((*shape, *parts.dataset.image_shape), 'float32')
-  params = jax.eval_shape(parts.formation.init, key, blank)
+  made = _method.condenser(Given(built))
+  key, real = jax.random.key(0), InnerData(built.real.at(), None)
+  shape = (built.dataset.num_classes, built.config.ipc)
+  blank = jax.ShapeDtypeStruct((*shape, *built.dataset.image_shape), 'float32')
+  params = jax.eval_shape(built.formation.init, key, blank)
   state = jax.eval_shape(made.init, key, params, real)
   _, metrics = jax.eval_shape(made.period, key, state, real)
-  assert metrics['loss'].shape == (parts.config.method.inner_steps,)
+  assert metrics['loss'].shape == (built.config.method.inner_steps,)
 
 
 @pytest.mark.parametrize(
@@ -230,9 +230,9 @@ def test_the_config_of_every_data_set_fits_its_files(tmp_path, name):
   place = '' if name == 'digits' else write(name, tmp_path / 'data')
   chosen = runner.resolved(f'{name},smoke', data_dir=place)
   with _run.opened(chosen, tmp_path / 'run') as at_work:
-    parts, stages = at_work.parts, at_work.pipeline.stages
-    trace(parts)
-  assert parts.dataset.num_classes == {'cifar100': 100}.get(name, 10)
+    built, stages = at_work.built, at_work.pipeline.stages
+    trace(built)
+  assert built.dataset.num_classes == {'cifar100': 100}.get(name, 10)
   assert [s.name for s in stages if s.name.startswith('evaluate/')] == [
     f'evaluate/{n}' for n in ('condensed', 'initial', 'random', 'herding')
   ]
@@ -252,11 +252,11 @@ def test_the_config_of_every_data_set_fits_its_files(tmp_path, name):
   ],
 )
 def test_every_network_can_be_asked_for(network):
-  parts = runner.parts(f'digits,smoke,network={network}', 'dsa')
+  built = runner.built(f'digits,smoke,network={network}', 'dsa')
   name, *options = network.split(':')
-  assert parts.network.name.startswith(name.rstrip('0123456789_b'))
+  assert built.network.name.startswith(name.rstrip('0123456789_b'))
   for option in options:
-    assert option in parts.config.network.split(':')
+    assert option in built.config.network.split(':')
 
 
 def test_vgg_takes_images_of_28_pixels(tmp_path):
@@ -266,45 +266,45 @@ def test_vgg_takes_images_of_28_pixels(tmp_path):
     tmp_path / 'own.npz', images=images, test_images=images[:8]
   )
   arguments = 'npz,smoke,network=vgg11:norm=batch'
-  parts = runner.parts(arguments, 'dc', data_dir=str(path))
-  assert parts.network.name.startswith('vgg11')
-  assert ':width=4' in parts.config.network
+  built = runner.built(arguments, 'dc', data_dir=str(path))
+  assert built.network.name.startswith('vgg11')
+  assert ':width=4' in built.config.network
 
 
 @pytest.mark.parametrize('recipe', ['idc', 'cafe', 'label_distillation'])
 def test_every_method_condenses_with_another_network(recipe):
-  parts = runner.parts('digits,smoke,network=mlp', recipe)
-  assert parts.config.network.startswith('mlp:')
-  assert ':width=4' in parts.config.network
-  assert 'norm' not in parts.config.network
-  trace(parts)
+  built = runner.built('digits,smoke,network=mlp', recipe)
+  assert built.config.network.startswith('mlp:')
+  assert ':width=4' in built.config.network
+  assert 'norm' not in built.config.network
+  trace(built)
 
 
-# What the parts of a run are.
+# What the objects of a run are.
 
 
 def test_dc_evaluates_mnist_with_its_own_augmentation(tmp_path):
   place = write('mnist', tmp_path)
-  parts = runner.parts('mnist,smoke', 'dc', data_dir=place)
-  chosen = dict(parts.strategies)
+  built = runner.built('mnist,smoke', 'dc', data_dir=place)
+  chosen = dict(built.strategies)
   assert chosen['evaluate'] == 'crop_scale_rotate'
   assert (chosen['match'], chosen['train']) == ('none', 'none')
   # Noise is the cheapest operation, and only DC's evaluation knows it.
-  parts = parts._replace(strategies=chosen | {'evaluate': 'noise'})
+  built = built._replace(strategies=chosen | {'evaluate': 'noise'})
   images = jax.random.uniform(jax.random.key(0), (2, 28, 28, 1))
   key = jax.random.key(1)
-  evaluated = _build.evaluation_augment(parts)(key, images)
-  expected = augment.chain(parts.normalise, augment.dc_evaluation('noise'))
+  evaluated = _build.evaluation_augment(built)(key, images)
+  expected = augment.chain(built.normalise, augment.dc_evaluation('noise'))
   np.testing.assert_array_equal(evaluated, expected(key, images))
-  matched = _augment.augment_of(parts.dataset, chosen, 'match', parts.placement)
+  matched = _augment.augment_of(built.dataset, chosen, 'match', built.placement)
   matched = matched(key, images)
-  np.testing.assert_allclose(matched, parts.normalise(key, images), atol=1e-6)
+  np.testing.assert_allclose(matched, built.normalise(key, images), atol=1e-6)
   assert np.abs(evaluated - matched).max() > 1e-4
 
 
 def test_padding_of_whitened_images_is_their_middle():
   def padding(**changes):
-    made = runner.parts('digits:size=8,smoke,factor=3', **changes)
+    made = runner.built('digits:size=8,smoke,factor=3', **changes)
     return made.formation.spec['padding']
 
   assert padding() == 0.5

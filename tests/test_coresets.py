@@ -256,35 +256,35 @@ def test_k_means_takes_a_whole_class(copies):
 
 
 @pytest.fixture(scope='module')
-def parts():
+def built():
   network = 'convnet:width=4:depth=1'
-  return runner.parts('digits:size=8,smoke', ipc=3, network=network)
+  return runner.built('digits:size=8,smoke', ipc=3, network=network)
 
 
 @pytest.fixture(scope='module')
-def features(parts):
-  return _sets.features_stage(parts).make(None)
+def features(built):
+  return _sets.features_stage(built).make(None)
 
 
 @pytest.mark.parametrize(
   'name', ['random', 'herding', 'k_center', 'k_means', 'forgetting']
 )
-def test_a_run_selects_as_many_images_of_every_class(parts, features, name):
-  stage = _sets.selection_stage(parts, name)
+def test_a_run_selects_as_many_images_of_every_class(built, features, name):
+  stage = _sets.selection_stage(built, name)
   given = (None, features)[: len(stage.inputs)]
   chosen = stage.make(*given)['chosen']
   assert chosen.shape == (10, 3)
-  for row, count in zip(chosen, parts.dataset.counts, strict=True):
+  for row, count in zip(chosen, built.dataset.counts, strict=True):
     assert len(set(row.tolist())) == 3
     assert 0 <= row.min() <= row.max() < count
-  labels = np.asarray(parts.real.local.labels)
+  labels = np.asarray(built.real.local.labels)
   if name in ('herding', 'k_center'):
     expected = getattr(coresets, name)(features['features'], labels, 3)
     np.testing.assert_array_equal(chosen, expected)
 
 
-def test_selections_by_features_share_them(parts):
-  stages = _pipelines.sets(parts, ['herding', 'k_means', 'random'])
+def test_selections_by_features_share_them(built):
+  stages = _pipelines.sets(built, ['herding', 'k_means', 'random'])
   inputs = {stage.name: stage.inputs for stage in stages}
   assert inputs['select/herding'] == inputs['select/k_means']
   assert inputs['select/k_means'] == ('data', 'features')
@@ -301,9 +301,9 @@ def test_forgetting_is_counted_for_as_long_as_herding_trains(
     coresets, 'forgetting_events', lambda *_, **o: asked.update(o)
   )
   monkeypatch.setattr(coresets, 'forgetting', lambda *_: np.zeros((10, 1)))
-  parts = runner.parts('digits:size=8,smoke', evaluation__herding_steps=steps)
-  _sets.selection_stage(parts, 'forgetting').make(None)
-  batches = len(parts.dataset.labels) // 64
+  built = runner.built('digits:size=8,smoke', evaluation__herding_steps=steps)
+  _sets.selection_stage(built, 'forgetting').make(None)
+  batches = len(built.dataset.labels) // 64
   assert asked['epochs'] == max(2, steps // batches)
 
 

@@ -239,8 +239,8 @@ def test_batches_in_parts_equal_finite_differences(name, monkeypatch):
   objective = _objective(name, constant_target=False)
   loss, arguments, _ = _loss(_network(), objective, 'scan', real_images=8)
   shape = arguments['real'].shape[1:]
-  parts = losses.count_parts(_network(), shape, arguments['variables'])
-  assert parts == 2
+  built = losses.count_chunks(_network(), shape, arguments['variables'])
+  assert built == 2
   _assert_derivatives(loss, arguments)
 
 

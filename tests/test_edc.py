@@ -382,7 +382,7 @@ def test_cda_moves_images_and_its_curriculum_narrows(observer, formation):
       batches=methods.image_batches(3, 2, 3, 'round'),
       iterations=2,
       inner_steps=2,
-      cells=formation.cells if formation else 1,
+      tiles=formation.tiles if formation else 1,
     )
   )
   assert len(results) == 2
@@ -473,7 +473,7 @@ def test_rded_stitches_cells_row_by_row():
   with pytest.raises(ValueError, match="arrangement 'x': must be one of"):
     methods.stitch(crops, 2, 'x')
   with pytest.raises(ValueError, match='factor 3: must divide'):
-    methods.shuffle_cells(3)(tiny.KEY, images)
+    methods.shuffle_tiles(3)(tiny.KEY, images)
   data = tiny.device_data((5, 4, 6), _SHAPE)
   with pytest.raises(ValueError, match='factor 4: must divide'):
     methods.rded([], [], data, 2, tiny.KEY, normalise=_NORMALISE, factor=4)

@@ -52,28 +52,28 @@ def store(tmp_path_factory):
 @pytest.mark.parametrize('recipe', ['rded', 'sre2l', 'edc'])
 def test_students_of_imagenet_see_stored_images_whole(recipe):
   """Four crops may share an image; they are no images of their own."""
-  parts = runner.parts('digits:size=8,like=imagenet10,smoke,ipc=2', recipe)
-  assert _wanted.longest(parts) == 20
-  assert ('rded:factor=2:' in parts.config.start) == (recipe != 'sre2l')
-  shuffled = parts.config.augment.evaluate.startswith('shuffle=2|')
+  built = runner.built('digits:size=8,like=imagenet10,smoke,ipc=2', recipe)
+  assert _wanted.longest(built) == 20
+  assert ('rded:factor=2:' in built.config.start) == (recipe != 'sre2l')
+  shuffled = built.config.augment.evaluate.startswith('shuffle=2|')
   assert shuffled == (recipe == 'rded')
 
 
-def _parts(place, recipe='edc', **changes):
-  return runner.parts('npz,smoke', recipe, **{**place, **changes})
+def _built(place, recipe='edc', **changes):
+  return runner.built('npz,smoke', recipe, **{**place, **changes})
 
 
-def _obtain(path, parts, store=None, stop=None, measured=False):
+def _obtain(path, built, store=None, stop=None, measured=False):
   """Runs the stages of observers, and of statistics if asked for."""
   folder = Folder(path, {})
   with folder.owned():
     work = Work(folder, stop or Stop(), Outlook(), store)
-    found = _observers.observers(parts, _observers.ROLES)
-    stages = [_observers.observer_stage(parts, work, o) for o in found]
+    found = _observers.observers(built, _observers.ROLES)
+    stages = [_observers.observer_stage(built, work, o) for o in found]
     if measured:
       looking = [o for o in found if 'matching' in o.roles]
-      stages += [_statistics.stage(parts, o) for o in looking]
-    stages = [_pipelines.data_stage(parts), *stages]
+      stages += [_statistics.stage(built, o) for o in looking]
+    stages = [_pipelines.data_stage(built), *stages]
     return found, _stage.run(stages, work)
 
 
@@ -81,7 +81,7 @@ def _obtain(path, parts, store=None, stop=None, measured=False):
 def trained(place, store, tmp_path_factory):
   """Observers and their statistics, trained and measured once."""
   folder = tmp_path_factory.mktemp('trained') / 'run'
-  return _obtain(folder, _parts(place), store, measured=True)
+  return _obtain(folder, _built(place), store, measured=True)
 
 
 def test_each_observer_is_made_once_whatever_it_is_for(place, trained):
@@ -89,7 +89,7 @@ def test_each_observer_is_made_once_whatever_it_is_for(place, trained):
   roles = {o.word: o.roles for o in found}
   assert roles == {_TWO[0]: ('matching', 'labelling'), _TWO[1]: ('matching',)}
   other = _observers.observers(
-    _parts(place, observers__labelling_epochs=3), _observers.ROLES
+    _built(place, observers__labelling_epochs=3), _observers.ROLES
   )
   assert [(o.word, o.epochs, o.roles) for o in other] == [
     (_TWO[0], 1, ('matching',)),
@@ -105,7 +105,7 @@ def test_observers_and_statistics_are_found_again_in_a_store(
 ):
   before = {p: p.stat().st_mtime_ns for p in store.iterdir()}
   assert len(before) == 4
-  _, made = _obtain(tmp_path, _parts(place, ipc=1), store, measured=True)
+  _, made = _obtain(tmp_path, _built(place, ipc=1), store, measured=True)
   assert {p: p.stat().st_mtime_ns for p in store.iterdir()} == before
   assert not (tmp_path / 'checkpoints').exists()
   for name, key in trained[1].keys.items():
@@ -127,11 +127,11 @@ def test_observers_and_statistics_are_found_again_in_a_store(
 def test_what_observers_and_statistics_depend_on_is_in_their_keys(
   place, trained, changes, again
 ):
-  parts = _parts(place, **changes)
-  found = _observers.observers(parts, _observers.ROLES)
-  stages = [_pipelines.data_stage(parts)]
-  stages += [_observers.observer_stage(parts, None, o) for o in found]
-  stages += [_statistics.stage(parts, o) for o in found]
+  built = _built(place, **changes)
+  found = _observers.observers(built, _observers.ROLES)
+  stages = [_pipelines.data_stage(built)]
+  stages += [_observers.observer_stage(built, None, o) for o in found]
+  stages += [_statistics.stage(built, o) for o in found]
   keys = {}
   for stage in stages:
     keys[stage.name] = _stage.key_of(stage, [keys[n] for n in stage.inputs])
@@ -149,8 +149,8 @@ def test_statistics_of_classes_are_left_out_where_they_do_not_count(
   found, made = trained
   targets = made(f'statistics/{found[0].stage.partition("/")[2]}')
   assert targets.classes is not None
-  assert _statistics.used(_parts(place), targets).classes is not None
-  whole = _statistics.used(_parts(place, method__alpha=1.0), targets)
+  assert _statistics.used(_built(place), targets).classes is not None
+  whole = _statistics.used(_built(place, method__alpha=1.0), targets)
   assert whole.classes is None
   tiny.assert_trees_equal(whole.whole, targets.whole)
 
@@ -158,13 +158,13 @@ def test_statistics_of_classes_are_left_out_where_they_do_not_count(
 def test_observers_of_one_shape_differ_and_a_training_goes_on(
   place, trained, tmp_path
 ):
-  parts = _parts(
+  built = _built(
     place,
     observers__matching=_ONE * 2,
     observers__epochs=2,
     observers__labelling_epochs=2,
   )
-  found, whole = _obtain(tmp_path / 'whole', parts)
+  found, whole = _obtain(tmp_path / 'whole', built)
   assert [o.roles for o in found] == [('matching', 'labelling'), ('matching',)]
   first, second = (
     jax.tree.leaves(whole(o.stage)['variables'])[-1] for o in found
@@ -172,8 +172,8 @@ def test_observers_of_one_shape_differ_and_a_training_goes_on(
   assert not np.array_equal(first, second)
   stopped = tmp_path / 'stopped'
   with pytest.raises(Interrupted, match=r'training convnet.* epoch 1 of 2'):
-    _obtain(stopped, parts, stop=StopWhen(stopped, 'checkpoints/*'))
-  _, made = _obtain(stopped, parts)
+    _obtain(stopped, built, stop=StopWhen(stopped, 'checkpoints/*'))
+  _, made = _obtain(stopped, built)
   for observer in found:
     tiny.assert_trees_equal(made(observer.stage), whole(observer.stage))
 
@@ -186,24 +186,24 @@ def test_observers_come_from_state_dicts(place, trained, tmp_path, monkeypatch):
   )
   found, made = trained
   own = made(found[0].stage)
-  parts = _parts(place)
+  built = _built(place)
   spec = networks.complete('', _ONE[0])
   state = networks.to_torch(
-    own['variables'], spec, parts.dataset.image_shape, 4
+    own['variables'], spec, built.dataset.image_shape, 4
   )
   file = tmp_path / 'observer.npz'
   np.savez(file, **state)
   words = (f'{_ONE[0]}@{file}',)
-  parts = _parts(place, observers__matching=words, observers__labelling=words)
-  (imported,), given = _obtain(tmp_path / 'run', parts)
+  built = _built(place, observers__matching=words, observers__labelling=words)
+  (imported,), given = _obtain(tmp_path / 'run', built)
   tiny.assert_trees_equal(given(imported.stage)['variables'], own['variables'])
   assert given(imported.stage)['accuracy'] == own['accuracy']
-  missing = _parts(place, observers__matching=(f'{_ONE[0]}@{file}x',))
+  missing = _built(place, observers__matching=(f'{_ONE[0]}@{file}x',))
   with pytest.raises(FileNotFoundError, match='which is no file'):
     _obtain(tmp_path / 'none', missing)
   words = (f'convnet:width=4:depth=1:norm=batch@{file}',)
   (wide, _), given = _obtain(
-    tmp_path / 'wide', _parts(place, observers__matching=words)
+    tmp_path / 'wide', _built(place, observers__matching=words)
   )
   with pytest.raises(ValueError, match='conv'):
     given(wide.stage)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dcjax import formations
-from dcjax.formations import _numpy, _patches, _plan
+from dcjax.formations import _grids, _numpy, _patches
 
 PATCH_SPECS = [
   {'name': 'identity'},
@@ -97,21 +97,21 @@ def test_crops_follow_the_rule_at_every_size(factor, size):
 @pytest.mark.parametrize('size', SIZES)
 @pytest.mark.parametrize('factor', [1, 2, 3])
 def test_packing_puts_block_k_into_cell_k(factor, size):
-  n, cells = 2, factor**2
-  constant = np.arange(n * cells, dtype=np.float32)[None, :, None, None, None]
+  n, tiles = 2, factor**2
+  constant = np.arange(n * tiles, dtype=np.float32)[None, :, None, None, None]
   packed = formations.uniform(factor).pack(
-    np.broadcast_to(constant, (1, n * cells, *size, 1))
+    np.broadcast_to(constant, (1, n * tiles, *size, 1))
   )
   edges = [
     np.cumsum([0] + [len(part) for part in np.array_split(range(x), factor)])
     for x in size
   ]
-  for k in range(cells):
+  for k in range(tiles):
     top, left = edges[0][k // factor], edges[1][k % factor]
     bottom, right = edges[0][k // factor + 1], edges[1][k % factor + 1]
     for image in range(n):
-      cell = np.asarray(packed)[0, image, top:bottom, left:right]
-      np.testing.assert_array_equal(cell, k * n + image)
+      tile = np.asarray(packed)[0, image, top:bottom, left:right]
+      np.testing.assert_array_equal(tile, k * n + image)
 
 
 def test_decoding_a_packed_set_upsamples_the_halved_images():
@@ -129,7 +129,7 @@ def test_decoding_a_packed_set_upsamples_the_halved_images():
 def test_bound_keeps_its_cap_and_every_image(factor, ipc):
   for cap in range(ipc, 60, 7):
     spec = {'name': 'bound', 'factor': factor, 'cap': cap}
-    groups = _plan.groups(spec, ipc)
+    groups = _grids.groups(spec, ipc)
     assert formations.decoded_count(spec, ipc) <= cap
     covered = [k for g in groups for k in range(g.start, g.stop)]
     assert covered == list(range(ipc))
@@ -199,14 +199,14 @@ def test_specs_survive_json(spec):
   again = formations.build(json.loads(json.dumps(formation.spec)))
   assert again.spec == formation.spec
   assert spec.items() <= again.spec.items()
-  assert again.cells == formation.cells
+  assert again.tiles == formation.tiles
   assert formations.decoded_count(formation, 4) == formations.decoded_count(
     formation.spec, 4
   )
 
 
 def test_every_formation_has_a_builder():
-  assert sorted(formations.FORMATIONS) == sorted(_plan.NAMES)
+  assert sorted(formations.FORMATIONS) == sorted(_grids.NAMES)
   # Constants, then classes, then functions, as the linter sorts them.
   assert len(formations.__all__) == len(set(formations.__all__))
   assert all(hasattr(formations, name) for name in formations.__all__)
@@ -222,7 +222,7 @@ def test_learnable_starts_as_uniform(factor, size):
   stored = _random((2, 2, *size, 3))
   formation = formations.learnable(factor, features=4, shrink=3)
   params = formation.init(jax.random.key(0), stored)
-  assert formation.cells == factor**2
+  assert formation.tiles == factor**2
   batch = formation.decode(params)
   expected = formations.uniform(factor).decode({'images': stored})
   np.testing.assert_allclose(batch.images, expected.images, atol=1e-6)
@@ -321,7 +321,7 @@ def test_stored_images_are_checked():
     formation.init(key, _random((3, 8, 8, 1)))
   with pytest.raises(ValueError, match=r'uint8.*must be floats'):
     formation.init(key, np.zeros((1, 1, 8, 8, 1), np.uint8))
-  with pytest.raises(ValueError, match=r'5 images a class.*4 cells'):
+  with pytest.raises(ValueError, match=r'5 images a class.*4 tiles'):
     formation.pack(_random((1, 5, 8, 8, 1)))
   with pytest.raises(ValueError, match=r'cap is 3.*4 stored'):
     formations.bound(2, 3).init(key, _random((1, 4, 8, 8, 1)))

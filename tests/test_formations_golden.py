@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dcjax import formations, resizing
-from dcjax.formations import _numpy, _plan
+from dcjax.formations import _grids, _numpy
 
 # The 32 x 32 golden file keeps every seventh decoded image.
 DECODE_FILES = [('decode_28x1', 1), ('decode_32x3', 7)]
@@ -94,7 +94,7 @@ def test_time_axis_meets_golden(golden, factor):
   real, packed, decoded = (
     _layout(data[f'{part}_f{factor}']) for part in ('real', 'packed', 'decoded')
   )
-  assert formation.cells == factor
+  assert formation.tiles == factor
   np.testing.assert_array_equal(formation.pack(real), packed)
   images = formation.decode({'images': packed}).images
   np.testing.assert_allclose(images, decoded, atol=2e-6)
@@ -121,11 +121,11 @@ def test_nearest_meets_golden(golden, case):
   source = data[f'nearest{case}_in'][0, 0]
   target = data[f'nearest{case}_out'][0, 0]
   factor = round(len(source) / len(target))
-  row_cell, row_source = _plan.packing(source.shape[0], factor)
-  column_cell, column_source = _plan.packing(source.shape[1], factor)
-  # The golden target is the first cell in rows, the last one in columns.
-  rows = row_source[row_cell == 0]
-  columns = column_source[column_cell == factor - 1]
+  row_tile, row_source = _grids.packing(source.shape[0], factor)
+  column_tile, column_source = _grids.packing(source.shape[1], factor)
+  # The golden target is the first tile in rows, the last one in columns.
+  rows = row_source[row_tile == 0]
+  columns = column_source[column_tile == factor - 1]
   np.testing.assert_array_equal(source[np.ix_(rows, columns)], target)
 
 

@@ -30,19 +30,19 @@ from dcjax.runs.report import _codebook
 _ARGUMENTS = 'digits:size=8,smoke,network=mlp:width=4:depth=1'
 
 
-def _parts(arguments=_ARGUMENTS, **changes):
-  return runner.parts(
+def _built(arguments=_ARGUMENTS, **changes):
+  return runner.built(
     arguments, 'generative', **{'start': 'generator', **changes}
   )
 
 
-def _make(path, parts, store=None, stop=None):
+def _make(path, built, store=None, stop=None):
   """Runs the stages up to the generator; returns their outputs."""
   folder = Folder(path, {})
   with folder.owned():
     work = Work(folder, stop or Stop(), Outlook(), store)
-    stages = [_pipelines.data_stage(parts)]
-    stages += _pipelines._before_start(parts, work)
+    stages = [_pipelines.data_stage(built)]
+    stages += _pipelines._before_start(built, work)
     return _stage.run(stages, work)
 
 
@@ -54,19 +54,19 @@ def store(tmp_path_factory):
 @pytest.fixture(scope='module')
 def generator(store, tmp_path_factory):
   """What a generator's stage makes without a stop."""
-  made = _make(tmp_path_factory.mktemp('first') / 'run', _parts(), store)
+  made = _make(tmp_path_factory.mktemp('first') / 'run', _built(), store)
   return made('generator')
 
 
 def test_a_pretrained_generator_is_found_again_and_started_from(
   generator, store, tmp_path
 ):
-  parts = _parts(ipc=3)
-  made = _make(tmp_path, parts, store)
+  built = _built(ipc=3)
+  made = _make(tmp_path, built, store)
   assert not (tmp_path / 'checkpoints').exists()
   tiny.assert_trees_equal(made('generator'), generator)
   np.testing.assert_allclose(generator['soft_labels'].sum(-1), 1, rtol=1e-5)
-  params = _start.stage(parts, []).make(None, generator)
+  params = _start.stage(built, []).make(None, generator)
   assert params['codes'].shape == (3, 8)
   for name in ('embeddings', 'generator', 'statistics'):
     tiny.assert_trees_equal(params[name], generator['params'][name])
@@ -75,15 +75,15 @@ def test_a_pretrained_generator_is_found_again_and_started_from(
 
 
 def test_an_interrupted_pretraining_goes_on_bit_for_bit(generator, tmp_path):
-  parts = _parts()
+  built = _built()
   with pytest.raises(Interrupted, match='generator after piece 1 of 4'):
-    _make(tmp_path, parts, stop=StopWhen(tmp_path, 'checkpoints/generator'))
-  tiny.assert_trees_equal(_make(tmp_path, parts)('generator'), generator)
+    _make(tmp_path, built, stop=StopWhen(tmp_path, 'checkpoints/generator'))
+  tiny.assert_trees_equal(_make(tmp_path, built)('generator'), generator)
 
 
 def test_a_generator_is_that_of_its_settings_whatever_the_number_of_images():
   def settings(**changes):
-    return _generator.stage(_parts(**changes), None).settings
+    return _generator.stage(_built(**changes), None).settings
 
   usual = settings()
   assert settings(ipc=5, formation='codebook:stored=float16') == usual
@@ -98,7 +98,7 @@ def test_a_generator_is_that_of_its_settings_whatever_the_number_of_images():
 
 @pytest.fixture(scope='module')
 def windowed(tmp_path_factory):
-  """Parts of a folder of images, of which windows are held, and of all."""
+  """Built of a folder of images, of which windows are held, and of all."""
   pytest.importorskip('grain')
   folder, rng = tmp_path_factory.mktemp('images'), np.random.default_rng(0)
   for part, counts in (('train', (9, 7, 5)), ('test', (1, 1, 1))):
@@ -110,7 +110,7 @@ def windowed(tmp_path_factory):
   words = ('image_folder:size=8:window=4', 'image_folder:size=8')
   network = 'mlp:width=4:depth=1'
   made = [
-    _parts(f'{word},smoke', network=network, data_dir=str(folder))
+    _built(f'{word},smoke', network=network, data_dir=str(folder))
     for word in words
   ]
   yield made
@@ -138,12 +138,12 @@ def _advanced(done, until, stream, metrics=None):
     seen.append((data, steps))
     return state, metrics or {'wasserstein_distance': jnp.ones(steps)}
 
-  parts = types.SimpleNamespace(
+  built = types.SimpleNamespace(
     config=types.SimpleNamespace(generator=types.SimpleNamespace(batch_size=4)),
     dataset=types.SimpleNamespace(stream=stream, labels=np.zeros(16)),
   )
   _, found = _generator._advance(
-    parts, run, None, None, done, until, lambda number: number
+    built, run, None, None, done, until, lambda number: number
   )
   return seen, found
 
@@ -204,17 +204,17 @@ def test_config_has_the_published_settings():
 
 
 def test_ablations_are_settings():
-  one_hot = _parts(method__condition='one_hot')
+  one_hot = _built(method__condition='one_hot')
   assert one_hot.formation.spec['embedding_dim'] == 10
   assert not _start.needs_embeddings(one_hot)
-  fixed = _parts(
+  fixed = _built(
     start='weights', method__condition='online', method__codes='truncated'
   )
   params = _start.stage(fixed, []).make(None)
   assert np.abs(params['codes']).max() <= 1.0
   for left_out in ('adversarial', 'inter'):
     found = traced.period(
-      _parts(start='weights', **{f'method__{left_out}': 0.0})
+      _built(start='weights', **{f'method__{left_out}': 0.0})
     )
     assert found.metrics['loss'].shape == (2,)
 

@@ -69,17 +69,17 @@ def test_settings_of_imagenet100_are_the_published_ones():
 
 def test_imagenet10_is_built_with_its_network(tmp_path):
   folder = _write(tmp_path, data.IMAGENET_10, 9)
-  parts = runner.parts(
+  built = runner.built(
     'imagenet10:size=16,smoke',
     data_dir=folder,
     method__early_epochs=10,
     network='resnetap10:width_multiplier=0.0625',
   )
-  assert parts.network.name == 'resnetap10'
-  assert parts.dataset.class_names == data.IMAGENET_10
-  assert _given.early_batches(parts) == 10 * (90 // 8)
-  treat = _build.evaluation_augment(parts)
-  images = parts.dataset.images[:2].astype(np.float32) / 255
+  assert built.network.name == 'resnetap10'
+  assert built.dataset.class_names == data.IMAGENET_10
+  assert _given.early_batches(built) == 10 * (90 // 8)
+  treat = _build.evaluation_augment(built)
+  images = built.dataset.images[:2].astype(np.float32) / 255
   assert treat(jax.random.key(0), images).shape == images.shape
 
 
@@ -146,7 +146,7 @@ def test_imagenet_evaluation_needs_square_colour_images(tmp_path):
   path = runner.write_npz(tmp_path / 'own.npz')
   changes = {'data_dir': str(path), 'augment__evaluate': 'imagenet'}
   with pytest.raises(ValueError, match='8x8x1; must be square and of 3'):
-    runner.parts('npz,smoke,factor=1', **changes)
+    runner.built('npz,smoke,factor=1', **changes)
 
 
 # TFDS.

@@ -60,7 +60,7 @@ def test_labels_are_stored_beside_any_formation(start):
   )
   assert formation.spec == inner.spec
   assert formations.decoded_count(formation, 2) == 8
-  assert formation.cells == 4
+  assert formation.tiles == 4
 
 
 def test_projection_gives_probabilities():
@@ -277,17 +277,17 @@ def test_bad_recipes():
 
 
 def test_a_run_keeps_images_in_their_range_and_starts_uniform():
-  parts = runner.parts('digits:size=8,smoke', 'label_distillation')
-  params = traced.start(parts)
+  built = runner.built('digits:size=8,smoke', 'label_distillation')
+  params = traced.start(built)
   np.testing.assert_allclose(params['labels'], 0.1, rtol=1e-6)
-  assert tuple(parts.formation.spec['value_range']) == (0, 1)
+  assert tuple(built.formation.spec['value_range']) == (0, 1)
 
 
 def test_ridge_form_of_the_config_traces():
-  parts = runner.parts(
+  built = runner.built(
     'digits:size=8,smoke', 'label_distillation', method__form='ridge'
   )
-  found = traced.period(parts)
+  found = traced.period(built)
   assert set(found.metrics) == {'loss', 'scale', 'network_loss'}
   assert jax.tree.map(jnp.shape, found.after.params) == jax.tree.map(
     jnp.shape, found.params

@@ -109,12 +109,12 @@ def test_stored_labels_are_those_of_the_views_they_make(
   replay = jax.jit(
     lambda step: labelling.replay(loaded, images, labels, step, _NORMALISE)
   )
-  views = [replay(step) for step in range(6)]
-  for view in views:
+  crops = [replay(step) for step in range(6)]
+  for crop in crops:
     np.testing.assert_allclose(
-      view.logits, _logits(teachers, view.images), rtol=2e-3, atol=2e-3
+      crop.logits, _logits(teachers, crop.images), rtol=2e-3, atol=2e-3
     )
-  # Every epoch shows every image once, in an order and a view of its own.
+  # Every epoch shows every image once, in an order and a crop of its own.
   for epoch in (0, 3):
     shown = np.asarray(loaded.images[epoch : epoch + 3])
     counted = shown[np.asarray(loaded.weights[epoch : epoch + 3]) == 1]
@@ -125,7 +125,7 @@ def test_stored_labels_are_those_of_the_views_they_make(
   assert not loaded.flips.all()
   per_image = 4 + 1 + 8 + 1 + 4 + 2 * 3
   assert loaded.nbytes == 6 * (4 * per_image + 8)
-  np.testing.assert_array_equal(replay(7).images, views[1].images)
+  np.testing.assert_array_equal(replay(7).images, crops[1].images)
 
 
 def test_labels_of_other_training_are_errors(stored, tmp_path):

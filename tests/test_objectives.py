@@ -216,7 +216,7 @@ def test_a_gradient_in_parts_is_the_whole_gradient(monkeypatch, weights):
   assert tracked == variables.state
   monkeypatch.setattr(losses, '_MOST_PIXELS', 4 * 8 * 8)
   monkeypatch.setattr(jax, 'device_count', lambda: 1)
-  assert losses.count_parts(network, images.shape, variables) == 3
+  assert losses.count_chunks(network, images.shape, variables) == 3
   in_parts = loss_and_gradient()
   np.testing.assert_allclose(in_parts[0], value, rtol=1e-6)
   whole = jax.jit(functools.partial(objectives.network_gradient, network))(
@@ -237,14 +237,14 @@ def test_batches_are_parted_only_where_images_are_independent(monkeypatch):
   )
   own = networks.convnet((32, 32, 3), 10)
   monkeypatch.setattr(jax, 'device_count', lambda: 1)
-  assert losses.count_parts(own, (64, 32, 32, 3), narrow) == 4
-  assert losses.count_parts(own, (64, 32, 32, 3), wide) == 8
-  assert losses.count_parts(own, (64, 16, 16, 3), narrow) == 1
-  assert losses.count_parts(own, (62, 32, 32, 3), narrow) == 1  # 62 = 2 x 31
+  assert losses.count_chunks(own, (64, 32, 32, 3), narrow) == 4
+  assert losses.count_chunks(own, (64, 32, 32, 3), wide) == 8
+  assert losses.count_chunks(own, (64, 16, 16, 3), narrow) == 1
+  assert losses.count_chunks(own, (62, 32, 32, 3), narrow) == 1  # 62 = 2 x 31
   tracking = narrow._replace(state={'mean': jnp.zeros(3)})
-  assert losses.count_parts(own, (64, 32, 32, 3), tracking) == 1
+  assert losses.count_chunks(own, (64, 32, 32, 3), tracking) == 1
   monkeypatch.setattr(jax, 'device_count', lambda: 8)
-  assert losses.count_parts(own, (64, 32, 32, 3), narrow) == 1
+  assert losses.count_chunks(own, (64, 32, 32, 3), narrow) == 1
 
 
 def test_embeddings_in_parts_are_those_of_the_whole(monkeypatch):

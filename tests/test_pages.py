@@ -94,15 +94,15 @@ def test_names_are_text_and_images_are_enlarged(written, page):
   page.show(written[0].as_uri())
   names = "[...document.querySelectorAll('.kinds figcaption')]"
   assert page.evaluate(f'{names}.map(n => n.textContent)') == [*pages.NAMES]
-  page.evaluate("document.querySelector('[data-view=decoded]').click()")
+  page.evaluate("document.querySelector('[data-variant=decoded]').click()")
   shown = page.evaluate(
     "[...document.querySelectorAll('.kinds .strip')].filter(s => !s.hidden)"
-    '.map(s => s.dataset.view)'
+    '.map(s => s.dataset.variant)'
   )
   assert shown == ['decoded'] * 4
   # The sixth decoded image is of the second stored one.
   page.evaluate(
-    "document.querySelectorAll('[data-view=decoded] .tile')[5].click()"
+    "document.querySelectorAll('[data-variant=decoded] .tile')[5].click()"
   )
   told = page.evaluate(
     "[document.querySelector('dialog h3').textContent,"

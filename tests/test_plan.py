@@ -16,10 +16,10 @@ def costs(tmp_path, **changes):
   arguments = 'digits:size=8,smoke,evaluation.at=(),evaluation.baselines=()'
   chosen = runner.resolved(arguments, **changes)
   with opened(chosen, tmp_path / 'run') as at_work:
-    stages, parts = at_work.pipeline.stages, at_work.parts
+    stages, built = at_work.pipeline.stages, at_work.built
     left = _costs.outlook(stages)
-    text = _costs.describe(parts, stages, left)
-    return {s.name: s.work for s in stages if s.work}, text, parts
+    text = _costs.describe(built, stages, left)
+    return {s.name: s.work for s in stages if s.work}, text, built
 
 
 @pytest.fixture(scope='module')
@@ -27,15 +27,15 @@ def plain(tmp_path_factory):
   return costs(tmp_path_factory.mktemp('plain'))
 
 
-def one_image(parts):
-  return _costs.forward(parts.network, parts.dataset.image_shape)
+def one_image(built):
+  return _costs.forward(built.network, built.dataset.image_shape)
 
 
 def test_condensation_counts_real_and_synthetic_images_and_networks(
   plain, tmp_path
 ):
-  found, _, parts = plain
-  one = one_image(parts)
+  found, _, built = plain
+  one = one_image(built)
   # Two outer iterations of two steps: ten classes of eight real and four
   # synthetic images, these three times; then a network's batch of eight.
   images = 2 * 2 * (10 * (8 + 3 * 4) + 8)
@@ -46,9 +46,9 @@ def test_condensation_counts_real_and_synthetic_images_and_networks(
 
 
 def test_evaluations_and_selections_count_their_networks(plain, tmp_path):
-  found, _, parts = plain
-  one, real = one_image(parts), len(parts.dataset.labels)
-  tests = len(parts.protocol.test_points) * len(parts.dataset.test_labels)
+  found, _, built = plain
+  one, real = one_image(built), len(built.dataset.labels)
+  tests = len(built.protocol.test_points) * len(built.dataset.test_labels)
   assert found['evaluate/condensed'] == pytest.approx(
     2 * (40 * 4 * 3 + tests) * one
   )
@@ -82,10 +82,10 @@ def test_platforms_that_count_no_operations_say_no_time(
   tmp_path, monkeypatch, counted
 ):
   monkeypatch.setattr(jax.stages.Lowered, 'cost_analysis', lambda self: counted)
-  found, text, parts = costs(tmp_path, network='convnet:width=5')
-  assert one_image(parts) is None
+  found, text, built = costs(tmp_path, network='convnet:width=5')
+  assert one_image(built) is None
   assert found == {}
-  assert _costs.memory(parts) > 0
+  assert _costs.memory(built) > 0
   assert 'unknown time on' in text
 
 

@@ -13,25 +13,25 @@ from dcjax.runs._outlook import Outlook
 from dcjax.runs._stage import Work
 
 
-def _parts(**changes):
+def _built(**changes):
   plain = {'augment__train': 'none', 'augment__train_mix': 'none'}
   small = {'method__pool_networks': 2, 'method__pool_epochs': 2}
   changes = {**plain, **small, 'method__network_batch_size': 400, **changes}
-  return runner.parts('digits:size=8,smoke,network=mlp', **changes)
+  return runner.built('digits:size=8,smoke,network=mlp', **changes)
 
 
-def _make(path, parts, store=None, stop=None):
+def _make(path, built, store=None, stop=None):
   """Runs the stages up to the pool; returns the pool."""
   folder = Folder(path, {})
   with folder.owned():
     work = Work(folder, stop or Stop(), Outlook(), store)
-    stages = [_pipelines.data_stage(parts), _networks.pool_stage(parts, work)]
+    stages = [_pipelines.data_stage(built), _networks.pool_stage(built, work)]
     return _stage.run(stages, work)('pool')
 
 
 @pytest.fixture(scope='module')
-def parts():
-  return _parts()
+def built():
+  return _built()
 
 
 @pytest.fixture(scope='module')
@@ -40,8 +40,8 @@ def store(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def pool(parts, store, tmp_path_factory):
-  return _make(tmp_path_factory.mktemp('first') / 'run', parts, store)
+def pool(built, store, tmp_path_factory):
+  return _make(tmp_path_factory.mktemp('first') / 'run', built, store)
 
 
 def _weights(pool):
@@ -49,25 +49,25 @@ def _weights(pool):
 
 
 def test_networks_of_a_pool_differ_and_another_run_finds_them(
-  parts, pool, store, tmp_path
+  built, pool, store, tmp_path
 ):
   assert _weights(pool).shape[0] == 2
   assert not np.array_equal(*_weights(pool))
-  found = _make(tmp_path, parts, store)
+  found = _make(tmp_path, built, store)
   tiny.assert_trees_equal(found, pool)
   assert jax.tree.structure(found) == jax.tree.structure(pool)
   assert not (tmp_path / 'checkpoints').exists()
 
 
-def test_an_interrupted_training_goes_on_bit_for_bit(parts, pool, tmp_path):
+def test_an_interrupted_training_goes_on_bit_for_bit(built, pool, tmp_path):
   with pytest.raises(Interrupted, match='training pool after epoch 1 of 2'):
-    _make(tmp_path, parts, stop=StopWhen(tmp_path, 'checkpoints/pool'))
-  tiny.assert_trees_equal(_make(tmp_path, parts), pool)
+    _make(tmp_path, built, stop=StopWhen(tmp_path, 'checkpoints/pool'))
+  tiny.assert_trees_equal(_make(tmp_path, built), pool)
 
 
-def test_what_a_pool_depends_on_is_in_its_key(parts):
+def test_what_a_pool_depends_on_is_in_its_key(built):
   def settings(**changes):
-    return _networks.pool_stage(_parts(**changes), None).settings
+    return _networks.pool_stage(_built(**changes), None).settings
 
   usual = settings()
   assert settings(outer=7, ipc=3, evaluation__epochs=9) == usual

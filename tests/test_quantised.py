@@ -132,7 +132,7 @@ def test_rounded_images_are_cut_as_others(tmp_path, inner):
   decoded = formation.decode(params)
   np.testing.assert_array_equal(decoded.images, expected.images)
   np.testing.assert_array_equal(decoded.labels, expected.labels)
-  assert formation.cells == inner.cells
+  assert formation.tiles == inner.tiles
   count = formations.decoded_count(formation, 3)
   assert count == formations.decoded_count(inner, 3) == decoded.images.shape[1]
   artefacts.save(tmp_path / 'set.npz', made(formation, params))

@@ -18,7 +18,7 @@ import runner
 from PIL import Image
 
 from dcjax import data, networks
-from dcjax.runs import _by_class, _views, report
+from dcjax.runs import _by_class, _variants, report
 from dcjax.runs.report import _figure, _headline, _pictures as pictures, _svg
 
 
@@ -64,7 +64,7 @@ def write(tmp_path):
       'config': pages.CONFIG,
       'results': pages.results(),
       'metrics': pages.metrics(),
-      'views': pages.views(),
+      'variants': pages.variants(),
     }
     path = report.write_report(tmp_path, **settings | changes)
     assert [file.name for file in tmp_path.iterdir()] == ['report.html']
@@ -204,7 +204,7 @@ def test_report_needs_nothing_else(write, tmp_path):
 
 
 def test_report_holds_the_images_of_every_class(write):
-  expected, page = pages.views(), write()
+  expected, page = pages.variants(), write()
   strips = dict(_strips(page))
   assert len(strips) == 16
   for (name, c), shown in strips.items():
@@ -213,13 +213,13 @@ def test_report_holds_the_images_of_every_class(write):
 
 
 def _strips(page):
-  """(view, class) and pixels of the pictures that tiles are cut from."""
+  """(variant, class) and pixels of the pictures that tiles are cut from."""
   found = [value for name, value in page.attributes if name == 'style']
   found = [value for value in found if '--strip' in value]
   for place, value in enumerate(found):
     content = base64.b64decode(value.partition('base64,')[2].rstrip(')'))
     picture = np.asarray(Image.open(io.BytesIO(content)))
-    yield (tuple(pages.views())[place % 4], place // 4), picture
+    yield (tuple(pages.variants())[place % 4], place // 4), picture
 
 
 def test_worst_classes_and_pairs_are_named(write):
@@ -240,7 +240,7 @@ def test_worst_classes_and_pairs_are_named(write):
   [((20, 1), (2, 10)), ((20, 3), (20, 3)), ((12, 1), (12, 1))],
 )
 def test_single_images_share_a_row(shape, rows):
-  images = _views.rows(np.zeros([*shape, 4, 5, 1]))
+  images = _variants.rows(np.zeros([*shape, 4, 5, 1]))
   assert images.shape == (*rows, 4, 5, 1)
 
 
@@ -320,7 +320,7 @@ def test_report_escapes_all_text(write):
   ],
 )
 def test_report_leaves_out_what_is_missing(write, results, metrics):
-  page = write(config={}, results=results, metrics=metrics, views=None)
+  page = write(config={}, results=results, metrics=metrics, variants=None)
   assert 'artefact.load(' in page.text
   assert 'None' not in page.text
   assert 'nan' not in page.text
@@ -547,7 +547,7 @@ def test_the_nearest_real_image_is_one_of_the_class():
   order, offsets, _ = dataset.class_index()
   own = images[order[offsets[1] :]] / 255
   wanted = np.stack([images[:2] / 255, own[[3, 1]] + 0.01])
-  found = _views.nearest(dataset, wanted.astype(np.float32))
+  found = _variants.nearest(dataset, wanted.astype(np.float32))
   np.testing.assert_allclose(found[1], own[[3, 1]], rtol=1e-6)
 
 
@@ -557,14 +557,14 @@ def test_decoded_images_stand_beside_their_stored_one():
   dataset = data.from_arrays(
     images, np.arange(4) % 2, images[:2], np.arange(2), name='mine'
   )
-  parts = types.SimpleNamespace(dataset=dataset)
+  built = types.SimpleNamespace(dataset=dataset)
   stored = np.zeros((2, 3, 4, 4, 1), np.float32)
   # Decoded image k * 3 + n is cell k of stored image n.
   decoded = np.broadcast_to(
     np.arange(6).reshape(1, 6, 1, 1, 1) / 255, (2, 6, 4, 4, 1)
   )
-  found = _views.views(parts, _views.Looks(stored, decoded))
+  found = _variants.variants(built, _variants.Looks(stored, decoded))
   assert list(found) == ['stored', 'decoded', 'nearest']
   assert found['decoded'][0, :, 0, 0, 0].tolist() == [0, 3, 1, 4, 2, 5]
-  alone = _views.views(parts, _views.Looks(None, decoded))
+  alone = _variants.variants(built, _variants.Looks(None, decoded))
   assert alone['decoded'][0, :, 0, 0, 0].tolist() == [0, 1, 2, 3, 4, 5]

@@ -347,7 +347,7 @@ def test_image_rates_are_scaled_as_those_of_the_set_it_is_like(golden):
     name = str(file['dataset_names'][int(index)])
     if ipc != 10:
       continue
-    made = runner.parts(
+    made = runner.built(
       f'digits:size=16,ipc=10,like={names.get(name, name)}',
       method__learning_rate=1.0,
       augment__evaluate='none',

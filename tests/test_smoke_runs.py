@@ -499,7 +499,7 @@ def test_further_networks_and_fair_scores_add_evaluations(copied, finished):
 
 
 def test_hard_labels_need_no_hard_form_for_fair_scores():
-  fair = runner.parts('digits:size=8,smoke', 'dsa', evaluation__fair=True)
+  fair = runner.built('digits:size=8,smoke', 'dsa', evaluation__fair=True)
   names = [wanted.name for wanted in _wanted.wanted(fair.config)]
   assert 'condensed_plain' in names and 'condensed_hard' not in names
 
@@ -619,8 +619,8 @@ def test_a_whitened_run_keeps_its_whitening(finished):
 def _program(**words):
   """DM's period, as text."""
   changes = {'network': 'mlp:width=4:depth=1', **words}
-  parts = runner.parts('digits:size=8,smoke', 'dm', **changes)
-  return traced.period(parts).program
+  built = runner.built('digits:size=8,smoke', 'dm', **changes)
+  return traced.period(built).program
 
 
 def test_words_take_the_place_of_parts_of_a_method():

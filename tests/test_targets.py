@@ -12,16 +12,16 @@ _TINY = 'digits:size=8,smoke,evaluation.baselines=()'
 _FAMILIES = ('idc', 'dm', 'mtt', 'frepo', 'edc')
 
 
-def _parts(name, found):
+def _built(name, found):
   config = runs.config_of(f'{name}:{_TINY}')
-  return _plan.built(settings.resolve(config), found)
+  return _plan.build(settings.resolve(config), found)
 
 
 @pytest.mark.parametrize('name', _FAMILIES)
 def test_condensation_is_lowered_for_every_platform(name):
   found = _targets.target('cpu')
   with traced_for('tpu'):
-    for program in _programs.programs(_parts(name, found)):
+    for program in _programs.programs(_built(name, found)):
       if program.name == 'condense':
         traced = jax.jit(program.function).trace(*program.args)
         lowered = traced.lower(lowering_platforms=('tpu', 'cuda'))
@@ -59,16 +59,16 @@ def test_unknown_targets_are_refused(word):
 
 def test_what_does_not_fit_is_said_with_what_would():
   found = _targets.target('cpu')
-  parts = _parts('dm', found)
-  program = next(p for p in _programs.programs(parts) if p.name == 'condense')
+  built = _built('dm', found)
+  program = next(p for p in _programs.programs(built) if p.name == 'condense')
   chip = _targets.CHIPS['v5e']
   large = _plan.Measured(program, _plan.Count(1e12, 1e9), 2e9, 20e9, (), 1.0)
-  text = '\n'.join(_plan._program(parts, large, chip, found))
+  text = '\n'.join(_plan._program(built, large, chip, found))
   assert 'does NOT fit' in text
   assert 'execution.classes=scan' in text
   small = large._replace(temporaries=1e9)
   assert 'up to about 112 would fit' in '\n'.join(
-    _plan._program(parts, small, chip, found)
+    _plan._program(built, small, chip, found)
   )
 
 

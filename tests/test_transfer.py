@@ -93,7 +93,7 @@ def test_dc_trains_longer_where_it_augments(arguments, word, epochs):
 
 def test_each_network_has_its_own_augmentation_and_epochs():
   words = ('convnet:norm=batch', 'mlp')
-  parts = runner.parts(
+  built = runner.built(
     'digits:size=8,smoke',
     'dc',
     evaluation__networks=words,
@@ -101,9 +101,9 @@ def test_each_network_has_its_own_augmentation_and_epochs():
   )
   found = []
   for word in ('', *words):
-    own = parts if not word else _evaluate._with_network(parts, word)
+    own = built if not word else _evaluate._with_network(built, word)
     asked = _wanted.Wanted('condensed', 'condensed', word)
-    epochs = _wanted.protocol(parts, asked).epochs
+    epochs = _wanted.protocol(built, asked).epochs
     found.append((own.strategies['evaluate'], epochs))
   # DC makes one pass more than it is told.
   assert found == [('none', 301), ('crop_noise', 1001), ('none', 301)]
@@ -111,11 +111,11 @@ def test_each_network_has_its_own_augmentation_and_epochs():
 
 def test_evaluations_under_other_settings_are_others():
   def key(**changes):
-    parts = runner.parts(_SMALL, evaluation__baselines=(), **changes)
-    shared = _evaluate.evaluations(parts, None)
+    built = runner.built(_SMALL, evaluation__baselines=(), **changes)
+    shared = _evaluate.evaluations(built, None)
     (stage,) = (
       _evaluate.stage(shared, w)
-      for w in _wanted.wanted(parts.config)
+      for w in _wanted.wanted(built.config)
       if w.name == 'condensed'
     )
     return stage.settings
@@ -136,7 +136,7 @@ def test_evaluations_under_other_settings_are_others():
 
 
 def test_a_window_is_not_the_whole_set():
-  dataset = runner.parts(_SMALL).dataset
+  dataset = runner.built(_SMALL).dataset
   batch = _sets.whole(dataset)
   assert batch.images.shape == (1, 1433, 8, 8, 1)
   assert 0 <= batch.images.min() <= batch.images.max() == 1
@@ -149,14 +149,14 @@ def test_a_window_is_not_the_whole_set():
 
 
 def test_whole_set_gets_as_many_updates_but_not_too_few_passes():
-  parts = runner.parts(_SMALL, factor=2, evaluation__epochs=1000)
+  built = runner.built(_SMALL, factor=2, evaluation__epochs=1000)
   whole = _wanted.Wanted('whole', 'whole', hard=True)
   # 40 images: one update a pass; the whole set makes 23 of 64 images each.
-  assert _wanted.protocol(parts, whole).epochs == round(1000 / 23)
+  assert _wanted.protocol(built, whole).epochs == round(1000 / 23)
   for epochs, expected in ((100, 20), (4, 4)):
     found = _wanted.default_epochs(40, 1433, epochs=epochs, batch_size=64)
     assert found == expected
-  told = runner.parts(_SMALL, evaluation__whole_epochs=3)
+  told = runner.built(_SMALL, evaluation__whole_epochs=3)
   assert _wanted.protocol(told, whole).epochs == 3
 
 
@@ -164,19 +164,19 @@ def test_whole_set_gets_as_many_updates_but_not_too_few_passes():
 
 
 def test_baselines_may_have_as_many_updates_as_the_condensed_set():
-  parts = runner.parts(
+  built = runner.built(
     'digits:size=8,smoke,ipc=20,factor=2',
     evaluation__baselines=('random', 'random_updates'),
     evaluation__batch_size=64,
   )
-  asked = {w.name: w for w in _wanted.wanted(parts.config)}
+  asked = {w.name: w for w in _wanted.wanted(built.config)}
 
   def updates(name):
-    count = _wanted.expected_images(parts, asked[name])
-    return _wanted.protocol(parts, asked[name]).epochs * -(-count // 64)
+    count = _wanted.expected_images(built, asked[name])
+    return _wanted.protocol(built, asked[name]).epochs * -(-count // 64)
 
   assert asked['random_updates'].images == 'random'
-  assert _wanted.expected_images(parts, asked['random_updates']) == 200
+  assert _wanted.expected_images(built, asked['random_updates']) == 200
   assert updates('condensed') > 3 * updates('random')
   assert abs(updates('random_updates') - updates('condensed')) <= 2
   for recipe in ('idc', 'dm', 'mtt'):
@@ -188,9 +188,9 @@ def test_baselines_may_have_as_many_updates_as_the_condensed_set():
 
 def test_what_condensation_leaves_is_kept_where_nothing_is_projected():
   for project, largest in (('end', 1.0), ('never', 1.5)):
-    parts = runner.parts('digits:size=8,smoke', project=project)
+    built = runner.built('digits:size=8,smoke', project=project)
     params = {'images': np.full((10, 1, 8, 8, 1), 1.5, np.float32)}
-    made = _artefact.artefact_of(parts, params, HARD)
+    made = _artefact.artefact_of(built, params, HARD)
     assert made.params['images'].max() == largest
 
 
@@ -207,8 +207,8 @@ def test_fair_scores_need_five_sets_and_six_where_labels_are_soft():
 
 
 def test_sets_without_augmentation_are_trained_without():
-  parts = runner.parts(_SMALL)
-  shared = _evaluate.evaluations(parts, None)
+  built = runner.built(_SMALL)
+  shared = _evaluate.evaluations(built, None)
   (names, stages) = zip(
     *(
       (w.name, _evaluate.stage(shared, w))
@@ -225,9 +225,9 @@ def test_sets_without_augmentation_are_trained_without():
 
 
 def test_what_the_fair_scores_are_made_of_is_evaluated_before():
-  parts = runner.parts(_SMALL, evaluation__fair=True, evaluation__baselines=())
-  shared = _evaluate.evaluations(parts, None)
-  asked = _wanted.wanted(parts.config)
+  built = runner.built(_SMALL, evaluation__fair=True, evaluation__baselines=())
+  shared = _evaluate.evaluations(built, None)
+  asked = _wanted.wanted(built.config)
   stages = _pipelines.evaluating(shared, asked)
   assert stages[-1].name == 'fair'
   names = [stage.name for stage in stages]

@@ -7,7 +7,7 @@ import runner
 import traced
 
 from dcjax import data, whitening
-from dcjax.runs import _artefact, _views
+from dcjax.runs import _artefact, _variants
 from dcjax.runs._labels import Labels
 
 SHAPE = (3, 2, 2)
@@ -108,8 +108,8 @@ def test_fit_does_not_depend_on_chunks(monkeypatch):
   images = correlated()
   whole = whitening.apply_to_set(whitening.fit(images), images)
   monkeypatch.setattr(whitening, '_CHUNK', 7)
-  parts = whitening.apply_to_set(whitening.fit(images), images)
-  np.testing.assert_allclose(parts, whole, atol=1e-5)
+  built = whitening.apply_to_set(whitening.fit(images), images)
+  np.testing.assert_allclose(built, whole, atol=1e-5)
 
 
 def test_uint8_images_are_scaled_first():
@@ -208,12 +208,12 @@ def test_unknown_forms_in_a_config_list_the_known_ones():
 def test_pictures_of_a_whitened_run_show_the_images_themselves():
   seen = {}
   for form in ('none', 'kip'):
-    parts = runner.parts(factor=1, start='random', zca=form)
-    params = traced.start(parts)
-    condensed = _artefact.artefact_of(parts, params, Labels('hard'))
-    now = _views.looks_of(condensed)
-    start = _views.looks(parts.formation, params)
-    seen[form] = _views.views(parts, now, start)
+    built = runner.built(factor=1, start='random', zca=form)
+    params = traced.start(built)
+    condensed = _artefact.artefact_of(built, params, Labels('hard'))
+    now = _variants.looks_of(condensed)
+    start = _variants.looks(built.formation, params)
+    seen[form] = _variants.variants(built, now, start)
     assert condensed.provenance.get('zca', 'none') == form
   # Whitened numbers are no pictures: what is stored is shown decoded.
   for name, plain in (
@@ -228,9 +228,9 @@ def test_pictures_of_a_whitened_run_show_the_images_themselves():
 
 
 def test_multi_formation_packs_whitened_images():
-  parts = runner.parts('digits:size=8,smoke,factor=2', 'dm', zca='mtt')
-  params = traced.start(parts)
+  built = runner.built('digits:size=8,smoke,factor=2', 'dm', zca='mtt')
+  params = traced.start(built)
   # Whitened images know no range, and their middle is 0.
   assert params['images'].min() < 0
-  assert tuple(parts.formation.spec['value_range']) == (None, None)
-  assert parts.formation.decode(params).images.shape == (10, 4, 8, 8, 1)
+  assert tuple(built.formation.spec['value_range']) == (None, None)
+  assert built.formation.decode(params).images.shape == (10, 4, 8, 8, 1)

@@ -29,31 +29,31 @@ class Traced(NamedTuple):
   program: str
 
 
-def embeddings(parts):
+def embeddings(built):
   """What a codebook is told of classes: that they differ."""
-  classes = parts.dataset.num_classes
-  size = parts.formation.spec['embedding_dim']
+  classes = built.dataset.num_classes
+  size = built.formation.spec['embedding_dim']
   return {
     'embeddings': np.eye(classes, size, dtype=np.float32),
     'soft_labels': np.eye(classes, dtype=np.float32),
   }
 
 
-def start(parts):
+def start(built):
   """The stored numbers that a run starts from."""
   given = ()
-  if parts.formation.spec['name'] == 'codebook':
-    given = (embeddings(parts),)
-  found = _start.stage(parts, []).make(None, *given)
+  if built.formation.spec['name'] == 'codebook':
+    given = (embeddings(built),)
+  found = _start.stage(built, []).make(None, *given)
   return jax.tree.map(jnp.asarray, _condense.unflattened(found))
 
 
-def period(parts, params=None):
+def period(built, params=None):
   """The first period of a run."""
   if params is None:
-    params = start(parts)
-  condenser = _method.condenser(_given.Given(parts))
-  source = InnerData(parts.real.at(), None)
+    params = start(built)
+  condenser = _method.condenser(_given.Given(built))
+  source = InnerData(built.real.at(), None)
   state = jax.eval_shape(condenser.init, tiny.KEY, params, source)
   program, shapes = jax.make_jaxpr(condenser.period, return_shape=True)(
     tiny.KEY, state, source

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dcjax import pictures
-from dcjax.artefact import _display, _storage, _views
+from dcjax.artefact import _decoded, _display, _storage
 
 if TYPE_CHECKING:
   from dcjax.artefact._types import Artefact
@@ -73,7 +73,7 @@ That of {dataset}, from which these images were made: say it here, and in
 def card(artefact: Artefact) -> str:
   """Returns the text of a `README.md` in the form of the Hugging Face Hub."""
   made, spec = artefact.provenance, artefact.spec
-  images = _views.by_class(artefact)[0]
+  images = _decoded.by_class(artefact)[0]
   dataset = made.get('dataset', 'an unknown data set')
   method = made.get('method', 'an unknown method')
   size = _storage.storage(artefact)['total']

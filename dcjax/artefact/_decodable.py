@@ -48,16 +48,16 @@ def decoded_shape(
     ValueError: the numbers are not those of the spec.
   """
   from dcjax import formations
-  from dcjax.formations import _plan
+  from dcjax.formations import _grids
 
   with _saying(spec):
-    if spec['name'] in _plan.BEYOND_IMAGES:
+    if spec['name'] in _grids.BEYOND_IMAGES:
       decode = formations.build(spec).decode
       return jax.eval_shape(decode, params).images.shape
     if not isinstance(images, np.ndarray):
       raise ValueError('params/images are missing.')
-    _plan.check_grid(*_plan.grid(spec), *images.shape[2:4])
-    decoded = _plan.decoded_count(spec, images.shape[1])
+    _grids.check_grid(*_grids.grid(spec), *images.shape[2:4])
+    decoded = _grids.decoded_count(spec, images.shape[1])
   return (images.shape[0], decoded, *images.shape[2:])
 
 

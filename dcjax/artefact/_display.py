@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from dcjax import pictures, whitening
-from dcjax.artefact import _views
+from dcjax.artefact import _decoded
 
 if TYPE_CHECKING:
   from dcjax.artefact._types import Artefact
@@ -102,7 +102,7 @@ def _gallery(artefact) -> tuple[np.ndarray, str]:
   if artefact.zca is None and 'images' in artefact.params:
     images, what = artefact.params['images'], 'as stored'
   else:
-    images, what = _views.by_class(artefact)[0], 'decoded'
+    images, what = _decoded.by_class(artefact)[0], 'decoded'
   images = images[:_ROWS, :_COLUMNS]
   if artefact.zca is not None:
     images = whitening.invert(artefact.zca, images)

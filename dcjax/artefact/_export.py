@@ -13,7 +13,7 @@ import re
 import numpy as np
 
 from dcjax import _torch_files, files, pictures
-from dcjax.artefact import _card, _file, _views
+from dcjax.artefact import _card, _decoded, _file
 from dcjax.artefact._types import Artefact
 
 
@@ -40,7 +40,7 @@ def export_images(
       or of other than one or three channels.
     OSError: it cannot be written.
   """
-  images, labels = _views.by_class(artefact)
+  images, labels = _decoded.by_class(artefact)
   _check_pixels(artefact, images)
   folder = _new_folder(folder)
   pixels = pictures.to_uint8(images)

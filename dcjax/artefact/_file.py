@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from dcjax import _npz, files, records
-from dcjax.artefact import _checks, _recipe, _views
+from dcjax.artefact import _checks, _decoded, _recipe
 from dcjax.artefact._errors import ArtefactError
 from dcjax.artefact._types import Artefact
 from dcjax.whitening import Zca
@@ -130,7 +130,7 @@ def _meta(artefact: Artefact, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     for name, array in arrays.items()
   }
   fields = {name: getattr(artefact, name) for name in _FIELDS}
-  digest = _views.generated_sha256(artefact)
+  digest = _decoded.generated_sha256(artefact)
   return {
     'format': FORMAT,
     'version': VERSION,

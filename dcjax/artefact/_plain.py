@@ -6,7 +6,7 @@ import functools
 import jax
 import numpy as np
 
-from dcjax.artefact import _views
+from dcjax.artefact import _decoded
 from dcjax.artefact._types import Artefact
 
 
@@ -29,7 +29,7 @@ def export_plain(artefact: Artefact) -> Artefact:
   Example:
     artefact.save('plain.npz', export_plain(dcjax.load('condensed.npz')))
   """
-  images, labels = _views.by_class(artefact)
+  images, labels = _decoded.by_class(artefact)
   form = {k: v for k, v in artefact.spec.items() if k == 'labels'}
   return Artefact(
     params={'images': images},

@@ -152,13 +152,13 @@ def decoding_of(spec: Mapping[str, Any], ipc: int) -> dict[str, Any] | None:
   Returns:
     'groups', a list of [rows, columns, start, stop], and 'padding'.
   """
-  from dcjax.formations import _plan
+  from dcjax.formations import _grids
 
-  spec = _plan.of_inner(spec)
-  if spec['name'] not in set(_plan.NAMES) - set(_plan.BEYOND_IMAGES):
+  spec = _grids.of_inner(spec)
+  if spec['name'] not in set(_grids.NAMES) - set(_grids.BEYOND_IMAGES):
     return None
   padding = spec.get('padding', 0.0 if spec['name'] == 'time_axis' else 0.5)
-  groups = [list(group) for group in _plan.groups(spec, ipc)]
+  groups = [list(group) for group in _grids.groups(spec, ipc)]
   return {'groups': groups, 'padding': padding}
 
 

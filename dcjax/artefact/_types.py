@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dcjax.artefact import _checks, _display, _views
+from dcjax.artefact import _checks, _decoded, _display
 from dcjax.base import Batch
 from dcjax.whitening import Zca
 
@@ -97,12 +97,12 @@ class Artefact:
 
     None if the set stores none. Decoded with NumPy alone.
     """
-    return _views.step_size(self)
+    return _decoded.step_size(self)
 
   @functools.cached_property
   def _generated(self) -> np.ndarray:
     """Images `[C, N, H, W, D]` of a codebook: generated once, kept."""
-    return _views.generated(self)
+    return _decoded.generated(self)
 
   def batch(self) -> Batch:
     """Decodes with JAX; a codebook as `numpy` does.
@@ -114,7 +114,7 @@ class Artefact:
     Raises:
       ArtefactError: as `numpy`.
     """
-    return _views.batch(self)
+    return _decoded.batch(self)
 
   def numpy(
     self, normalised: bool = False, *, label_form: str | None = None
@@ -139,7 +139,7 @@ class Artefact:
       ArtefactError: the images of a codebook are not those that it had when it
         was saved.
     """
-    return _views.numpy_arrays(self, normalised, label_form)
+    return _decoded.numpy_arrays(self, normalised, label_form)
 
   def jax(
     self, normalised: bool = False, *, label_form: str | None = None
@@ -154,7 +154,7 @@ class Artefact:
       A `Batch` with images `[C * M, H, W, D]`, class by class, and labels
       `[C * M, K]` (one-hot if hard); `weights` is None.
     """
-    return _views.mixed_batch(self, normalised, label_form)
+    return _decoded.mixed_batch(self, normalised, label_form)
 
   def torch(
     self,
@@ -180,6 +180,6 @@ class Artefact:
     Raises:
       ImportError: PyTorch is not installed.
     """
-    return _views.torch_dataset(
+    return _decoded.torch_dataset(
       self, normalised, transform, target_transform, label_form
     )

@@ -58,7 +58,7 @@ from dcjax.augment._strategies import (
   is_batch_norm_convnet,
   no_strategies,
 )
-from dcjax.augment._students import CROPS, student_views
+from dcjax.augment._students import CROPS, student_crops
 
 __all__ = [
   'CROPS',
@@ -101,6 +101,6 @@ __all__ = [
   'saturation',
   'scale',
   'sequence',
-  'student_views',
+  'student_crops',
   'translate',
 ]

@@ -11,7 +11,7 @@ CROPS = ('pad4', 'resized', 'none')
 _PADDING = 4
 
 
-def student_views(
+def student_crops(
   mean: Sequence[float],
   std: Sequence[float],
   image_size: tuple[int, int],
@@ -43,7 +43,7 @@ def student_views(
     ValueError: if the crop is unknown, or its share of the area out of range.
 
   Example:
-    >>> seen = student_views(dataset.mean, dataset.std, (32, 32), crop='pad4')
+    >>> seen = student_crops(dataset.mean, dataset.std, (32, 32), crop='pad4')
   """
   check_choice('crop', crop, CROPS)
   flips = (random_flip(),) if flip else ()

@@ -35,7 +35,7 @@ def check_dataset(dataset: Dataset) -> None:
     # The lowest spectrogram value of training data does not bound test data.
     if not part or None not in dataset.value_range:
       _check_values(f'{part}images', images, dataset.value_range)
-  _check_parts_agree(dataset.images, dataset.test_images)
+  _check_splits_agree(dataset.images, dataset.test_images)
   _check_no_empty_class(dataset)
   _check_statistics(dataset)
   stream = dataset.stream
@@ -168,7 +168,7 @@ def _check_values(field: str, images: np.ndarray, value_range) -> None:
     )
 
 
-def _check_parts_agree(images: np.ndarray, test_images: np.ndarray) -> None:
+def _check_splits_agree(images: np.ndarray, test_images: np.ndarray) -> None:
   found = test_images.shape[1:], str(test_images.dtype)
   wanted = images.shape[1:], str(images.dtype)
   if found != wanted:

@@ -70,19 +70,21 @@ def read(
       unknown; says what was found and what is to be done.
   """
   top = listed(root)
-  parts = _splits.find(top.path, top.folders, lambda p: bool(listed(p).folders))
-  _check_flat(top, parts, kind, classes)
-  if parts.train is None:
+  splits = _splits.find(
+    top.path, top.folders, lambda p: bool(listed(p).folders)
+  )
+  _check_flat(top, splits, kind, classes)
+  if splits.train is None:
     if needs_test:
       raise ValueError(f'{root} has no folder train with class folders')
-    return _without_parts(top, parts, kind, classes, known)
-  train = listed(root / parts.train)
+    return _without_splits(top, splits, kind, classes, known)
+  train = listed(root / splits.train)
   chosen = _chosen(train, kind, classes, known)
   if classes is None:
     _check_plausible(train, kind)
-  notes = outside(top, [parts.train, *parts.held_out], kind)
+  notes = outside(top, [splits.train, *splits.held_out], kind)
   notes += outside(train, train.folders, kind)
-  test, more = _test_part(top, parts, kind, chosen, classes is None)
+  test, more = _test_split(top, splits, kind, chosen, classes is None)
   if test is None and needs_test:
     raise ValueError(
       f'{root} has no folder val or test with class folders, and a published '
@@ -92,14 +94,14 @@ def read(
   return Layout(chosen, paths, test, (*notes, *left_out, *more))
 
 
-def _without_parts(top, parts, kind, classes, known) -> Layout:
+def _without_splits(top, splits, kind, classes, known) -> Layout:
   """The layout `<class>/...`."""
   chosen = _chosen(top, kind, classes, known)
   if classes is None:
     _check_plausible(top, kind)
   paths, left_out = _by_class(top.path, chosen, kind)
   notes = outside(top, top.folders, kind)
-  named = [f for f in (parts.flat_train, *parts.held_out) if f]
+  named = [f for f in (splits.flat_train, *splits.held_out) if f]
   for name in named:
     what = 'is taken for a class' if name in chosen else 'is not used'
     notes += (f'{top.path / name}: {what}, it has no class folders',)
@@ -136,9 +138,9 @@ def _by_class(
   return tuple(found), tuple(notes)
 
 
-def _test_part(
+def _test_split(
   top: Listing,
-  parts: _splits.Parts,
+  splits: _splits.Splits,
   kind: Kind,
   classes: Sequence[str],
   every: bool,
@@ -146,7 +148,7 @@ def _test_part(
   """Returns the files of the part to test on, and notes about the others."""
   used, test, notes = None, None, []
   unsorted = []
-  for name in parts.held_out:
+  for name in splits.held_out:
     part = listed(top.path / name)
     labelled = set(part.folders) & set(classes)
     annotated = ANNOTATIONS in part.files
@@ -166,10 +168,10 @@ def _test_part(
   if test is None and unsorted:
     raise ValueError(
       f'{top.path / unsorted[0]} holds {kind.name} that are not in class '
-      f'folders named as those of {parts.train}: sort them into '
+      f'folders named as those of {splits.train}: sort them into '
       f'{top.path / unsorted[0]}/<class> (allowed are {list(classes[:SHOWN])}'
       f'{" ..." if len(classes) > SHOWN else ""}), or move the folder away to '
-      f'hold out a part of {parts.train}.'
+      f'hold out a part of {splits.train}.'
     )
   return test, tuple(notes)
 
@@ -252,21 +254,21 @@ def _chosen(
   return chosen
 
 
-def _check_flat(top, parts, kind, classes) -> None:
-  """Refuses folders named as parts among, or instead of, class folders."""
-  if parts.train is not None or classes is not None:
+def _check_flat(top, splits, kind, classes) -> None:
+  """Refuses folders named as splits among, or instead of, class folders."""
+  if splits.train is not None or classes is not None:
     return
-  if not parts.held_out:
-    if parts.flat_train and len(top.folders) == 1:
+  if not splits.held_out:
+    if splits.flat_train and len(top.folders) == 1:
       raise ValueError(
-        f'{top.path / parts.flat_train} holds {kind.name} without class '
-        f'folders; allowed is {top.path / parts.flat_train}/<class>/...'
+        f'{top.path / splits.flat_train} holds {kind.name} without class '
+        f'folders; allowed is {top.path / splits.flat_train}/<class>/...'
       )
     return
-  name = parts.held_out[0]
+  name = splits.held_out[0]
   what = (
     'but there is no folder train with class folders'
-    if parts.flat_train or set(top.folders) == set(parts.held_out)
+    if splits.flat_train or set(top.folders) == set(splits.held_out)
     else f'but {top.folders[0]} and others lie beside it'
   )
   raise ValueError(
@@ -277,7 +279,7 @@ def _check_flat(top, parts, kind, classes) -> None:
 
 
 def _check_plausible(top: Listing, kind: Kind) -> None:
-  """Refuses folders that look like parts of a set taken for its classes."""
+  """Refuses folders that look like splits of a set taken for its classes."""
   inside = {name: listed(top.path / name) for name in top.folders}
   remedy = (
     f'allowed are {top.path}/train/<class> and {top.path}/test/<class>; '

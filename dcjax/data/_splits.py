@@ -19,8 +19,8 @@ _NAMES = {
 _HINT = re.compile(f'(?:{"|".join(_WORDS.values())})', re.IGNORECASE)
 
 
-class Parts(NamedTuple):
-  """Folders that are parts of a set, by their names.
+class Splits(NamedTuple):
+  """Folders that are splits of a set, by their names.
 
   Attributes:
     train: the training part, which has class folders; or None.
@@ -51,8 +51,8 @@ def find(
   root: pathlib.Path,
   folders: Sequence[str],
   has_folders: Callable[[pathlib.Path], bool],
-) -> Parts:
-  """Finds the parts among a folder's subfolders.
+) -> Splits:
+  """Finds the splits among a folder's subfolders.
 
   Args:
     root: for messages and for `has_folders`.
@@ -75,7 +75,7 @@ def find(
         'allowed is one.'
       )
   flat = [n for n in named['train'] if n not in sorted_ones]
-  return Parts(
+  return Splits(
     sorted_ones[0] if sorted_ones else None,
     flat[0] if flat else None,
     (*named['test'], *named['val']),

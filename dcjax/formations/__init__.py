@@ -26,6 +26,7 @@ from dcjax.formations._codebook_training import (
   with_drawn_codes,
 )
 from dcjax.formations._generator import Generator
+from dcjax.formations._grids import decoded_count
 from dcjax.formations._labels import (
   LABEL_FORMS,
   LABEL_STARTS,
@@ -43,7 +44,6 @@ from dcjax.formations._patches import (
   time_axis,
   uniform,
 )
-from dcjax.formations._plan import decoded_count
 from dcjax.formations._quantised import (
   SCALES,
   numpy_unpacked,
@@ -132,7 +132,7 @@ def build(spec: Mapping[str, Any]) -> base.Formation:
       missing, or a value is outside its range.
 
   Example:
-    >>> build({'name': 'uniform', 'factor': 2}).cells
+    >>> build({'name': 'uniform', 'factor': 2}).tiles
     4
   """
   spec = dict(spec)

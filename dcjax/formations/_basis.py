@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from dcjax import base, resizing
-from dcjax.formations import _patches, _plan
+from dcjax.formations import _grids, _patches
 from dcjax.utils import check_count
 
 # Bases that images span this little of, beside the first, are drawn instead.
@@ -21,8 +21,8 @@ def basis(
   size: int,
   image_shape: Sequence[int],
   *,
-  cells: int = 1,
-  value_range: Sequence[float | None] = _plan.UNIT_RANGE,
+  tiles: int = 1,
+  value_range: Sequence[float | None] = _grids.UNIT_RANGE,
 ) -> base.Formation:
   """Mixes every image from `count` low-resolution bases of all classes.
 
@@ -41,37 +41,37 @@ def basis(
     count: `K`, bases.
     size: rows and columns of a basis, at most H and W.
     image_shape: `(H, W, D)`.
-    cells: images decoded for each of the N that `init` is given, each with
+    tiles: images decoded for each of the N that `init` is given, each with
       coefficients of its own.
     value_range: (low, high) of the images, for those who use them; nothing is
       clipped to it.
 
   Returns:
     A formation with params `{'bases': [K, size, size, D], 'coefficients': [C,
-    cells * N, K]}`. `pack` puts `cells` images on top of each other along the
-    channels, `[C, N, H, W, cells * D]`, which `init` takes apart; of images
-    with D channels it makes `cells` copies, whose coefficients differ by 10 %
-    noise. Image n of cell k is decoded image `k * N + n`.
+    tiles * N, K]}`. `pack` puts `tiles` images on top of each other along the
+    channels, `[C, N, H, W, tiles * D]`, which `init` takes apart; of images
+    with D channels it makes `tiles` copies, whose coefficients differ by 10 %
+    noise. Image n of tile k is decoded image `k * N + n`.
 
   Raises:
     ValueError: if an option is outside its range; later, by `init` and
       `decode`, if shapes do not fit.
 
   Example:
-    >>> formation = basis(16, 16, (32, 32, 3), cells=115)
+    >>> formation = basis(16, 16, (32, 32, 3), tiles=115)
     >>> params = formation.init(key, jnp.zeros([10, 1, 32, 32, 3]))
     >>> formation.decode(params).images.shape
     (10, 115, 32, 32, 3)
   """
-  spec = _spec(count, size, image_shape, cells, value_range)
+  spec = _spec(count, size, image_shape, tiles, value_range)
   shape = tuple(spec['image_shape'])
 
   def pack(images: base.Array) -> base.Array:
-    return _pack(jnp.asarray(images), spec['cells'], shape)
+    return _pack(jnp.asarray(images), spec['tiles'], shape)
 
   def init(key: base.Key, images: base.Array) -> base.Params:
     base_key, noise_key = jax.random.split(key)
-    images, copies = _cells(jnp.asarray(images), spec['cells'], shape)
+    images, copies = _tiles(jnp.asarray(images), spec['tiles'], shape)
     flat = images.reshape(-1, *shape)
     bases = _principal(base_key, flat, spec['count'], spec['size'])
     found = _fit(flat, bases).reshape(*images.shape[:2], -1)
@@ -93,7 +93,7 @@ def basis(
 
   return base.Formation(
     spec,
-    spec['cells'],
+    spec['tiles'],
     pack,
     init,
     decode,
@@ -102,10 +102,10 @@ def basis(
   )
 
 
-def _spec(count, size, image_shape, cells, value_range):
-  numbers = {'count': count, 'size': size, 'cells': cells}
+def _spec(count, size, image_shape, tiles, value_range):
+  numbers = {'count': count, 'size': size, 'tiles': tiles}
   numbers = {k: check_count(k, v) for k, v in numbers.items()}
-  shape = _plan.check_image_shape(image_shape)
+  shape = _grids.check_image_shape(image_shape)
   if size > min(shape[:2]):
     raise ValueError(
       f'size is {size}; it must be at most the {shape[0]} rows and {shape[1]} '
@@ -115,7 +115,7 @@ def _spec(count, size, image_shape, cells, value_range):
     'name': 'basis',
     **numbers,
     'image_shape': shape,
-    'value_range': list(_plan.check_value_range(value_range)),
+    'value_range': list(_grids.check_value_range(value_range)),
   }
 
 
@@ -134,27 +134,27 @@ def check_params(spec: Any, params: Any) -> None:
     )
 
 
-def _pack(images, cells, shape):
+def _pack(images, tiles, shape):
   _check_images(images, (shape,))
   c, total = images.shape[:2]
-  if total % cells:
+  if total % tiles:
     raise ValueError(
       f'images have {total} images a class; it must be a multiple of the '
-      f'{cells} cells.'
+      f'{tiles} tiles.'
     )
-  stacked = images.reshape(c, cells, total // cells, *shape)
-  stacked = jnp.moveaxis(stacked, 1, 4)  # [C, N, H, W, cells, D]
+  stacked = images.reshape(c, tiles, total // tiles, *shape)
+  stacked = jnp.moveaxis(stacked, 1, 4)  # [C, N, H, W, tiles, D]
   return stacked.reshape(*stacked.shape[:4], -1)
 
 
-def _cells(images, cells, shape):
-  """Images `[C, M, H, W, D]`, cell after cell, and copies to make of them."""
+def _tiles(images, tiles, shape):
+  """Images `[C, M, H, W, D]`, tile after tile, and copies to make of them."""
   height, width, channels = shape
-  packed = (height, width, cells * channels)
+  packed = (height, width, tiles * channels)
   _check_images(images, (shape, packed))
   if images.shape[2:] == shape:
-    return images, cells
-  apart = images.reshape(*images.shape[:4], cells, channels)
+    return images, tiles
+  apart = images.reshape(*images.shape[:4], tiles, channels)
   apart = jnp.moveaxis(apart, 4, 1)
   return apart.reshape(images.shape[0], -1, *shape), 1
 

@@ -14,7 +14,7 @@ from dcjax.formations import (
   _codebook_start,
   _codebook_training,
   _generator,
-  _plan,
+  _grids,
 )
 from dcjax.utils import check_choice, check_count
 
@@ -32,7 +32,7 @@ def codebook(
   projection_dim: int = 128,
   width: int = 128,
   stored: str = 'float32',
-  value_range: Sequence[float] = _plan.UNIT_RANGE,
+  value_range: Sequence[float] = _grids.UNIT_RANGE,
 ) -> base.Formation:
   """Generates every image from one of N codes and its class's embedding.
 
@@ -62,7 +62,7 @@ def codebook(
     value_range: (low, high) of the images.
 
   Returns:
-    A formation with one cell and params `{'codes': [N, codes_dim],
+    A formation with one tile and params `{'codes': [N, codes_dim],
     'embeddings': [C, F], 'generator': the network's pytree with its layer
     'projection', 'statistics': {...}}`. `init` takes C and N from the images
     and nothing else; codes are standard normal, embeddings one-hot, or random
@@ -127,7 +127,7 @@ def _spec(counts, image_shape, stored, value_range):
     raise ValueError(f'image_shape is {image_shape!r}; it must be (H, W, D).')
   shape = [check_count('image_shape', size) for size in image_shape]
   check_choice('stored', stored, STORED)
-  low, high = _plan.check_value_range(value_range)
+  low, high = _grids.check_value_range(value_range)
   if low is None or high is None:
     raise ValueError(
       f'value_range is {value_range!r}; a codebook needs two numbers, which '

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from dcjax import base, resizing
-from dcjax.formations import _patches, _plan
+from dcjax.formations import _grids, _patches
 
 _he = nn.initializers.he_normal()
 
@@ -57,7 +57,7 @@ def learnable(
   features: int = 16,
   shrink: int = 8,
   mappings: int = 1,
-  value_range: Sequence[float | None] = _plan.UNIT_RANGE,
+  value_range: Sequence[float | None] = _grids.UNIT_RANGE,
   padding: float = 0.5,
 ) -> base.Formation:
   """Cuts like `uniform`, upsamples by a small FSRCNN (IDC, appendix D).
@@ -87,7 +87,7 @@ def learnable(
     padding: value of padded pixels, see `uniform`.
 
   Returns:
-    A formation with `factor**2` cells and params `{'images': [C, N, H, W, D],
+    A formation with `factor**2` tiles and params `{'images': [C, N, H, W, D],
     'decoder': the network's pytree}`; decoded order as in `uniform`.
 
   Raises:
@@ -131,7 +131,7 @@ def _formation(spec: dict[str, Any], network: FSRCNN) -> base.Formation:
 
   return base.Formation(
     spec=spec,
-    cells=factor**2,
+    tiles=factor**2,
     pack=lambda images: _patches.pack(images, factor, factor),
     init=init,
     decode=decode,

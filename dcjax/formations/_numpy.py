@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from dcjax.formations import _plan
+from dcjax.formations import _grids
 from dcjax.formations._basis import check_params
 
 
@@ -29,10 +29,10 @@ def numpy_decode(spec: Mapping[str, Any], stored: np.ndarray) -> np.ndarray:
     ValueError: if the spec names no such formation, the array is not of five
       axes and floating, or the factor is larger than the image.
   """
-  spec = _plan.of_inner(spec)
-  rows, columns = _plan.grid(spec)
-  if spec['name'] in _plan.BEYOND_IMAGES:
-    known = [name for name in _plan.NAMES if name not in _plan.BEYOND_IMAGES]
+  spec = _grids.of_inner(spec)
+  rows, columns = _grids.grid(spec)
+  if spec['name'] in _grids.BEYOND_IMAGES:
+    known = [name for name in _grids.NAMES if name not in _grids.BEYOND_IMAGES]
     needed = 'bases' if spec['name'] == 'basis' else 'a network'
     raise ValueError(
       f'name is {spec["name"]!r}, which needs {needed}; NumPy decodes '
@@ -45,11 +45,11 @@ def numpy_decode(spec: Mapping[str, Any], stored: np.ndarray) -> np.ndarray:
       f'stored has shape {list(stored.shape)} and type {stored.dtype}; it must '
       'be floats of shape [C, N, H, W, D].'
     )
-  _plan.check_grid(rows, columns, *stored.shape[2:4])
+  _grids.check_grid(rows, columns, *stored.shape[2:4])
   default = 0.0 if spec['name'] == 'time_axis' else 0.5
   padding = spec.get('padding', default)
   images = []
-  for r, c, start, stop in _plan.groups(spec, stored.shape[1]):
+  for r, c, start, stop in _grids.groups(spec, stored.shape[1]):
     images += _crops(stored[:, start:stop], r, c, padding)
   return np.concatenate(images, axis=1)
 

@@ -12,13 +12,13 @@ from typing import Any
 import jax.numpy as jnp
 
 from dcjax import base, resizing
-from dcjax.formations import _plan
+from dcjax.formations import _grids
 from dcjax.utils import check_count
 
 
 def identity(
   *,
-  value_range: Sequence[float | None] = _plan.UNIT_RANGE,
+  value_range: Sequence[float | None] = _grids.UNIT_RANGE,
   padding: float = 0.5,
 ) -> base.Formation:
   """Stored images are the synthetic images (IDC-I, DC, DSA, DM).
@@ -28,7 +28,7 @@ def identity(
     padding: taken like in every other formation; nothing is padded here.
 
   Returns:
-    A formation with one cell; `[C, N, H, W, D]` decodes to itself.
+    A formation with one tile; `[C, N, H, W, D]` decodes to itself.
 
   Raises:
     ValueError: if an option is outside its range.
@@ -39,7 +39,7 @@ def identity(
 def uniform(
   factor: int,
   *,
-  value_range: Sequence[float | None] = _plan.UNIT_RANGE,
+  value_range: Sequence[float | None] = _grids.UNIT_RANGE,
   padding: float = 0.5,
 ) -> base.Formation:
   """Cuts every stored image into `factor` by `factor` crops (IDC, section 3.2).
@@ -55,7 +55,7 @@ def uniform(
     padding: value of padded pixels, in the units of the stored images.
 
   Returns:
-    A formation with `factor**2` cells. `[C, N, H, W, D]` decodes to
+    A formation with `factor**2` tiles. `[C, N, H, W, D]` decodes to
     `[C, factor**2 * N, H, W, D]`, crop-major: crop (i, j) of stored image k is
     decoded image `(i * factor + j) * N + k`.
 
@@ -75,7 +75,7 @@ def uniform(
 def multiscale(
   factor: int,
   *,
-  value_range: Sequence[float | None] = _plan.UNIT_RANGE,
+  value_range: Sequence[float | None] = _grids.UNIT_RANGE,
   padding: float = 0.5,
 ) -> base.Formation:
   """Decodes with the factors 1, 2, ..., `factor` in turn (IDC, appendix D).
@@ -86,7 +86,7 @@ def multiscale(
     padding: value of padded pixels, see `uniform`.
 
   Returns:
-    A formation with `factor**2` cells. `[C, N, H, W, D]` decodes to
+    A formation with `factor**2` tiles. `[C, N, H, W, D]` decodes to
     `[C, M, H, W, D]`, `M = N * (1 + 4 + ... + factor**2)`: the N stored images,
     then the crops of `uniform(2)`, and so on.
 
@@ -101,7 +101,7 @@ def bound(
   factor: int,
   cap: int,
   *,
-  value_range: Sequence[float | None] = _plan.UNIT_RANGE,
+  value_range: Sequence[float | None] = _grids.UNIT_RANGE,
   padding: float = 0.5,
 ) -> base.Formation:
   """Cuts only as many stored images as `cap` decoded images a class allow.
@@ -120,7 +120,7 @@ def bound(
     padding: value of padded pixels, see `uniform`.
 
   Returns:
-    A formation with `factor**2` cells. `[C, N, H, W, D]` decodes to
+    A formation with `factor**2` tiles. `[C, N, H, W, D]` decodes to
     `[C, M, H, W, D]` with M <= cap, known from N (see `decoded_count`).
 
   Raises:
@@ -146,7 +146,7 @@ def time_axis(
     padding: value of padded columns, see `uniform`.
 
   Returns:
-    A formation with `factor` cells. `[C, N, H, W, D]` decodes to
+    A formation with `factor` tiles. `[C, N, H, W, D]` decodes to
     `[C, factor * N, H, W, D]`: crop j of stored image k is `j * N + k`.
 
   Raises:
@@ -160,7 +160,7 @@ def _patches(
 ) -> base.Formation:
   """Builds the formation that `spec` plans."""
   spec = complete_spec(spec, value_range, padding)
-  rows, columns = _plan.grid(spec)
+  rows, columns = _grids.grid(spec)
 
   def init(key: base.Key, images: base.Array) -> base.Params:
     del key
@@ -173,13 +173,13 @@ def _patches(
       resizing.bilinear(
         crop(stored[:, start:stop], r, c, spec['padding']), size
       )
-      for r, c, start, stop in _plan.groups(spec, stored.shape[1])
+      for r, c, start, stop in _grids.groups(spec, stored.shape[1])
     ]
     return label(jnp.concatenate(images, axis=1))
 
   return base.Formation(
     spec=spec,
-    cells=rows * columns,
+    tiles=rows * columns,
     pack=lambda images: pack(images, rows, columns),
     init=init,
     decode=decode,
@@ -195,8 +195,8 @@ def complete_spec(
   return {
     **spec,
     **counts,
-    'value_range': list(_plan.check_value_range(value_range)),
-    'padding': _plan.check_padding(padding),
+    'value_range': list(_grids.check_value_range(value_range)),
+    'padding': _grids.check_padding(padding),
   }
 
 
@@ -208,8 +208,8 @@ def check_stored(images: base.Array, spec: Mapping[str, Any]) -> base.Array:
     raise ValueError(
       f'images are of type {images.dtype}; stored images must be floats.'
     )
-  _plan.check_grid(*_plan.grid(spec), *images.shape[2:4])
-  _plan.groups(spec, images.shape[1])  # Raises if there are too many images.
+  _grids.check_grid(*_grids.grid(spec), *images.shape[2:4])
+  _grids.groups(spec, images.shape[1])  # Raises if there are too many images.
   return images
 
 
@@ -240,26 +240,26 @@ def crop(
 
 
 def pack(images: base.Array, rows: int, columns: int) -> base.Array:
-  """Packs `[C, N * cells, H, W, D]` to `[C, N, H, W, D]`, nearest neighbour.
+  """Packs `[C, N * tiles, H, W, D]` to `[C, N, H, W, D]`, nearest neighbour.
 
-  Images `k * N` to `(k + 1) * N - 1` go to cell k of the N packed images, cells
+  Images `k * N` to `(k + 1) * N - 1` go to tile k of the N packed images, tiles
   counted row by row. This is IDC's `mix` start.
   """
-  images, cells = jnp.asarray(images), rows * columns
+  images, tiles = jnp.asarray(images), rows * columns
   _check_axes(images)
   c, total, h, w, d = images.shape
-  _plan.check_grid(rows, columns, h, w)
-  if total % cells:
+  _grids.check_grid(rows, columns, h, w)
+  if total % tiles:
     raise ValueError(
       f'images have {total} images a class; it must be a multiple of the '
-      f'{cells} cells of a stored image.'
+      f'{tiles} tiles of a stored image.'
     )
-  row_cell, row_source = _plan.packing(h, rows)
-  column_cell, column_source = _plan.packing(w, columns)
-  cell = row_cell[:, None] * columns + column_cell
-  blocks = images.reshape(c, cells, total // cells, h, w, d)
+  row_tile, row_source = _grids.packing(h, rows)
+  column_tile, column_source = _grids.packing(w, columns)
+  tile = row_tile[:, None] * columns + column_tile
+  blocks = images.reshape(c, tiles, total // tiles, h, w, d)
   # Index arrays apart from each other put their axes first: [H, W, C, N, D].
-  pixels = blocks[:, cell, :, row_source[:, None], column_source]
+  pixels = blocks[:, tile, :, row_source[:, None], column_source]
   return pixels.transpose(2, 3, 0, 1, 4)
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dcjax import base
-from dcjax.formations import _patches, _plan, _quantised_numpy
+from dcjax.formations import _grids, _patches, _quantised_numpy
 from dcjax.utils import check_choice, check_count
 
 SCALES = ('image', 'channel')
@@ -59,7 +59,7 @@ def quantised(
   Example:
     >>> formation = quantised(4, uniform(2))
     >>> build({'name': 'quantised', 'bits': 4, 'inner': 'uniform',
-    ...        'factor': 2}).cells
+    ...        'factor': 2}).tiles
     4
   """
   bits = check_count('bits', bits)
@@ -75,7 +75,7 @@ def quantised(
   spec = {**inner.spec, 'inner': inner.spec['name'], 'name': 'quantised'}
   spec |= {'bits': bits, 'scales': scales}
   if image_shape is not None:
-    spec['image_shape'] = _plan.check_image_shape(image_shape)
+    spec['image_shape'] = _grids.check_image_shape(image_shape)
 
   def decode(params: base.Params) -> base.Batch:
     if 'codes' in params:

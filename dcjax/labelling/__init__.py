@@ -3,8 +3,8 @@
 Three ways to label a condensed set, from dear to cheap:
 
 * `online`: the teachers label every augmented batch while the student trains;
-* `store` and `replayed` (FKD): views of the images are drawn once, and their
-  logits kept with what it takes to make the same views again;
+* `store` and `replayed` (FKD): crops of the images are drawn once, and their
+  logits kept with what it takes to make the same crops again;
 * `soft_labels`: one label per image, of the image as it is.
 
 A teacher's answer is the mean of the logits of its networks, in eval mode.

@@ -1,4 +1,4 @@
-"""Labels stored beside the views they belong to (FKD)."""
+"""Labels stored beside the crops they belong to (FKD)."""
 
 import pathlib
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ class StoredLabels(NamedTuple):
     images: `[T, B]` int32, which image of the set.
     weights: `[T, B]` uint8, 0 marks padding of the last batch of an epoch.
     boxes: `[T, B, 4]` uint16 pixels: first row, first column, rows, columns.
-    flips: `[T, B]` bool, whether the view is mirrored.
+    flips: `[T, B]` bool, whether the crop is mirrored.
     partners: `[T, B]` int32, the place in the batch that CutMix takes from.
     cuts: `[T, 4]` uint16 pixels: first and last rows and columns of CutMix.
     logits: `[T, B, K]` float16, the teachers' mean.
@@ -53,7 +53,7 @@ class StoredLabels(NamedTuple):
 
 
 class StoredSet(NamedTuple):
-  """Images and the labels stored beside their views; see `replayed`.
+  """Images and the labels stored beside their crops; see `replayed`.
 
   Attributes:
     images: see `evaluation.training_set`, without padding.
@@ -76,7 +76,7 @@ def store(
   scale: tuple[float, float] = (0.5, 1.0),
   flips: bool = True,
 ) -> StoredLabels:
-  """Draws the views of every epoch and stores the teachers' logits.
+  """Draws the crops of every epoch and stores the teachers' logits.
 
   Each epoch is a new random order of the images. Every image is cropped and
   mirrored on its own, then the batch is cut-mixed once with Beta(1, 1), always.
@@ -92,7 +92,7 @@ def store(
     batch_size: `B`, of the student's training; at most M are used.
     normalise: applied to the images.
     scale: smallest and largest share of the area that a crop keeps.
-    flips: whether half of the views are mirrored.
+    flips: whether half of the crops are mirrored.
 
   Returns:
     `epochs * ceil(M / B)` steps, on the host.
@@ -115,12 +115,12 @@ def store(
   def epoch(variables, images, key):
     def step(source, step_key):
       source, positions, weights = walk.next(step_key, whole, source)
-      views = _draw_views(
+      crops = _draw_crops(
         step_key, positions[0], weights[0], (height, width), scale, flips
       )
-      seen = _make_views(views, images, normalise)
+      seen = _make_crops(crops, images, normalise)
       logits = ensemble_logits(networks, variables, seen)
-      return source, views._replace(logits=logits.astype(jnp.float16))
+      return source, crops._replace(logits=logits.astype(jnp.float16))
 
     keys = jax.random.split(jax.random.fold_in(key, 1), steps)
     return jax.lax.scan(step, walk.init(key, whole), keys)[1]
@@ -136,8 +136,8 @@ def store(
   )
 
 
-def _draw_views(key, positions, weights, image_size, scale, flips):
-  """The views of one step, without logits."""
+def _draw_crops(key, positions, weights, image_size, scale, flips):
+  """The crops of one step, without logits."""
   box_key, flip_key, pair_key, share_key, centre_key = jax.random.split(key, 5)
   count = positions.shape[0]
   boxes = augment.draw_boxes(box_key, count, image_size, scale)
@@ -154,16 +154,16 @@ def _draw_views(key, positions, weights, image_size, scale, flips):
   )
 
 
-def _make_views(views, images, normalise):
+def _make_crops(crops, images, normalise):
   """The images `[B, H, W, D]` of one step, as the teachers saw them."""
-  chosen = normalise(jax.random.key(0), images[views.images])
+  chosen = normalise(jax.random.key(0), images[crops.images])
   chosen = augment.crop_boxes(
-    chosen, views.boxes.astype(jnp.float32), images.shape[1:3]
+    chosen, crops.boxes.astype(jnp.float32), images.shape[1:3]
   )
-  chosen = augment.flip(chosen, jnp.where(views.flips, 0.0, 1.0))
+  chosen = augment.flip(chosen, jnp.where(crops.flips, 0.0, 1.0))
   nothing = jnp.zeros((chosen.shape[0], 1))
   mixed, _ = augment.cutmix_apply(
-    chosen, nothing, views.partners, views.cuts.astype(jnp.int32)
+    chosen, nothing, crops.partners, crops.cuts.astype(jnp.int32)
   )
   return mixed
 
@@ -185,12 +185,12 @@ def replay(
     normalise: the one that was stored with.
   """
   step = step % stored.images.shape[0]
-  views = jax.tree.map(lambda array: jnp.asarray(array)[step], stored)
+  crops = jax.tree.map(lambda array: jnp.asarray(array)[step], stored)
   return LabelledBatch(
-    _make_views(views, images, normalise),
-    labels[views.images],
-    views.weights.astype(jnp.float32),
-    views.logits.astype(jnp.float32),
+    _make_crops(crops, images, normalise),
+    labels[crops.images],
+    crops.weights.astype(jnp.float32),
+    crops.logits.astype(jnp.float32),
   )
 
 

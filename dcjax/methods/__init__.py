@@ -51,10 +51,16 @@ from dcjax.methods._kip import kip
 from dcjax.methods._label_distillation import label_distillation
 from dcjax.methods._mtt import Starts, mtt
 from dcjax.methods._rat_bptt import adam_unroll, rat_bptt
-from dcjax.methods._rded import rded, shuffle_cells, stitch
+from dcjax.methods._rded import rded, shuffle_tiles, stitch
+from dcjax.methods._recovery import (
+  Recovery,
+  RecoveryDraw,
+  apply_recovery,
+  recovery,
+  recovery_augment,
+)
 from dcjax.methods._settings import Instead, OnSynthetic
 from dcjax.methods._statistics import cda, curriculum, edc, gvbsm, sre2l
-from dcjax.methods._views import Recovery, Treatment, recovery, treat, view
 
 __all__ = [
   'CODES',
@@ -76,9 +82,10 @@ __all__ = [
   'Pool',
   'RealStatistics',
   'Recovery',
+  'RecoveryDraw',
   'Starts',
-  'Treatment',
   'adam_unroll',
+  'apply_recovery',
   'cafe',
   'cafe_learning_rate',
   'cda',
@@ -115,10 +122,9 @@ __all__ = [
   'rat_bptt',
   'rded',
   'recovery',
-  'shuffle_cells',
+  'recovery_augment',
+  'shuffle_tiles',
   'sre2l',
   'stitch',
   'synthesise',
-  'treat',
-  'view',
 ]

@@ -2,8 +2,8 @@
 
 from typing import Any, NamedTuple
 
+from dcjax.methods._recovery import Recovery, recovery
 from dcjax.methods._statistics import EDC_TERMS
-from dcjax.methods._views import Recovery, recovery
 from dcjax.objectives import StatisticsTerms
 from dcjax.utils import check_choice
 

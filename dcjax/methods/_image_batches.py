@@ -56,19 +56,19 @@ def image_batches(
   return [b.reshape(-1, ipc, 2) if whole else b[None] for b in batches]
 
 
-def cut_batch(images: Array, slots: np.ndarray, cells: int = 1) -> Params:
+def cut_batch(images: Array, slots: np.ndarray, tiles: int = 1) -> Params:
   """Returns the stored numbers of one image batch.
 
   Args:
     images: `[C, N, H, W, D]`, the whole set.
     slots: `[G, n, 2]`; see `image_batches`.
-    cells: of the formation, each of which is an image with a label.
+    tiles: of the formation, each of which is an image with a label.
 
   Returns:
-    `{'images': [G, n, H, W, D], 'labels': [G, cells * n, C]}`, labels one-hot.
+    `{'images': [G, n, H, W, D], 'labels': [G, tiles * n, C]}`, labels one-hot.
   """
   labels = jnp.eye(images.shape[0])[slots[..., 0]]
-  labels = jnp.tile(labels, (1, cells, 1))
+  labels = jnp.tile(labels, (1, tiles, 1))
   return {'images': images[slots[..., 0], slots[..., 1]], 'labels': labels}
 
 
@@ -86,7 +86,7 @@ def synthesise(
   batches: Sequence[np.ndarray],
   iterations: int,
   inner_steps: int,
-  cells: int = 1,
+  tiles: int = 1,
 ) -> Iterator[tuple[Array, Metrics]]:
   """Optimises a whole set, batch after batch.
 
@@ -98,7 +98,7 @@ def synthesise(
     batches: see `image_batches`.
     iterations: steps of each batch; the recipe's.
     inner_steps: steps of a period; the recipe's.
-    cells: see `cut_batch`.
+    tiles: see `cut_batch`.
 
   Yields:
     After every batch the whole set as it then is, and the metrics of the
@@ -108,7 +108,7 @@ def synthesise(
   period = jax.jit(condenser.period, donate_argnums=1)
   state = None
   for slots in batches:
-    params = cut_batch(images, slots, cells)
+    params = cut_batch(images, slots, tiles)
     state = (
       condenser.init(key, params, data)
       if state is None

@@ -38,7 +38,7 @@ def rded(
 
   Sun et al., "On the Diversity and Realism of Distilled Dataset" (CVPR 2024).
   Of `candidates` random images of each class, `crops` random crops are resized
-  to a cell (the image's side over `factor`) and padded with the mean colour to
+  to a tile (the image's side over `factor`) and padded with the mean colour to
   a whole image, in the middle. The observer scores them by cross-entropy. The
   best crop of each image stays, and of these the `ipc * factor**2` best ones,
   ordered, so that every image gets easy and less easy ones; see `stitch`.
@@ -118,7 +118,7 @@ def rded(
 class _Options(NamedTuple):
   networks: Sequence[Network]
   normalise: Augment
-  cell: tuple[int, int]
+  tile: tuple[int, int]
   longest: int
   candidates: int
   crops: int
@@ -153,7 +153,7 @@ def _scored_crops(options, variables, data, label, position, key):
     key, options.crops, size, options.scale, options.ratio
   )
   copies = jnp.broadcast_to(image, (options.crops, *image.shape))
-  parts = augment.crop_boxes(copies, boxes, options.cell)
+  parts = augment.crop_boxes(copies, boxes, options.tile)
   padded = _in_the_middle(options.normalise(key, parts), size)
   logits = labelling.ensemble_logits(options.networks, variables, padded)
   losses = optax.softmax_cross_entropy_with_integer_labels(
@@ -168,11 +168,11 @@ def _scored_crops(options, variables, data, label, position, key):
 def stitch(
   crops: Array, factor: int, arrangement: str = 'interleaved'
 ) -> Array:
-  """Puts crops together as the cells of images, row by row.
+  """Puts crops together as the tiles of images, row by row.
 
   Args:
     crops: `[N * factor**2, h, w, D]`, best first.
-    factor: cells along each side.
+    factor: tiles along each side.
     arrangement: `'interleaved'`: image `a` holds crops `a, a + N, a + 2 N, ...`
       (RDED); `'grouped'`: as many in a row share an image (EDC).
 
@@ -187,35 +187,35 @@ def stitch(
     by_rank = crops.reshape(factor**2, -1, *crops.shape[1:])
     crops = by_rank.swapaxes(0, 1).reshape(crops.shape)
   _, h, w, d = crops.shape
-  cells = crops.reshape(-1, factor, factor, h, w, d)
-  return cells.swapaxes(2, 3).reshape(-1, factor * h, factor * w, d)
+  tiles = crops.reshape(-1, factor, factor, h, w, d)
+  return tiles.swapaxes(2, 3).reshape(-1, factor * h, factor * w, d)
 
 
-def shuffle_cells(factor: int) -> Augment:
-  """Makes an augmentation that rearranges the cells of stitched images.
+def shuffle_tiles(factor: int) -> Augment:
+  """Makes an augmentation that rearranges the tiles of stitched images.
 
   RDED trains students on such images. Every image has its own draw: columns of
-  cells are permuted, then rows, so that `factor!**2` arrangements occur, alike
+  tiles are permuted, then rows, so that `factor!**2` arrangements occur, alike
   often.
 
   Args:
-    factor: cells along each side; see `stitch`.
+    factor: tiles along each side; see `stitch`.
 
   Raises:
     ValueError: if it is below 1, or (when called) does not divide the images.
   """
   check_at_least('factor', factor, 1)
 
-  def one(key, cells):
+  def one(key, tiles):
     column_key, row_key = jax.random.split(key)
-    cells = jax.random.permutation(column_key, cells, axis=2)
-    return jax.random.permutation(row_key, cells, axis=0)
+    tiles = jax.random.permutation(column_key, tiles, axis=2)
+    return jax.random.permutation(row_key, tiles, axis=0)
 
   def apply(key: Key, images: Array) -> Array:
     n, h, w, d = images.shape
     _check_factor(factor, h, w)
-    cells = images.reshape(n, factor, h // factor, factor, w // factor, d)
-    return jax.vmap(one)(augment.sample_keys(key, n), cells).reshape(
+    tiles = images.reshape(n, factor, h // factor, factor, w // factor, d)
+    return jax.vmap(one)(augment.sample_keys(key, n), tiles).reshape(
       images.shape
     )
 

@@ -8,7 +8,7 @@ import optax
 from dcjax import formations, inner, objectives, optimizers
 from dcjax.base import Array, Augment, Formation, Network
 from dcjax.condensing import Condenser, condenser, stored_targets
-from dcjax.methods._views import Recovery, recovery, view
+from dcjax.methods._recovery import Recovery, recovery, recovery_augment
 from dcjax.objectives import StatisticsTerms
 from dcjax.utils import check_at_least
 
@@ -239,8 +239,8 @@ def edc(
     seen: crops, flips and rolls of what observers see.
     averaging: rate of the images' average that flatness compares with.
     inner_steps: in one compiled call.
-    spread: puts the images of a batch onto several devices; see `view` and
-      `dcjax.sharding`.
+    spread: puts the images of a batch onto several devices; see
+      `recovery_augment` and `dcjax.sharding`.
     formation: `identity()` if None; `uniform` and `time_axis` go too.
 
   Returns:
@@ -276,7 +276,7 @@ def edc(
     formation=formations.with_labels(formation, 'hard'),
     objective=objectives.statistics_over_steps(
       terms,
-      view(mean, std, seen, spread=spread),
+      recovery_augment(mean, std, seen, spread=spread),
       steps=iterations,
       averaging=averaging,
     ),

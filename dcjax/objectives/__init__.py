@@ -68,8 +68,8 @@ from dcjax.objectives._statistics import (
   statistics_matching,
 )
 from dcjax.objectives._statistics_steps import (
+  AugmentAt,
   StatisticsState,
-  View,
   statistics_over_steps,
 )
 from dcjax.objectives._statistics_terms import (
@@ -90,6 +90,7 @@ __all__ = [
   'POSITIONS',
   'REDUCTIONS',
   'TENSORS',
+  'AugmentAt',
   'DiscriminatorState',
   'FlatNetwork',
   'GenerativeTerms',
@@ -100,7 +101,6 @@ __all__ = [
   'StatisticsTarget',
   'StatisticsTerms',
   'Unroll',
-  'View',
   'adversarial_loss',
   'association_loss',
   'build',

@@ -3,7 +3,7 @@
 from jax import lax
 
 from dcjax.base import Array, Batch, Key, Metrics, Network, Objective, Variables
-from dcjax.losses import count_parts
+from dcjax.losses import count_chunks
 from dcjax.objectives._distances import squared
 from dcjax.objectives._feature import mean_feature
 from dcjax.objectives._joint import class_means, outputs_of
@@ -66,16 +66,16 @@ def _all_class_means(network, variables, batch):
 
 
 def _embed(network, variables, images):
-  """Embeddings `[N, F]` in train mode, in parts like `loss_and_gradient`."""
+  """Embeddings `[N, F]` in train mode, in chunks like `loss_and_gradient`."""
 
   def embedding(images):
     return network.apply(variables, images, True)[0].embedding
 
-  parts = count_parts(network, images.shape, variables)
-  if parts == 1:
+  chunks = count_chunks(network, images.shape, variables)
+  if chunks == 1:
     found = embedding(images)
   else:
-    found = lax.map(embedding, images.reshape(parts, -1, *images.shape[1:]))
+    found = lax.map(embedding, images.reshape(chunks, -1, *images.shape[1:]))
   if found is None:
     raise ValueError(f'network {network.name!r} exposes no embedding')
   return found.reshape(images.shape[0], -1)

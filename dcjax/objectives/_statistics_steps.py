@@ -31,7 +31,7 @@ from dcjax.utils import check_at_least
 
 # (key, images [B, H, W, D] in [0, 1], share of the steps that is done) ->
 # images as an observer sees them.
-View = Callable[[Key, Array, Array], Array]
+AugmentAt = Callable[[Key, Array, Array], Array]
 
 
 class StatisticsState(NamedTuple):
@@ -52,7 +52,7 @@ class StatisticsState(NamedTuple):
 
 def statistics_over_steps(
   terms: StatisticsTerms,
-  view: View,
+  augment: AugmentAt,
   *,
   steps: int,
   averaging: float = 0.99,
@@ -64,9 +64,9 @@ def statistics_over_steps(
 
   Args:
     terms: weights and options.
-    view: normalisation and augmentation, of the images and of their average
+    augment: normalisation and augmentation, of the images and of their average
       with the same draw.
-    steps: of these images, which the share that `view` is told counts.
+    steps: of these images, which the share that `augment` is told counts.
     averaging: rate of the average, in [0, 1).
 
   Returns:
@@ -120,7 +120,7 @@ def statistics_over_steps(
       synthetic,
       key,
       terms,
-      lambda k, images: view(k, images, state.step / steps),
+      lambda k, images: augment(k, images, state.step / steps),
     )
     return value, (
       metrics,

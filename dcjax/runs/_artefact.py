@@ -12,51 +12,51 @@ import dcjax
 from dcjax import formations, specs
 from dcjax.artefact import Artefact, in_eight_bits
 from dcjax.runs import _augment, _build, _condense
-from dcjax.runs._build import Parts
+from dcjax.runs._build import Built
 from dcjax.runs._labels import REGIMES, Labels
 from dcjax.runs._observers import Observer
 from dcjax.runs._stage import ARTEFACT, Stage
 
 
-def stage(parts: Parts, teachers: Sequence[Observer]) -> Stage:
+def stage(built: Built, teachers: Sequence[Observer]) -> Stage:
   """The stage that writes `condensed.npz`."""
 
   def make(params, labels):
     params = _condense.unflattened(params)
-    return stored(parts, artefact_of(parts, params, labels, teachers))
+    return stored(built, artefact_of(built, params, labels, teachers))
 
   settings = {
-    'protocol': _protocol(parts, Labels('hard'), teachers),
-    'project': parts.config.get('project', 'end'),
-    **as_stored(parts),
+    'protocol': _protocol(built, Labels('hard'), teachers),
+    'project': built.config.get('project', 'end'),
+    **as_stored(built),
   }
   return Stage(
     'artefact', make, ('condense', 'labels'), settings, ARTEFACT, sole=False
   )
 
 
-def check_storage(parts: Parts) -> None:
+def check_storage(built: Built) -> None:
   """Raises a ValueError unless the set can be stored as `storage` says."""
-  if parts.config.storage == 'uint8':
+  if built.config.storage == 'uint8':
     try:
-      formations.quantised(8, parts.formation)
+      formations.quantised(8, built.formation)
     except ValueError as error:
       raise ValueError(f"storage 'uint8': {error}") from error
 
 
-def stored(parts: Parts, made: Artefact) -> Artefact:
+def stored(built: Built, made: Artefact) -> Artefact:
   """An artefact as `storage` says."""
-  return made if parts.config.storage == 'float32' else in_eight_bits(made)
+  return made if built.config.storage == 'float32' else in_eight_bits(made)
 
 
-def as_stored(parts: Parts) -> dict[str, Any]:
+def as_stored(built: Built) -> dict[str, Any]:
   """Settings of a stage that stores an artefact."""
-  storage = parts.config.storage
+  storage = built.config.storage
   return {} if storage == 'float32' else {'storage': storage}
 
 
 def artefact_of(
-  parts: Parts, params: Any, labels: Labels, teachers: Sequence[Observer] = ()
+  built: Built, params: Any, labels: Labels, teachers: Sequence[Observer] = ()
 ) -> Artefact:
   """Makes the artefact of stored numbers.
 
@@ -64,17 +64,17 @@ def artefact_of(
   resumed run ends with the same bytes as one that never stopped.
 
   Args:
-    parts: of the run.
+    built: the objects of the run.
     params: the stored numbers; see `_build.finished`.
     labels: of the set; stored ones lie beside the artefact.
     teachers: the observers that label.
   """
-  dataset, config = parts.dataset, parts.config
-  params = dict(_build.finished(parts, params))
+  dataset, config = built.dataset, built.config
+  params = dict(_build.finished(built, params))
   own = None
   if 'labels' in params:  # what is stored may be logits
-    own = parts.formation.decode(params).labels
-  formation = _build.evaluation_formation(parts)
+    own = built.formation.decode(params).labels
+  formation = _build.evaluation_formation(built)
   spec = formations.stored_spec(formation, params)
   params = dict(formations.as_stored(formation, params))
   params.pop('labels', None)
@@ -86,10 +86,10 @@ def artefact_of(
     mean=dataset.mean,
     std=dataset.std,
     class_names=dataset.class_names,
-    value_range=tuple(parts.formation.spec['value_range']),
+    value_range=tuple(built.formation.spec['value_range']),
     labels=None if soft is None else np.asarray(soft),
     label_regime=regime,
-    protocol=_at_own_rate(parts, params, _protocol(parts, labels, teachers)),
+    protocol=_at_own_rate(built, params, _protocol(built, labels, teachers)),
     provenance={
       'method': config.method.name,
       'dataset': dataset.name,
@@ -104,28 +104,28 @@ def artefact_of(
   )
 
 
-def _at_own_rate(parts, params, protocol):
+def _at_own_rate(built, params, protocol):
   """The protocol at the rate that the set learned, where it is one number."""
-  learned = formations.numpy_step_size(parts.formation.spec, params)
+  learned = formations.numpy_step_size(built.formation.spec, params)
   if learned is None or np.ndim(learned):
     return protocol
   return protocol | {'learning_rate': float(learned)}
 
 
-def _protocol(parts, labels, teachers):
+def _protocol(built, labels, teachers):
   """How networks are trained on the set."""
-  config, protocol = parts.config, parts.protocol._asdict()
-  found = {'network': parts.network.name, **protocol}
+  config, protocol = built.config, built.protocol._asdict()
+  found = {'network': built.network.name, **protocol}
   word = config.augment.get('evaluate', 'auto')
   mix = config.augment.get('mix', 'auto')
   if not _augment.is_pipeline(word):
-    probability = parts.strategies['cutmix_probability']
+    probability = built.strategies['cutmix_probability']
     if mix != 'auto':
       probability = specs.parse('augment.mix', mix).get('probability', 1.0)
     return found | {
-      'augmentation': parts.strategies['evaluate'],
-      'one_operation': parts.strategies['evaluate_single'],
-      'one_draw_per_image': parts.strategies['evaluate_per_image'],
+      'augmentation': built.strategies['evaluate'],
+      'one_operation': built.strategies['evaluate_single'],
+      'one_draw_per_image': built.strategies['evaluate_per_image'],
       'cutmix_probability': probability,
     }
   section = config.evaluation
@@ -135,7 +135,7 @@ def _protocol(parts, labels, teachers):
     'hard_weight': section.hard_weight,
     'temperature': section.temperature,
     'augmentation': word,
-    'flips': parts.flips,
+    'flips': built.flips,
     'mix': mix,
     'teachers': [o.word for o in teachers],
     **beside,

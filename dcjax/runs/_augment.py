@@ -160,7 +160,7 @@ def pipeline(dataset: Dataset, word: str, mirrored: bool) -> Augment:
     elif name == 'pad_crop':  # black is black before normalisation
       before.append(augment.random_crop(int(number)))
     elif name == 'shuffle':
-      after.append(methods.shuffle_cells(int(number)))
+      after.append(methods.shuffle_tiles(int(number)))
     elif name == 'resized_crop' and number < 1:
       after.append(augment.random_resized_crop(size, (number, 1.0)))
     elif name == 'flip' and mirrored:

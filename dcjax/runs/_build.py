@@ -1,4 +1,4 @@
-"""Turns settings into the parts of a run."""
+"""Turns settings into the objects of a run."""
 
 import os
 import re
@@ -43,7 +43,7 @@ _BASE_SIZES = {
 _RUN_OPTIONS = ('condition',)
 
 
-class Parts(NamedTuple):
+class Built(NamedTuple):
   """Everything a run is made of.
 
   Attributes:
@@ -82,8 +82,8 @@ def build(
   network: Network | None = None,
   devices_per_class: int = 0,
   devices: Sequence[jax.Device] | None = None,
-) -> Parts:
-  """Builds the parts of a run, for all devices there are.
+) -> Built:
+  """Builds the objects of a run, for all devices there are.
 
   Args:
     chosen: the settings.
@@ -105,7 +105,7 @@ def build(
   placement = sharding.placement(
     dataset.num_classes, devices_per_class, devices
   )
-  parts = Parts(
+  built = Built(
     chosen,
     config,
     dataset,
@@ -119,11 +119,11 @@ def build(
     protocol_of(config),
     run_keys(config.seed),
   )
-  _check_sizes(parts)
+  _check_sizes(built)
   # An unknown operation is heard of now, not after condensation.
-  evaluation_augment(parts)
-  evaluation_mix(parts)
-  return parts
+  evaluation_augment(built)
+  evaluation_mix(built)
+  return built
 
 
 def check(chosen: Settings) -> None:
@@ -198,29 +198,29 @@ def build_network(field: str, word: str, dataset: Dataset) -> Network:
     raise ValueError(f'{field} {word!r}: {error}') from error
 
 
-def evaluation_formation(parts: Parts) -> Formation:
+def evaluation_formation(built: Built) -> Formation:
   """The formation that makes training images in the end.
 
   `bound` caps what a condensation step decodes; its stored images are then used
   through `uniform`, as in the reference.
   """
-  spec = dict(parts.formation.spec)
+  spec = dict(built.formation.spec)
   if 'bound' not in (spec['name'], spec.get('inner')):
-    return parts.formation
+    return built.formation
   del spec['cap']
   field = 'inner' if spec['name'] == 'quantised' else 'name'
   return formations.build({**spec, field: 'uniform'})
 
 
-def finished(parts: Parts, params: Any) -> Any:
+def finished(built: Built, params: Any) -> Any:
   """The stored numbers as they are kept and tested: in their range.
 
   `project=never` leaves them as condensation does, which is what the reference
   code of IDC tests.
   """
-  if parts.config.get('project', 'end') == 'never':
+  if built.config.get('project', 'end') == 'never':
     return params
-  return parts.formation.project(params)
+  return built.formation.project(params)
 
 
 def protocol_of(config: Any) -> Protocol:
@@ -247,48 +247,48 @@ def run_keys(seed: int) -> dict[str, jax.Array]:
   return keys | {'labels': jax.random.fold_in(root, 100)}
 
 
-def learning_rate(parts: Parts) -> float:
+def learning_rate(built: Built) -> float:
   """The image learning rate, scaled by ipc and image size if asked for."""
-  section = parts.config.method
+  section = built.config.method
   rate = section.get('learning_rate', 0.0)
   if not section.get('scale_learning_rate', False):
     return rate
   return rate * methods.learning_rate_multiplier(
-    parts.config.ipc,
-    parts.dataset.image_shape[0],
-    _BASE_SIZES.get(parts.settings.like, 32),
+    built.config.ipc,
+    built.dataset.image_shape[0],
+    _BASE_SIZES.get(built.settings.like, 32),
   )
 
 
-def evaluation_augment(parts: Parts, plain: bool = False) -> Augment:
+def evaluation_augment(built: Built, plain: bool = False) -> Augment:
   """What networks that are tested see of a set.
 
   Args:
-    parts: of the run.
+    built: the objects of the run.
     plain: without any augmentation.
   """
-  word = 'none' if plain else parts.config.augment.get('evaluate', 'auto')
+  word = 'none' if plain else built.config.augment.get('evaluate', 'auto')
   if _augment.is_pipeline(word):
-    return _augment.pipeline(parts.dataset, word, parts.flips)
-  chosen = {**parts.strategies}
+    return _augment.pipeline(built.dataset, word, built.flips)
+  chosen = {**built.strategies}
   if plain:
     chosen |= {'evaluate': 'none', 'evaluate_per_image': False}
-  return _augment.augment_of(parts.dataset, chosen, 'evaluate', parts.placement)
+  return _augment.augment_of(built.dataset, chosen, 'evaluate', built.placement)
 
 
-def evaluation_mix(parts: Parts, plain: bool = False) -> Any:
+def evaluation_mix(built: Built, plain: bool = False) -> Any:
   """CutMix or MixUp of networks that are tested, or None."""
   if plain:
     return None
   return _augment.mixing(
     'augment.mix',
-    parts.config.augment.get('mix', 'auto'),
-    parts.strategies['cutmix_probability'],
+    built.config.augment.get('mix', 'auto'),
+    built.strategies['cutmix_probability'],
   )
 
 
-def _check_sizes(parts):
-  config, dataset = parts.config, parts.dataset
+def _check_sizes(built):
+  config, dataset = built.config, built.dataset
   smallest = int(np.argmin(dataset.counts))
   holds = int(dataset.counts[smallest])
   if config.ipc > holds:
@@ -296,7 +296,7 @@ def _check_sizes(parts):
       f'ipc {config.ipc}: class {dataset.class_names[smallest]!r} of '
       f'{dataset.name} holds {holds} images; ipc must be at most {holds}'
     )
-  formation = parts.formation
+  formation = built.formation
   shape = (dataset.num_classes, config.ipc, *dataset.image_shape)
   # Decoding an abstract image reveals a factor larger than the image.
   blank = jax.ShapeDtypeStruct(shape, jnp.float32)
@@ -304,11 +304,11 @@ def _check_sizes(parts):
     lambda images: formation.decode(formation.init(jax.random.key(0), images)),
     blank,
   )
-  needed = config.ipc * formation.cells
+  needed = config.ipc * formation.tiles
   start = specs.parse('start', config.get('start', 'random'))['name']
   if start in ('mix', 'representative') and needed > holds:
     raise ValueError(
-      f'start {start}: packs {formation.cells} real images into each of ipc = '
+      f'start {start}: packs {formation.tiles} real images into each of ipc = '
       f'{config.ipc} stored ones, {needed} for each class, but class '
       f'{dataset.class_names[smallest]!r} holds {holds}; use start=random or a '
       'smaller ipc or factor'

@@ -12,7 +12,7 @@ from dcjax import methods, optimizers, sharding, trees
 from dcjax.base import Params
 from dcjax.inner import InnerData
 from dcjax.runs import _costs, _experts, _method, _statistics, _watch
-from dcjax.runs._build import Parts
+from dcjax.runs._build import Built
 from dcjax.runs._given import Given
 from dcjax.runs._loop import Task, compiled, loop
 from dcjax.runs._observers import Observer
@@ -25,19 +25,19 @@ _FAR = 100
 After = Callable[[int, Params, float], None]
 
 
-def settings(parts: Parts) -> dict[str, Any]:
+def settings(built: Built) -> dict[str, Any]:
   """What decides the condensed numbers, beside start, data and networks."""
-  config = parts.config
+  config = built.config
   fields = ('outer', 'objective', 'inner', 'source', 'optimizer', 'network')
   return {
     'method': config.method.to_dict(),
     'augment': {
       n: v for n, v in config.augment.items() if n not in ('evaluate', 'mix')
     },
-    'strategies': [parts.strategies[n] for n in ('match', 'train', 'single')],
+    'strategies': [built.strategies[n] for n in ('match', 'train', 'single')],
     'batches': config.get('batches', {}) and config.batches.to_dict(),
     'precision': config.execution.get('precision', 'auto'),
-    'flips': parts.flips,
+    'flips': built.flips,
     'seed': config.seed,
     **{n: config[n] for n in fields if n in config},
     **{n: config[n] for n in ('stored_labels', 'step_size') if config.get(n)},
@@ -45,7 +45,7 @@ def settings(parts: Parts) -> dict[str, Any]:
 
 
 def stage(
-  parts: Parts,
+  built: Built,
   work: Work,
   observers: Sequence[Observer],
   inputs: Sequence[str],
@@ -54,7 +54,7 @@ def stage(
   """The stage whose output are the condensed numbers.
 
   Args:
-    parts: of the run.
+    built: the objects of the run.
     work: of the run.
     observers: that look at the images.
     inputs: stages beside data and start: the pool, the embeddings, or the
@@ -67,17 +67,17 @@ def stage(
     del data
     start = jax.tree.map(jnp.asarray, unflattened(start))
     given = dict(zip(inputs, found, strict=True))
-    return make(parts, work, list(observers), start, given, after)
+    return make(built, work, list(observers), start, given, after)
 
   # Checked before anything is trained: a wrong value is heard of now.
-  _method.condenser(Given(parts, [o.network for o in observers]))
+  _method.condenser(Given(built, [o.network for o in observers]))
   return Stage(
     'condense',
     made,
     ('data', 'start', *inputs),
-    settings(parts),
+    settings(built),
     tree(),
-    work=_costs.condensation(parts, observers),
+    work=_costs.condensation(built, observers),
     sole=True,
   )
 
@@ -94,25 +94,25 @@ def unflattened(flat: Mapping[str, Any]) -> dict[str, Any]:
   return made
 
 
-def _outer_iterations(parts, work, observers, start, given, after):
+def _outer_iterations(built, work, observers, start, given, after):
   del observers
   soft = given.get('embeddings')
   condenser = _method.condenser(
-    Given(parts, soft_labels=None if soft is None else _soft(parts, soft))
+    Given(built, soft_labels=None if soft is None else _soft(built, soft))
   )
   pool = given.get('pool')
   if pool is not None:
-    pool = parts.placement.everywhere(jax.tree.map(jnp.asarray, pool))
-  key = parts.placement.everywhere(parts.keys['condense'])
+    pool = built.placement.everywhere(jax.tree.map(jnp.asarray, pool))
+  key = built.placement.everywhere(built.keys['condense'])
   ways = [made for name, made in given.items() if name.startswith('experts/')]
   experts = _experts.gathered(ways) if ways else None
 
   def data_at(number):
-    return InnerData(parts.real.at(number), pool, experts)
+    return InnerData(built.real.at(number), pool, experts)
 
   first = data_at(0)
   shapes = jax.eval_shape(condenser.init, key, start, first)
-  places = parts.placement.state(shapes, parts.dataset.num_classes)
+  places = built.placement.state(shapes, built.dataset.num_classes)
   like = sharding.placed(shapes, places)
   programs: list[Any] = []
 
@@ -120,11 +120,11 @@ def _outer_iterations(parts, work, observers, start, given, after):
     data = first if number == 0 else data_at(number)
     if not programs:
       programs.append(
-        _program(condenser.period, key, like, data, parts, places)
+        _program(condenser.period, key, like, data, built, places)
       )
     return lambda state: programs[0](key, state, data)
 
-  averaged = parts.config.method.get('average_rate')
+  averaged = built.config.method.get('average_rate')
 
   def numbers(state):
     if averaged:
@@ -135,45 +135,45 @@ def _outer_iterations(parts, work, observers, start, given, after):
     'condense',
     'condensing',
     'outer',
-    parts.config.outer,
+    built.config.outer,
     lambda done: like,
     lambda: jax.jit(condenser.init, out_shardings=places)(key, start, first),
     prepare,
-    functools.partial(_record, parts, parts.config.method.inner_steps),
+    functools.partial(_record, built, built.config.method.inner_steps),
     numbers,
-    lambda state: _too_large(parts, state.params),
-    f'method.learning_rate {parts.config.method.get("learning_rate")} is '
+    lambda state: _too_large(built, state.params),
+    f'method.learning_rate {built.config.method.get("learning_rate")} is '
     'probably too large',
     methods.discriminator_problem,
-    _points(parts, parts.config.outer, numbers, after),
+    _points(built, built.config.outer, numbers, after),
   )
   digest = trees.digest({'start': start})
   state, _ = loop(work, task, digest)
-  parts.real.close()
+  built.real.close()
   return sharding.to_host(numbers(state))
 
 
-def known_start(parts: Parts, start: Any) -> Any:
+def known_start(built: Built, start: Any) -> Any:
   """The numbers that DD's only network starts from."""
   start = jax.tree.map(jnp.asarray, unflattened(start))
-  condenser = _method.condenser(Given(parts))
+  condenser = _method.condenser(Given(built))
   made = jax.jit(condenser.init)
-  state = made(parts.keys['condense'], start, InnerData(parts.real.at(0)))
+  state = made(built.keys['condense'], start, InnerData(built.real.at(0)))
   return state.inner.variables
 
 
-def _soft(parts, found):
-  wanted = parts.config.method.get('soft_labels')
+def _soft(built, found):
+  wanted = built.config.method.get('soft_labels')
   return jnp.asarray(found['soft_labels']) if wanted else None
 
 
-def _too_large(parts, params) -> str | None:
+def _too_large(built, params) -> str | None:
   """Says that images are far outside what real ones can be."""
-  low, high = parts.dataset.value_range
+  low, high = built.dataset.value_range
   if low is None or high is None:
-    real = parts.dataset.images
-    low, high = real.min() / parts.dataset.scale, real.max()
-    high = high / parts.dataset.scale
+    real = built.dataset.images
+    low, high = real.min() / built.dataset.scale, real.max()
+    high = high / built.dataset.scale
   most = _FAR * max(abs(low), abs(high), 1.0)
   images = params.get('images') if isinstance(params, dict) else None
   if images is None or float(jnp.abs(images).max()) <= most:
@@ -181,30 +181,30 @@ def _too_large(parts, params) -> str | None:
   return f'an image holds {float(jnp.abs(images).max()):.3g}'
 
 
-def _points(parts, total, numbers, after):
+def _points(built, total, numbers, after):
   """What is done along the way, by the number of iterations so far."""
 
   def follow(state, seconds, *, done):
     after(done, sharding.to_host(numbers(state)), seconds)
 
-  at = {max(1, round(f * total)) for f in parts.config.evaluation.at}
+  at = {max(1, round(f * total)) for f in built.config.evaluation.at}
   return {done: functools.partial(follow, done=done) for done in sorted(at)}
 
 
-def _program(period, key, like, data, parts, places):
-  where = out_places(parts, places)
+def _program(period, key, like, data, built, places):
+  where = out_places(built, places)
   options = {} if where is None else {'out_shardings': where}
   return compiled(period, key, like, data, **options)
 
 
-def out_places(parts: Parts, places: Any) -> Any:
+def out_places(built: Built, places: Any) -> Any:
   """Where the results of a period lie, from where its state does."""
-  if parts.placement.mesh is None:
+  if built.placement.mesh is None:
     return None
-  return places, parts.placement.copies({'m': 0})['m']
+  return places, built.placement.copies({'m': 0})['m']
 
 
-def _record(parts, steps, number, metrics, seconds, took, batch=None):
+def _record(built, steps, number, metrics, seconds, took, batch=None):
   """A line of `metrics.jsonl`."""
   done = (number + 1) * steps
   return {
@@ -215,38 +215,38 @@ def _record(parts, steps, number, metrics, seconds, took, batch=None):
     'seconds': round(seconds, 3),
     'steps_per_second': round(done / max(seconds, 1e-9), 4),
     'memory_bytes': _watch.memory_bytes(),
-    'utilisation': _watch.utilisation(_costs.iteration(parts), took),
+    'utilisation': _watch.utilisation(_costs.iteration(built), took),
   }
 
 
-def _under_observers(parts, work, observers, start, given, after):
+def _under_observers(built, work, observers, start, given, after):
   """Image batch after image batch, period after period."""
-  condenser = _method.condenser(Given(parts, [o.network for o in observers]))
-  key, data = parts.placement.everywhere(
-    (parts.keys['condense'], _observer_data(parts, observers, given))
+  condenser = _method.condenser(Given(built, [o.network for o in observers]))
+  key, data = built.placement.everywhere(
+    (built.keys['condense'], _observer_data(built, observers, given))
   )
-  images = jnp.asarray(parts.formation.project(start)['images'])
+  images = jnp.asarray(built.formation.project(start)['images'])
   classes, ipc = images.shape[:2]
-  cut = parts.config.batches
+  cut = built.config.batches
   batches = methods.image_batches(
     classes, ipc, cut.batch_size or classes * ipc, cut.order
   )
-  steps = parts.config.method.inner_steps
-  periods = parts.config.method.iterations // steps
-  whole = parts.placement.by_class(classes)
+  steps = built.config.method.inner_steps
+  periods = built.config.method.iterations // steps
+  whole = built.placement.by_class(classes)
   set_like = jax.ShapeDtypeStruct(images.shape, images.dtype, sharding=whole)
   programs: dict[Any, Any] = {}
 
   def begin(images, slots, before):
     """The state at the start of an image batch."""
-    params = methods.cut_batch(images, slots, parts.formation.cells)
+    params = methods.cut_batch(images, slots, built.formation.tiles)
     if before is None:
       return condenser.init(key, params, data)
     return condenser.restart(before, params)
 
   def places(slots):
     shapes = jax.eval_shape(lambda x: begin(x, slots, None), set_like)
-    return shapes, parts.placement.image_batch(shapes, slots.shape[:2])
+    return shapes, built.placement.image_batch(shapes, slots.shape[:2])
 
   def like(done):
     slots = batches[max(done - 1, 0) // periods]
@@ -260,7 +260,7 @@ def _under_observers(parts, work, observers, start, given, after):
     return program(images, before)
 
   def first():
-    placed = parts.placement.put(images, whole)
+    placed = built.placement.put(images, whole)
     return {'images': placed, 'batch': started(placed, batches[0], None)}
 
   def prepare(state, number):
@@ -273,7 +273,7 @@ def _under_observers(parts, work, observers, start, given, after):
         key,
         sharding.placed(shapes, where),
         data,
-        parts,
+        built,
         where,
       )
     program = programs[slots.shape]
@@ -295,7 +295,7 @@ def _under_observers(parts, work, observers, start, given, after):
 
   def record(number, metrics, seconds, took):
     batch = number // periods + 1
-    return _record(parts, steps, number, metrics, seconds, took, batch)
+    return _record(built, steps, number, metrics, seconds, took, batch)
 
   task = Task(
     'condense',
@@ -307,10 +307,10 @@ def _under_observers(parts, work, observers, start, given, after):
     prepare,
     record,
     lambda state: state['images'],
-    lambda state: _too_large(parts, state),
+    lambda state: _too_large(built, state),
     'method.learning_rate or method.weight is probably too large',
     after=_points(
-      parts,
+      built,
       len(batches) * periods,
       lambda state: {**start, 'images': state['images']},
       after,
@@ -320,7 +320,7 @@ def _under_observers(parts, work, observers, start, given, after):
   return {**start, 'images': sharding.to_host(state['images'])}
 
 
-def _observer_data(parts, observers, given) -> InnerData:
+def _observer_data(built, observers, given) -> InnerData:
   variables = [given[o.stage]['variables'] for o in observers]
   targets = [
     given[f'statistics/{o.stage.partition("/")[2]}'] for o in observers
@@ -330,7 +330,7 @@ def _observer_data(parts, observers, given) -> InnerData:
     InnerData(
       None,
       observers=tuple(variables),
-      targets=tuple(_statistics.used(parts, t) for t in targets),
+      targets=tuple(_statistics.used(built, t) for t in targets),
     ),
   )
 

@@ -15,7 +15,7 @@ import numpy as np
 from dcjax import data, formations
 from dcjax.base import Network
 from dcjax.runs import _build, _watch
-from dcjax.runs._build import Parts
+from dcjax.runs._build import Built
 from dcjax.runs._observers import Observer
 from dcjax.runs._outlook import Outlook
 from dcjax.runs._stage import Stage
@@ -54,19 +54,19 @@ def forward(network: Network, image_shape: Sequence[int]) -> float | None:
   return _counted[key]
 
 
-def _own(parts):
-  return forward(parts.network, parts.dataset.image_shape) or 0.0
+def _own(built):
+  return forward(built.network, built.dataset.image_shape) or 0.0
 
 
-def iteration(parts: Parts) -> float | None:
+def iteration(built: Built) -> float | None:
   """Operations of an outer iteration, or of a period; None: not counted."""
-  one = _own(parts)
-  section = parts.config.method
+  one = _own(built)
+  section = built.config.method
   # A kernel's work is not the network's.
   if 'iterations' in section or section.get('kernel') or not one:
     return None
-  classes = section.get('classes_per_step') or parts.dataset.num_classes
-  decoded = formations.decoded_count(parts.formation, parts.config.ipc)
+  classes = section.get('classes_per_step') or built.dataset.num_classes
+  decoded = formations.decoded_count(built.formation, built.config.ipc)
   compared = min(decoded, section.get('most_synthetic', decoded))
   per_step = classes * (section.get('batch_real', 0) + 3 * compared)
   if 'network_batches' in section:
@@ -76,51 +76,51 @@ def iteration(parts: Parts) -> float | None:
   images = section.inner_steps * per_step
   if 'early_batches' in section:
     early = section.early_batches * section.network_batch_size
-    images += early + section.get('early_epochs', 0) * parts.real.counts.sum()
+    images += early + section.get('early_epochs', 0) * built.real.counts.sum()
   return float(_TRAINING * images * one)
 
 
-def condensation(parts: Parts, observers: Sequence[Observer]) -> float:
+def condensation(built: Built, observers: Sequence[Observer]) -> float:
   """Operations of the whole condensation; 0: not counted."""
-  section, config = parts.config.method, parts.config
+  section, config = built.config.method, built.config
   if not observers:
-    return (iteration(parts) or 0.0) * config.outer
-  shape = parts.dataset.image_shape
+    return (iteration(built) or 0.0) * config.outer
+  shape = built.dataset.image_shape
   costs = [forward(o.network, shape) or 0.0 for o in observers]
-  total = parts.dataset.num_classes * config.ipc
+  total = built.dataset.num_classes * config.ipc
   calm = 1 if section.get('flatness') else 0
   return (_TRAINING + calm) * section.iterations * total * float(np.mean(costs))
 
 
-def real_images(parts: Parts, images_per_class: int) -> int:
+def real_images(built: Built, images_per_class: int) -> int:
   """Real images of one pass, all windows together."""
-  counts = parts.real.counts
+  counts = built.real.counts
   if images_per_class:
     counts = np.minimum(counts, images_per_class)
   return int(counts.sum())
 
 
-def observer(parts: Parts, wanted: Observer) -> float:
+def observer(built: Built, wanted: Observer) -> float:
   """Operations of training an observer."""
-  images = real_images(parts, parts.config.observers.images_per_class)
-  one = forward(wanted.network, parts.dataset.image_shape) or 0.0
+  images = real_images(built, built.config.observers.images_per_class)
+  one = forward(wanted.network, built.dataset.image_shape) or 0.0
   return _TRAINING * wanted.epochs * images * one
 
 
-def training(parts: Parts, network: Network, epochs: int) -> float:
+def training(built: Built, network: Network, epochs: int) -> float:
   """Operations of training a network on all real images."""
-  one = forward(network, parts.dataset.image_shape) or 0.0
-  return _TRAINING * epochs * real_images(parts, 0) * one
+  one = forward(network, built.dataset.image_shape) or 0.0
+  return _TRAINING * epochs * real_images(built, 0) * one
 
 
-def statistics(parts: Parts, wanted: Observer) -> float:
+def statistics(built: Built, wanted: Observer) -> float:
   """Operations of measuring an observer's statistics."""
-  images = real_images(parts, parts.config.statistics.images_per_class)
-  return images * (forward(wanted.network, parts.dataset.image_shape) or 0.0)
+  images = real_images(built, built.config.statistics.images_per_class)
+  return images * (forward(wanted.network, built.dataset.image_shape) or 0.0)
 
 
 def evaluation(
-  parts: Parts,
+  built: Built,
   network: Network,
   images: int,
   epochs: int,
@@ -129,33 +129,33 @@ def evaluation(
   """Operations of training and testing networks on a set.
 
   Args:
-    parts: of the run.
+    built: the objects of the run.
     network: that is tested.
     images: of the set.
     epochs: passes over it.
     teachers: that label every batch.
   """
-  shape = parts.dataset.image_shape
+  shape = built.dataset.image_shape
   one = forward(network, shape) or 0.0
   taught = sum(forward(o.network, shape) or 0.0 for o in teachers)
-  tests = len(parts.protocol.test_points) * len(parts.dataset.test_labels)
+  tests = len(built.protocol.test_points) * len(built.dataset.test_labels)
   # Networks take places on a mesh that others leave empty.
-  devices = parts.placement.size
-  seeds = -(-parts.config.evaluation.seeds // devices) * devices
+  devices = built.placement.size
+  seeds = -(-built.config.evaluation.seeds // devices) * devices
   return seeds * (images * epochs * (_TRAINING * one + taught) + tests * one)
 
 
-def selection(parts: Parts) -> float:
+def selection(built: Built) -> float:
   """Operations of the network behind a coreset."""
-  steps = parts.config.evaluation.herding_steps
-  images = _TRAINING * steps * BASELINE_BATCH + len(parts.dataset.labels)
-  return images * _own(parts)
+  steps = built.config.evaluation.herding_steps
+  images = _TRAINING * steps * BASELINE_BATCH + len(built.dataset.labels)
+  return images * _own(built)
 
 
-def memory(parts: Parts) -> float:
+def memory(built: Built) -> float:
   """Bytes that a device needs, roughly: real images and activations."""
-  section = parts.config.method
-  network, shape = parts.network, parts.dataset.image_shape
+  section = built.config.method
+  network, shape = built.network, built.dataset.image_shape
   variables = jax.eval_shape(network.init, jax.random.key(0))
   image = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
   outputs, _ = jax.eval_shape(
@@ -164,12 +164,12 @@ def memory(parts: Parts) -> float:
   taps = sum(tap.size for tap in outputs.taps) or image.size
   # Before pooling a block holds four times its output, a few times over.
   activations = taps * 4 * 4 * 12
-  decoded = formations.decoded_count(parts.formation, parts.config.ipc)
+  decoded = formations.decoded_count(built.formation, built.config.ipc)
   compared = min(decoded, section.get('most_synthetic', decoded))
   at_once = section.get('batch_real', 0) + 4 * compared
   if platform() != 'cpu':
-    at_once *= parts.dataset.num_classes
-  real = parts.dataset.images.nbytes
+    at_once *= built.dataset.num_classes
+  real = built.dataset.images.nbytes
   return (real + at_once * activations) / jax.device_count()
 
 
@@ -184,20 +184,20 @@ def machine_speed() -> float:
   return _EFFICIENCY * _watch.matmul_speed() * jax.device_count()
 
 
-def describe(parts: Parts, stages: Sequence[Stage], left: Outlook) -> str:
+def describe(built: Built, stages: Sequence[Stage], left: Outlook) -> str:
   """A few lines: what a run will do, how long, how much memory.
 
   Args:
-    parts: of the run.
+    built: the objects of the run.
     stages: all of them.
     left: see `outlook`.
   """
-  return '\n'.join(_lines(parts, stages, left))
+  return '\n'.join(_lines(built, stages, left))
 
 
-def _lines(parts, stages, left) -> Iterator[str]:
-  config, dataset = parts.config, parts.dataset
-  counts = parts.real.counts
+def _lines(built, stages, left) -> Iterator[str]:
+  config, dataset = built.config, built.dataset
+  counts = built.real.counts
   each = f'{counts.min()}'
   if counts.min() != counts.max():
     each += f' to {counts.max()}'
@@ -210,14 +210,14 @@ def _lines(parts, stages, left) -> Iterator[str]:
   for note in getattr(dataset, 'notes', ()):
     yield f'  note: {note}'
   if 'formation' in config:
-    decoded = formations.decoded_count(parts.formation, config.ipc)
-    spec = parts.formation.spec
+    decoded = formations.decoded_count(built.formation, config.ipc)
+    spec = built.formation.spec
     factor = f' factor {spec["factor"]}' if 'factor' in spec else ''
     yield (
       f'  stores {config.ipc} images per class ({spec["name"]}{factor}), '
       f'trains on {decoded} per class'
     )
-  yield from _steps(parts)
+  yield from _steps(built)
   evaluated = [
     stage.name.partition('/')[2]
     for stage in stages
@@ -225,17 +225,17 @@ def _lines(parts, stages, left) -> Iterator[str]:
   ]
   if evaluated:
     yield (
-      f'  then {config.evaluation.seeds} networks x {parts.protocol.epochs} '
+      f'  then {config.evaluation.seeds} networks x {built.protocol.epochs} '
       f'epochs for each of: {"; ".join(evaluated)}'
     )
   kind = jax.devices()[0].device_kind
-  time = left.describe() if _own(parts) else f'unknown time on {kind}'
+  time = left.describe() if _own(built) else f'unknown time on {kind}'
   yield (
-    f'  {time}, about {memory(parts) / 2**30:.1f} GiB of memory'
+    f'  {time}, about {memory(built) / 2**30:.1f} GiB of memory'
     if 'method' in config
     else f'  {time}'
   )
-  mesh = parts.placement.mesh
+  mesh = built.placement.mesh
   if mesh is not None:
     shape = ' x '.join(f'{n} {name}' for name, n in mesh.shape.items())
     yield (
@@ -245,39 +245,39 @@ def _lines(parts, stages, left) -> Iterator[str]:
     yield f'  {data.describe_memory(dataset)}'
 
 
-def _experts(parts):
-  section, config = parts.config.method, parts.config
+def _experts(built):
+  section, config = built.config.method, built.config
   epochs = section.last_start + section.length - 1
-  size = expert_bytes(parts.network, config.experts.count, epochs) / 2**30
+  size = expert_bytes(built.network, config.experts.count, epochs) / 2**30
   return (
     f'  {config.experts.count} experts of {epochs} epochs, {size:.2f} GiB of '
     'parameters in memory and in stages/'
   )
 
 
-def _steps(parts):
-  config = parts.config
+def _steps(built):
+  config = built.config
   section = config.get('method', {})
   words = config.get('observers', {})
   for role in ('matching', 'labelling'):
     if words.get(role):
       yield f'  observers, {role}: {", ".join(words[role])}'
   if 'iterations' in section:
-    total = parts.dataset.num_classes * config.ipc
+    total = built.dataset.num_classes * config.ipc
     size = min(config.batches.batch_size or total, total)
     yield f'  {section.iterations} steps in batches of {size} images'
-    if parts.placement.size > size:
+    if built.placement.size > size:
       yield (
         f'  image batches of {size} are fewer than the devices: each of these '
         'computes all of them'
       )
   elif 'inner_steps' in section:
     if config.get('experts'):
-      yield _experts(parts)
-    rate = _build.learning_rate(parts)
+      yield _experts(built)
+    rate = _build.learning_rate(built)
     yield (
       f'  {config.outer} outer x {section.inner_steps} inner iterations = '
       f'{config.outer * section.inner_steps} steps, network '
-      f'{parts.network.name}'
+      f'{built.network.name}'
       + (f', image learning rate {rate:.4g}' if rate else '')
     )

@@ -24,7 +24,7 @@ from dcjax.runs import (
   _labels,
   _wanted,
 )
-from dcjax.runs._build import Parts
+from dcjax.runs._build import Built
 from dcjax.runs._labels import HARD, REGIMES
 from dcjax.runs._observers import Observer
 from dcjax.runs._progress import Progress
@@ -39,7 +39,7 @@ class Evaluations(NamedTuple):
   """What the evaluations of a run share.
 
   Attributes:
-    parts: of the run.
+    built: the objects of the run.
     work: of the run.
     teachers: the observers that label.
     tested: test networks by their word; '' is the run's own.
@@ -47,7 +47,7 @@ class Evaluations(NamedTuple):
       made once each.
   """
 
-  parts: Parts
+  built: Built
   work: Work
   teachers: Sequence[Observer]
   tested: Mapping[str, Network]
@@ -55,34 +55,34 @@ class Evaluations(NamedTuple):
 
 
 def evaluations(
-  parts: Parts, work: Work, teachers: Sequence[Observer] = ()
+  built: Built, work: Work, teachers: Sequence[Observer] = ()
 ) -> Evaluations:
   """Prepares the evaluations of a run; nothing is compiled yet.
 
   Raises:
     ValueError: if a test network is unknown or does not fit the data.
   """
-  tested = {'': parts.network}
-  for word in parts.config.evaluation.get('networks', ()):
+  tested = {'': built.network}
+  for word in built.config.evaluation.get('networks', ()):
     tested[word] = _build.build_network(
-      'evaluation.networks', word, parts.dataset
+      'evaluation.networks', word, built.dataset
     )
 
   @functools.cache
   def program(word, kind, plain, protocol):
-    own = parts if not word else _with_network(parts, word)
+    own = built if not word else _with_network(built, word)
     feed = feed_of(own, kind, plain, protocol, teachers)
     return evaluator_of(own, tested[word], feed, protocol)
 
-  return Evaluations(parts, work, teachers, tested, program)
+  return Evaluations(built, work, teachers, tested, program)
 
 
-def _with_network(parts, word):
-  """The parts of a run with the augmentation of another test network."""
+def _with_network(built, word):
+  """The objects of a run with the augmentation of another test network."""
   chosen = _augment.strategies(
-    parts.config, parts.dataset, networks.complete('', word)
+    built.config, built.dataset, networks.complete('', word)
   )
-  return parts._replace(strategies=chosen)
+  return built._replace(strategies=chosen)
 
 
 def stage(shared: Evaluations, asked: Wanted, name: str = '') -> Stage:
@@ -93,8 +93,8 @@ def stage(shared: Evaluations, asked: Wanted, name: str = '') -> Stage:
     asked: which evaluation.
     name: of the stage; `'evaluate/'` and that of the evaluation by default.
   """
-  parts, config = shared.parts, shared.parts.config
-  protocol = _wanted.protocol(parts, asked)
+  built, config = shared.built, shared.built.config
+  protocol = _wanted.protocol(built, asked)
   fresh = asked.images == 'fresh'
   regime = 'hard' if asked.hard or fresh else config.labels.regime
   own = asked.images == 'condensed' and regime != 'hard'
@@ -110,7 +110,7 @@ def stage(shared: Evaluations, asked: Wanted, name: str = '') -> Stage:
     if own:
       labels, made = made[0], made[1:]
     elif regime != 'hard':
-      labels = _labels.make(parts, taught, made, found.images)
+      labels = _labels.make(built, taught, made, found.images)
     if asked.hard and asked.images != 'whole':
       found = hard_batch(np.asarray(found.images))
     return _run(shared, asked, protocol, found, labels, made)
@@ -120,20 +120,20 @@ def stage(shared: Evaluations, asked: Wanted, name: str = '') -> Stage:
     name or f'evaluate/{asked.name}',
     make,
     tuple(inputs),
-    _settings(parts, asked, protocol, regime),
+    _settings(built, asked, protocol, regime),
     RECORD,
     _costs.evaluation(
-      parts,
+      built,
       network,
-      _wanted.expected_images(parts, asked),
+      _wanted.expected_images(built, asked),
       protocol.epochs,
       taught if regime == 'online' else (),
     ),
   )
 
 
-def _settings(parts, asked, protocol, regime):
-  config, section = parts.config, parts.config.evaluation
+def _settings(built, asked, protocol, regime):
+  config, section = built.config, built.config.evaluation
   names = ('loss', 'hard_weight', 'temperature')
   return {
     'protocol': protocol._asdict(),
@@ -145,21 +145,21 @@ def _settings(parts, asked, protocol, regime):
     'augment': [
       config.augment.get('evaluate', 'auto'),
       config.augment.get('mix', 'auto'),
-      dict(parts.strategies),
-      parts.flips,
+      dict(built.strategies),
+      built.flips,
     ],
   }
 
 
 def _run(shared, asked, protocol, batch, labels, made) -> dict[str, Any]:
   """Trains and tests; returns what is recorded."""
-  parts, began = shared.parts, time.monotonic()
-  classes = parts.dataset.num_classes
-  images = np.asarray(batch.images).reshape(-1, *parts.dataset.image_shape)
+  built, began = shared.built, time.monotonic()
+  classes = built.dataset.num_classes
+  images = np.asarray(batch.images).reshape(-1, *built.dataset.image_shape)
   answers = batch.labels if labels.soft is None else labels.soft
   answers = np.asarray(answers).reshape(-1, classes)
   centred = asked.images in ('condensed', 'initial') and not asked.hard
-  answers = _labels.as_loss_wants(parts, protocol, answers, centred)
+  answers = _labels.as_loss_wants(built, protocol, answers, centred)
   rate = batch.step_size
   if rate is not None and not np.ndim(rate):  # not one for each step, as DD's
     protocol = protocols.at_step_size(protocol, rate)
@@ -167,7 +167,7 @@ def _run(shared, asked, protocol, batch, labels, made) -> dict[str, Any]:
   # Sets of several sizes share a program.
   padded = None
   if kind == 'plain' and asked.images != 'whole':
-    padded = max(_wanted.longest(parts), len(images))
+    padded = max(_wanted.longest(built), len(images))
   training: Any = evaluation.training_set(images, answers, classes, padded)
   variables = tuple(jax.tree.map(jnp.asarray, m['variables']) for m in made)
   if kind == 'online':
@@ -188,7 +188,7 @@ def _run(shared, asked, protocol, batch, labels, made) -> dict[str, Any]:
   learned = labels.regime == 'hard' and told != REGIMES['hard']
   return {
     **result.summary(),
-    **_by_class.told_apart(result.predicted, parts.dataset, asked.name),
+    **_by_class.told_apart(result.predicted, built.dataset, asked.name),
     **_counted(shared, asked, protocol, images.shape, told),
     'label_bytes': answers.nbytes if learned else labels.nbytes,
     'teacher_bytes': labelling.teacher_bytes(variables) if online else 0,
@@ -197,7 +197,7 @@ def _run(shared, asked, protocol, batch, labels, made) -> dict[str, Any]:
 
 
 def _counted(shared, asked, protocol, shape, regime):
-  parts, count = shared.parts, shape[0]
+  built, count = shared.built, shape[0]
   size = min(protocol.batch_size, count)
   return {
     'images': int(count),
@@ -206,7 +206,7 @@ def _counted(shared, asked, protocol, shape, regime):
     'epochs': protocol.epochs,
     'updates': protocol.epochs * -(-count // size),
     'learning_rate': float(protocol.learning_rate),
-    'tests': len(parts.dataset.test_labels),
+    'tests': len(built.dataset.test_labels),
     'label_regime': regime,
   }
 
@@ -226,8 +226,8 @@ def train_and_test(
     ValueError: if the training diverges.
     Interrupted: if a stop is asked for; this evaluation is then lost.
   """
-  parts, work = shared.parts, shared.work
-  protocol, dataset = program.protocol, parts.dataset
+  built, work = shared.built, shared.work
+  protocol, dataset = program.protocol, built.dataset
   progress = Progress(f'evaluating {name}', protocol.epochs, unit='ep')
   before = [0.0, 0.0]
 
@@ -245,8 +245,8 @@ def train_and_test(
       program,
       training,
       (dataset.test_images, dataset.test_labels),
-      parts.keys['evaluate'],
-      num_seeds=parts.config.evaluation.seeds,
+      built.keys['evaluate'],
+      num_seeds=built.config.evaluation.seeds,
       progress=report,
     )
   finally:
@@ -260,28 +260,28 @@ def train_and_test(
 
 
 def evaluator_of(
-  parts: Parts, network: Network, feed: Feed, protocol: Protocol
+  built: Built, network: Network, feed: Feed, protocol: Protocol
 ) -> Evaluator:
   """The programs of an evaluation."""
   return evaluation.evaluator(
     network,
     feed,
     protocol=protocol,
-    normalise=parts.normalise,
-    scale=parts.dataset.scale,
-    seeds=parts.placement.seeds(),
+    normalise=built.normalise,
+    scale=built.dataset.scale,
+    seeds=built.placement.seeds(),
   )
 
 
 def feed_of(
-  parts: Parts,
+  built: Built,
   kind: str,
   plain: bool,
   protocol: Protocol,
   teachers: Sequence[Observer],
 ) -> Feed:
   """What networks are trained on, by the kind of its labels."""
-  section = parts.config.evaluation
+  section = built.config.evaluation
   if kind != 'plain':
     loss = labelling.student_loss(
       section.loss,
@@ -289,10 +289,10 @@ def feed_of(
       temperature=section.temperature,
     )
   if kind == 'stored':
-    return labelling.replayed(loss, parts.normalise)
+    return labelling.replayed(loss, built.normalise)
   options = {
-    'augment': _build.evaluation_augment(parts, plain),
-    'mix': _build.evaluation_mix(parts, plain),
+    'augment': _build.evaluation_augment(built, plain),
+    'mix': _build.evaluation_mix(built, plain),
   }
   if kind == 'plain':
     return evaluation.feed(protocol, **options)
@@ -310,18 +310,18 @@ def _run_fresh(shared, asked, protocol, flat) -> dict[str, Any]:
   Such a network sees up to epochs times as many different images as one that
   trains on the fixed set; it trains on as many batches.
   """
-  parts, began = shared.parts, time.monotonic()
-  dataset, count = parts.dataset, parts.dataset.num_classes * parts.config.ipc
+  built, began = shared.built, time.monotonic()
+  dataset, count = built.dataset, built.dataset.num_classes * built.config.ipc
   size = min(protocol.batch_size, count)
   feed = evaluation.feed(protocol)._replace(
     init=lambda key, data: jnp.zeros((), jnp.int32),
-    next=_fresh.batches(parts, size),
+    next=_fresh.batches(built, size),
     steps=lambda data: -(-count // size),
   )
-  program = evaluator_of(parts, parts.network, feed, protocol)
-  key = jax.random.fold_in(parts.keys['evaluate'], _FRESH_FOLD)
+  program = evaluator_of(built, built.network, feed, protocol)
+  key = jax.random.fold_in(built.keys['evaluate'], _FRESH_FOLD)
   params = jax.tree.map(jnp.asarray, _condense.unflattened(flat))
-  training = (parts.formation.project(params), key)
+  training = (built.formation.project(params), key)
   result = train_and_test(shared, asked.name, program, training)
   shown = protocol.epochs * -(-count // size) * size
   regime = 'hard, fresh samples in every batch'

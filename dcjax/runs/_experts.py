@@ -9,7 +9,7 @@ import optax
 
 from dcjax import trajectories
 from dcjax.runs import _augment, _costs
-from dcjax.runs._build import Parts
+from dcjax.runs._build import Built
 from dcjax.runs._stage import Stage, tree
 from dcjax.trajectories import Experts
 
@@ -21,30 +21,30 @@ def epochs(config: Any) -> int:
   return config.method.last_start + config.method.length - 1
 
 
-def stages(parts: Parts) -> list[Stage]:
+def stages(built: Built) -> list[Stage]:
   """One for every few experts: an interrupted run keeps the others.
 
   Raises:
     ValueError: if not all real images are in memory.
   """
-  section = parts.config.get('experts')
+  section = built.config.get('experts')
   if not section:
     return []
-  if parts.dataset.stream is not None:
+  if built.dataset.stream is not None:
     raise ValueError(
-      f'data {parts.dataset.name}: experts train on all images, and only a '
+      f'data {built.dataset.name}: experts train on all images, and only a '
       'window of them is in memory; leave the window out'
     )
   first = range(0, section.count, section.at_once)
   return [
-    _stage(parts, n, min(section.at_once, section.count - n)) for n in first
+    _stage(built, n, min(section.at_once, section.count - n)) for n in first
   ]
 
 
-def _stage(parts, first, number):
-  config, section = parts.config, parts.config.experts
+def _stage(built, first, number):
+  config, section = built.config, built.config.experts
   augment = _augment.augment_of(
-    parts.dataset, parts.strategies, 'train', parts.placement
+    built.dataset, built.strategies, 'train', built.placement
   )
   flatness = None
   if section.rho:
@@ -53,7 +53,7 @@ def _stage(parts, first, number):
   @jax.jit
   def train(key, real):
     return trajectories.train_experts(
-      parts.network,
+      built.network,
       real,
       key,
       experts=number,
@@ -68,16 +68,16 @@ def _stage(parts, first, number):
   def make(_):
     root = jax.random.key(section.seed)
     key = jax.random.fold_in(root, _EXPERTS_FOLD)
-    return jax.device_get(train(key, parts.real.local))._asdict()
+    return jax.device_get(train(key, built.real.local))._asdict()
 
   settings = {
     'network': config.network,
     'epochs': epochs(config),
     'number': number,
-    'augment': [parts.strategies['train'], parts.strategies['single']],
+    'augment': [built.strategies['train'], built.strategies['single']],
     **{n: v for n, v in section.items() if n not in ('count', 'at_once')},
   }
-  work = number * _costs.training(parts, parts.network, epochs(config))
+  work = number * _costs.training(built, built.network, epochs(config))
   name = f'experts/{first}-{first + number - 1}'
   return Stage(name, make, ('data',), settings, tree(), work, shared=True)
 
@@ -85,6 +85,6 @@ def _stage(parts, first, number):
 def gathered(found: Sequence[dict[str, Any]]) -> Experts:
   """The experts of all their stages, on the device."""
   return jax.tree.map(
-    lambda *parts: jnp.concatenate(list(map(jnp.asarray, parts))),
+    lambda *built: jnp.concatenate(list(map(jnp.asarray, built))),
     *(Experts(**made) for made in found),
   )

@@ -8,15 +8,15 @@ import jax
 from dcjax import formations
 from dcjax.base import Batch
 from dcjax.runs import _build
-from dcjax.runs._build import Parts
+from dcjax.runs._build import Built
 
 
-def batches(parts: Parts, size: int) -> Callable[..., Any]:
+def batches(built: Built, size: int) -> Callable[..., Any]:
   """Draws batches of random classes and codes, of `(params, key)`."""
-  augment = _build.evaluation_augment(parts)
-  kind = parts.config.method.get('codes', 'learned')
+  augment = _build.evaluation_augment(built)
+  kind = built.config.method.get('codes', 'learned')
   kind = 'gaussian' if kind == 'learned' else kind
-  classes_known = parts.dataset.num_classes
+  classes_known = built.dataset.num_classes
 
   def next_fn(_, step, data):
     params, key = data
@@ -27,7 +27,7 @@ def batches(parts: Parts, size: int) -> Callable[..., Any]:
       code_key, (size, params['codes'].shape[1]), kind
     )
     classes = jax.random.randint(class_key, (size,), 0, classes_known)
-    fresh = formations.decode_pairs(parts.formation, params, classes, codes)
+    fresh = formations.decode_pairs(built.formation, params, classes, codes)
     targets = jax.nn.one_hot(classes, classes_known)
     return step + 1, Batch(augment(augment_key, fresh), targets)
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dcjax import formations, methods, sharding
-from dcjax.runs._build import Parts
+from dcjax.runs._build import Built
 from dcjax.runs._loop import Task, loop
 from dcjax.runs._stage import Stage, Work, tree
 from dcjax.runs._start import blank, needs_embeddings
@@ -17,29 +17,29 @@ _PIECES = 20  # checkpoints and lines of progress of a training
 _FOLD = 80
 
 
-def stage(parts: Parts, work: Work) -> Stage:
+def stage(built: Built, work: Work) -> Stage:
   """Trains a conditional GAN, whose generator a codebook starts from.
 
   Where only a window of the data is in memory, the next one comes after as many
   steps as show this one once.
   """
-  section = parts.config.generator
-  inputs = ('data', 'embeddings') if needs_embeddings(parts) else ('data',)
+  section = built.config.generator
+  inputs = ('data', 'embeddings') if needs_embeddings(built) else ('data',)
 
   def make(_, found=None):
-    key = jax.random.fold_in(jax.random.key(parts.config.seed), _FOLD)
-    params = parts.formation.init(key, blank(parts))
+    key = jax.random.fold_in(jax.random.key(built.config.seed), _FOLD)
+    params = built.formation.init(key, blank(built))
     if found is not None:
       means = jnp.asarray(found['embeddings'])
-      params = formations.with_embeddings(parts.formation, params, means)
-    params = _train(parts, work, params, key)
+      params = formations.with_embeddings(built.formation, params, means)
+    params = _train(built, work, params, key)
     made = {'params': {k: v for k, v in params.items() if k != 'codes'}}
     return made | (
       {} if found is None else {'soft_labels': found['soft_labels']}
     )
 
-  spec = {n: v for n, v in parts.formation.spec.items() if n != 'stored'}
-  settings = {**section, 'seed': parts.config.seed, 'formation': spec}
+  spec = {n: v for n, v in built.formation.spec.items() if n != 'stored'}
+  settings = {**section, 'seed': built.config.seed, 'formation': spec}
   return Stage('generator', make, inputs, settings, _nested(), shared=True)
 
 
@@ -60,11 +60,11 @@ def _nested():
   return kind._replace(read=read)
 
 
-def _train(parts, work, params, key):
-  section = parts.config.generator
+def _train(built, work, params, key):
+  section = built.config.generator
   training = methods.generator_training(
-    parts.formation,
-    parts.dataset.counts,
+    built.formation,
+    built.dataset.counts,
     batch_size=section.batch_size,
     learning_rate=section.learning_rate,
     penalty=section.penalty,
@@ -77,11 +77,11 @@ def _train(parts, work, params, key):
   like = sharding.placed(shapes, sharding.Placement().copies(shapes))
   pieces = np.linspace(0, section.steps, _PIECES + 1).round().astype(int)
   pieces = np.unique(pieces)
-  data_at = functools.lru_cache(1)(lambda number: parts.real.at(number))
+  data_at = functools.lru_cache(1)(lambda number: built.real.at(number))
 
   def prepare(state, number):
     return lambda state: _advance(
-      parts, run, key, state, pieces[number], pieces[number + 1], data_at
+      built, run, key, state, pieces[number], pieces[number + 1], data_at
     )
 
   task = Task(
@@ -95,12 +95,12 @@ def _train(parts, work, params, key):
     advice='try a smaller generator.learning_rate',
   )
   state, _ = loop(work, task, 'generator')
-  return methods.finished_generator(parts.formation, state, key)
+  return methods.finished_generator(built.formation, state, key)
 
 
-def _advance(parts, run, key, state, done, until, data_at):
+def _advance(built, run, key, state, done, until, data_at):
   """Steps from `done` to `until`, window by window."""
-  section, dataset = parts.config.generator, parts.dataset
+  section, dataset = built.config.generator, built.dataset
   window = None
   if dataset.stream is not None:
     window = max(1, len(dataset.labels) // section.batch_size)

@@ -19,7 +19,7 @@ from dcjax import (
 from dcjax.base import Network
 from dcjax.condensing import real_batches
 from dcjax.runs import _augment
-from dcjax.runs._build import Parts, build_network, learning_rate
+from dcjax.runs._build import Built, build_network, learning_rate
 from dcjax.training import Mix
 
 
@@ -27,12 +27,12 @@ class Given(NamedTuple):
   """What a method can be given, beside what the config says.
 
   Attributes:
-    parts: of the run.
+    built: the objects of the run.
     observers: networks that look at the images, frozen.
     soft_labels: `[C, K]` of the embedding network, or None.
   """
 
-  parts: Parts
+  built: Built
   observers: Sequence[Network] = ()
   soft_labels: Any = None
 
@@ -42,8 +42,8 @@ ABSENT = object()
 
 def _rate(given):
   """The image rate: fixed, halved as in CAFE, or falling by a cosine to 0."""
-  section = given.parts.config.method
-  rate, decay = learning_rate(given.parts), section.get('decay', 'none')
+  section = given.built.config.method
+  rate, decay = learning_rate(given.built), section.get('decay', 'none')
   if decay == 'none':
     return rate
   if section.get('sweep'):
@@ -52,18 +52,18 @@ def _rate(given):
       'rate'
     )
   if decay == 'halved':
-    return methods.cafe_learning_rate(rate, image_steps(given.parts))
-  return optax.cosine_decay_schedule(rate, image_steps(given.parts))
+    return methods.cafe_learning_rate(rate, image_steps(given.built))
+  return optax.cosine_decay_schedule(rate, image_steps(given.built))
 
 
-def image_steps(parts: Parts) -> int:
+def image_steps(built: Built) -> int:
   """Steps of the stored numbers in the whole run."""
-  return parts.config.outer * parts.config.method.inner_steps
+  return built.config.outer * built.config.method.inner_steps
 
 
 def _optimizer(given):
   """What steps the stored numbers, where it is not the method's own."""
-  config = given.parts.config
+  config = given.built.config
   word = config.get('optimizer', '')
   momentum = config.method.get('momentum', 0.5)
   if not word:
@@ -77,13 +77,13 @@ def _optimizer(given):
     generator_learning_rate=5e-4, optimizer='adam', largest_gradient=0.0
   ):
     steps = methods.CodebookSteps(
-      learning_rate(given.parts),
+      learning_rate(given.built),
       generator_learning_rate,
       momentum,
       largest_gradient,
       optimizer,
     )
-    return methods.codebook_optimizer(steps, image_steps(given.parts))
+    return methods.codebook_optimizer(steps, image_steps(given.built))
 
   makers: dict[str, Callable[..., Any]] = {
     'adam': lambda b1=0.9, b2=0.999: optax.adam(_rate(given), b1, b2),
@@ -94,25 +94,25 @@ def _optimizer(given):
 
 
 def _objective(given):
-  word = given.parts.config.get('objective', '')
+  word = given.built.config.get('objective', '')
   if not word:
     return ABSENT
   generative = functools.partial(
     methods.generative_objective,
     judge(given),
-    given.parts.dataset.image_shape,
-    condition_dim=given.parts.formation.spec.get('embedding_dim'),
+    given.built.dataset.image_shape,
+    condition_dim=given.built.formation.spec.get('embedding_dim'),
   )
   makers = {**objectives.FACTORIES, 'generative': generative}
   return specs.call('objective', makers, specs.parse('objective', word))
 
 
 def _source(given):
-  config = given.parts.config
+  config = given.built.config
   word = config.get('source', '')
   if not word:
     return ABSENT
-  counts = given.parts.dataset.counts
+  counts = given.built.dataset.counts
 
   def representative(
     batch_size=config.method.batch_real, every=10, num_steps=20
@@ -121,7 +121,7 @@ def _source(given):
       (given.observers or [judge(given)])[0],
       counts,
       batch_size,
-      given.parts.normalise,
+      given.built.normalise,
       every=every,
       num_steps=num_steps,
     )
@@ -137,10 +137,10 @@ def _source(given):
 
 def _loop(given):
   """Where networks come from, where it is not the method's own."""
-  word = given.parts.config.get('inner', '')
+  word = given.built.config.get('inner', '')
   if not word:
     return ABSENT
-  dataset = given.parts.dataset
+  dataset = given.built.dataset
   network = judge(given)
 
   def real(batches=8, batch_size=64, learning_rate=0.01, weight_decay=5e-4):
@@ -152,7 +152,7 @@ def _loop(given):
       batch_size=batch_size,
       num_batches=batches,
       augment=_augment_of(given, 'train'),
-      mix=train_mix(given.parts),
+      mix=train_mix(given.built),
     )
 
   def synthetic(epochs=1, batch_size=256, learning_rate=0.01):
@@ -174,110 +174,110 @@ def _loop(given):
 
 def judge(given: Given) -> Network:
   """Only what judges the images is rounded; what tests them is not."""
-  parts, section = given.parts, given.parts.config.method
-  network = parts.network
+  built, section = given.built, given.built.config.method
+  network = built.network
   if section.get('network'):
-    network = build_network('method.network', section.network, parts.dataset)
+    network = build_network('method.network', section.network, built.dataset)
   if section.name == 'dd':
     network = networks.drawn_as(network, 'xavier')
-  precision = parts.config.execution.get('precision', 'auto')
+  precision = built.config.execution.get('precision', 'auto')
   return networks.with_precision(network, precision)
 
 
-def unroll(parts: Parts) -> objectives.Unroll:
+def unroll(built: Built) -> objectives.Unroll:
   """How DD and RaT-BPTT train networks on the set."""
-  section = parts.config.method
+  section = built.config.method
   if section.name == 'dd':
     return methods.dd_unroll(
-      parts.config.ipc, section.passes, normalise=parts.normalise
+      built.config.ipc, section.passes, normalise=built.normalise
     )
   return methods.adam_unroll(
     section.unrolled_steps,
     section.unrolled_learning_rate,
     per_class=section.unrolled_per_class or None,
-    augment=_augment_of(Given(parts), 'train'),
+    augment=_augment_of(Given(built), 'train'),
   )
 
 
 def _relabel(given):
   """TESLA labels its batches anew, by the expert; they are not augmented."""
-  return given.parts.normalise if given.parts.config.method.relabel else None
+  return given.built.normalise if given.built.config.method.relabel else None
 
 
 def _steps(given):
-  section = given.parts.config.method
-  return ABSENT if 'steps' in section else image_steps(given.parts)
+  section = given.built.config.method
+  return ABSENT if 'steps' in section else image_steps(given.built)
 
 
 def _batch_size(given):
   """Of the set, in a step of the training that is matched."""
-  section = given.parts.config.method
+  section = given.built.config.method
   if 'synthetic_batch' not in section:
     return ABSENT
   return section.synthetic_batch or None
 
 
 def _kernel(given):
-  word = given.parts.config.method.kernel
+  word = given.built.config.method.kernel
   return kernels.build(specs.parse('method.kernel', word))
 
 
 def _augment_of(given, name):
-  parts = given.parts
+  built = given.built
   return _augment.augment_of(
-    parts.dataset, parts.strategies, name, parts.placement
+    built.dataset, built.strategies, name, built.placement
   )
 
 
-def train_mix(parts: Parts) -> Mix | None:
+def train_mix(built: Built) -> Mix | None:
   """CutMix of the batches that train networks, or None."""
   return _augment.mixing(
     'augment.train_mix',
-    parts.config.augment.get('train_mix', 'auto'),
-    parts.strategies['train_cutmix_probability'],
+    built.config.augment.get('train_mix', 'auto'),
+    built.strategies['train_cutmix_probability'],
   )
 
 
 def _classes(given):
-  word = str(given.parts.config.execution.classes)
+  word = str(given.built.config.execution.classes)
   if not word.isdigit() and word not in ('auto', 'scan', 'vmap'):
     raise ValueError(
       f"execution.classes {word!r}: must be 'auto', 'scan', 'vmap' or a number"
     )
-  return given.parts.placement.classes(int(word) if word.isdigit() else word)
+  return given.built.placement.classes(int(word) if word.isdigit() else word)
 
 
-def early_batches(parts: Parts) -> int:
+def early_batches(built: Built) -> int:
   """Network updates before a network's first image step.
 
   `early_epochs` are over all images, also where only a window is in memory.
   """
-  section = parts.config.method
-  images = int(parts.real.counts.sum())
+  section = built.config.method
+  images = int(built.real.counts.sum())
   per_epoch = max(1, images // section.network_batch_size)
   return section.early_batches + section.get('early_epochs', 0) * per_epoch
 
 
 def _spread(given):
-  spread = given.parts.placement.spread()
+  spread = given.built.placement.spread()
   return spread[0] if spread else ABSENT
 
 
 def _sweep(given):
   """Numbers that do not all belong to one class are not stepped one by one."""
-  spec = given.parts.formation.spec
+  spec = given.built.formation.spec
   shared = spec.get('inner', spec['name']) in ('basis', 'codebook', 'learnable')
-  return bool(given.parts.config.method.sweep and not shared)
+  return bool(given.built.config.method.sweep and not shared)
 
 
 def _flip(given):
   """Where the method mirrors, and mirrored images look like their class."""
-  return given.parts.flips and given.parts.config.method.get('flip', True)
+  return given.built.flips and given.built.config.method.get('flip', True)
 
 
 def _smallest_crop(given):
   """The whole image is no crop; CDA's crops end at their smallest."""
-  section = given.parts.config.method
+  section = given.built.config.method
   whole = section.smallest_crop == 1 and section.name != 'cda'
   return None if whole else section.smallest_crop
 
@@ -287,31 +287,31 @@ SUPPLIED: dict[str, Callable[[Given], Any]] = {
   'augment': lambda given: _augment_of(given, 'match'),
   'batch_size': _batch_size,
   'classes': _classes,
-  'counts': lambda given: given.parts.dataset.counts,
-  'early_batches': lambda given: early_batches(given.parts),
+  'counts': lambda given: given.built.dataset.counts,
+  'early_batches': lambda given: early_batches(given.built),
   'flip': _flip,
-  'formation': lambda given: given.parts.formation,
+  'formation': lambda given: given.built.formation,
   'kernel': _kernel,
   'learning_rate': _rate,
   'loop': _loop,
   'match_augment': lambda given: _augment_of(given, 'match'),
-  'mean': lambda given: given.parts.dataset.mean,
+  'mean': lambda given: given.built.dataset.mean,
   'network': lambda given: (given.observers or [judge(given)])[0],
-  'normalise': lambda given: given.parts.normalise,
+  'normalise': lambda given: given.built.normalise,
   'objective': _objective,
   'observers': lambda given: list(given.observers),
   'optimizer': _optimizer,
-  'patch_size': lambda given: given.parts.config.statistics.patch_size,
+  'patch_size': lambda given: given.built.config.statistics.patch_size,
   'soft_labels': lambda given: given.soft_labels,
   'real_augment': lambda given: _augment_of(given, 'match'),
   'relabel': _relabel,
   'smallest_crop': _smallest_crop,
   'source': _source,
   'spread': _spread,
-  'std': lambda given: given.parts.dataset.std,
+  'std': lambda given: given.built.dataset.std,
   'steps': _steps,
   'sweep': _sweep,
   'train_augment': lambda given: _augment_of(given, 'train'),
-  'train_mix': lambda given: train_mix(given.parts),
-  'unroll': lambda given: unroll(given.parts),
+  'train_mix': lambda given: train_mix(given.built),
+  'unroll': lambda given: unroll(given.built),
 }

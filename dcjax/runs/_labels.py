@@ -10,7 +10,7 @@ import numpy as np
 from dcjax import formations, labelling, trees
 from dcjax.evaluation import Protocol
 from dcjax.runs import _augment, _build, _condense
-from dcjax.runs._build import Parts
+from dcjax.runs._build import Built
 from dcjax.runs._observers import Observer
 from dcjax.runs._stage import MEMORY, Kind, Stage
 
@@ -48,17 +48,17 @@ HARD = Labels('hard')
 
 
 def stage(
-  parts: Parts, teachers: Sequence[Observer], of: str = 'condense'
+  built: Built, teachers: Sequence[Observer], of: str = 'condense'
 ) -> Stage:
   """The labels of the condensed set."""
-  regime = parts.config.labels.regime
+  regime = built.config.labels.regime
   inputs = (of, *(o.stage for o in teachers))
 
   def label(found, *made):
-    return make(parts, teachers, made, _decoded(parts, found).images)
+    return make(built, teachers, made, _decoded(built, found).images)
 
-  settings = dict(parts.config.labels)
-  settings['project'] = parts.config.get('project', 'end')
+  settings = dict(built.config.labels)
+  settings['project'] = built.config.get('project', 'end')
   if regime in ('hard', 'online'):
     return Stage('labels', lambda *_: Labels(regime), (), {'r': regime}, MEMORY)
   if regime == 'image':
@@ -69,11 +69,11 @@ def stage(
     )
   else:
     settings |= {
-      'epochs': parts.protocol.epochs,
-      'batch_size': parts.protocol.batch_size,
-      'augment': parts.config.augment.get('evaluate', 'auto'),
-      'flips': parts.flips,
-      'seed': parts.config.seed,
+      'epochs': built.protocol.epochs,
+      'batch_size': built.protocol.batch_size,
+      'augment': built.config.augment.get('evaluate', 'auto'),
+      'flips': built.flips,
+      'seed': built.config.seed,
     }
     kind = Kind(
       'labels.npz',
@@ -83,14 +83,14 @@ def stage(
   return Stage('labels', label, inputs, settings, kind)
 
 
-def _decoded(parts, found):
+def _decoded(built, found):
   params = jax.tree.map(jnp.asarray, _condense.unflattened(found))
-  formation = _build.evaluation_formation(parts)
-  return formation.decode(_build.finished(parts, params))
+  formation = _build.evaluation_formation(built)
+  return formation.decode(_build.finished(built, params))
 
 
 def make(
-  parts: Parts,
+  built: Built,
   teachers: Sequence[Observer],
   made: Sequence[Mapping[str, Any]],
   images: Any,
@@ -98,45 +98,45 @@ def make(
   """Labels a set in the regime of the config.
 
   Args:
-    parts: of the run.
+    built: the objects of the run.
     teachers: the observers that label.
     made: their variables.
     images: `[C, N, H, W, D]` in [0, 1].
   """
-  section = parts.config.labels
-  built = [o.network for o in teachers]
+  section = built.config.labels
+  looking = [o.network for o in teachers]
   numbers = [jax.tree.map(jnp.asarray, m['variables']) for m in made]
   if section.regime == 'image':
     soft = labelling.soft_labels(
-      built,
+      looking,
       numbers,
       jnp.asarray(images),
-      normalise=parts.normalise,
+      normalise=built.normalise,
       temperature=section.temperature,
     )
     return Labels('image', np.asarray(soft))
   if section.regime in ('hard', 'online'):
     return Labels(section.regime)
-  crop = _augment.operations(parts.config.augment.evaluate)
+  crop = _augment.operations(built.config.augment.evaluate)
   return Labels(
     'stored',
     stored=labelling.store(
-      built,
+      looking,
       numbers,
       jnp.asarray(images).reshape(-1, *images.shape[2:]),
-      parts.keys['labels'],
-      epochs=parts.protocol.epochs,
-      batch_size=parts.protocol.batch_size,
-      normalise=parts.normalise,
+      built.keys['labels'],
+      epochs=built.protocol.epochs,
+      batch_size=built.protocol.batch_size,
+      normalise=built.normalise,
       scale=(crop.get('resized_crop', 1.0), 1.0),
-      flips=parts.flips and 'flip' in crop,
+      flips=built.flips and 'flip' in crop,
     ),
   )
 
 
-def check(parts: Parts) -> None:
+def check(built: Built) -> None:
   """Raises a ValueError unless stored labels fit the students' augmentation."""
-  config = parts.config
+  config = built.config
   if config.labels.regime == 'hard':
     return
   if config.labels.regime == 'stored':
@@ -158,17 +158,17 @@ def check(parts: Parts) -> None:
 
 
 def as_loss_wants(
-  parts: Parts, protocol: Protocol, answers: np.ndarray, stored: bool
+  built: Built, protocol: Protocol, answers: np.ndarray, stored: bool
 ) -> np.ndarray:
   """Labels around zero for squared error, probabilities for cross-entropy.
 
   Args:
-    parts: of the run.
+    built: the objects of the run.
     protocol: of the evaluation.
     answers: `[M, K]`.
     stored: whether they are in the form that the formation stores.
   """
-  form = formations.label_form(parts.formation) if stored else 'probabilities'
+  form = formations.label_form(built.formation) if stored else 'probabilities'
   shift = 1 / answers.shape[-1]
   if protocol.loss == 'squared':
     return answers if form == 'centred' else answers - shift

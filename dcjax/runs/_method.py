@@ -44,32 +44,32 @@ def condenser(given: Given) -> Condenser:
   Raises:
     ValueError: naming the field, its value and what is allowed.
   """
-  config = given.parts.config
+  config = given.built.config
   name = config.method.name
   factory = getattr(methods, _SAME.get(name, name))
   said = {n: v for n, v in config.method.items() if n not in RUN_FIELDS}
   try:
-    _check_layer_weights(given.parts)
+    _check_layer_weights(given.built)
     return factory(**_arguments(factory, given, said))
   except ValueError as error:
     raise ValueError(_with_path(str(error), said)) from error
 
 
-def _check_layer_weights(parts):
+def _check_layer_weights(built):
   """Published weights serve all depths; one's own are one for each layer."""
-  if parts.settings.origins.get('method.layer_weights') != 'said':
+  if built.settings.origins.get('method.layer_weights') != 'said':
     return
-  weights = tuple(parts.config.method.layer_weights)
-  blank = jax.ShapeDtypeStruct((1, *parts.dataset.image_shape), jnp.float32)
+  weights = tuple(built.config.method.layer_weights)
+  blank = jax.ShapeDtypeStruct((1, *built.dataset.image_shape), jnp.float32)
 
   def outputs(key, images):
-    return parts.network.apply(parts.network.init(key), images, False)[0]
+    return built.network.apply(built.network.init(key), images, False)[0]
 
   blocks = len(jax.eval_shape(outputs, jax.random.key(0), blank).taps)
   if len(weights) > blocks + 1:
     raise ValueError(
       f'layer_weights {weights}: must be at most {blocks + 1}, as '
-      f'{parts.network.name} has {blocks} blocks and an embedding'
+      f'{built.network.name} has {blocks} blocks and an embedding'
     )
 
 
@@ -81,7 +81,7 @@ def _with_path(text, said):
 
 def _arguments(factory, given, said):
   said = {n: v or None if n in _NONE_IF_ZERO else v for n, v in said.items()}
-  method = given.parts.config.method.name
+  method = given.built.config.method.name
   known = specs.options_of(factory)
   for name in said:
     if name not in known:
@@ -90,9 +90,9 @@ def _arguments(factory, given, said):
   if 'instead' in replaced:
     replaced |= set(methods.Instead._fields)
   for field, name in _WORDS.items():
-    if given.parts.config.get(field) and name not in replaced:
+    if given.built.config.get(field) and name not in replaced:
       raise ValueError(
-        f'{field} {given.parts.config[field]!r}: method {method!r} takes none'
+        f'{field} {given.built.config[field]!r}: method {method!r} takes none'
       )
   found = {n: SUPPLIED[n](given) for n in known if n in SUPPLIED}
   found = {n: v for n, v in found.items() if v is not ABSENT}

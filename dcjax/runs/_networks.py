@@ -11,7 +11,7 @@ from dcjax import inner, optimizers, sharding
 from dcjax.base import Augment, Network, Variables
 from dcjax.inner import InnerData, InnerLoop
 from dcjax.runs import _augment
-from dcjax.runs._build import Parts
+from dcjax.runs._build import Built
 from dcjax.runs._loop import Task, compiled, loop
 from dcjax.runs._stage import Stage, Work, tree
 
@@ -21,7 +21,7 @@ TRAINING_FOLD, _EMBEDDING_FOLD = 77, 78
 
 def train(
   work: Work,
-  parts: Parts,
+  built: Built,
   stage: str,
   made: InnerLoop,
   keys: jax.Array,
@@ -33,7 +33,7 @@ def train(
 
   Args:
     work: of the run.
-    parts: of the run.
+    built: the objects of the run.
     stage: whose output they are.
     made: whose `update` is one round; see `inner.train_on_real`.
     keys: `[E]`, one for each network.
@@ -47,15 +47,15 @@ def train(
   Raises:
     Interrupted: if a stop was asked for; finished rounds are kept.
   """
-  keys = parts.placement.everywhere(keys)
+  keys = built.placement.everywhere(keys)
   begin, once = rounds_of(made)
   shapes = jax.eval_shape(begin, keys)
-  places = parts.placement.copies(shapes)
+  places = built.placement.copies(shapes)
   like = sharding.placed(shapes, places)
   programs: list[Callable[..., Any]] = []
 
   def prepare(states, number):
-    data = parts.real.at(number, images_per_class)
+    data = built.real.at(number, images_per_class)
     if not programs:
       programs.append(compiled(once, keys, like, data))
     return lambda states: programs[0](keys, states, data)
@@ -93,7 +93,7 @@ def rounds_of(made: InnerLoop) -> tuple[Callable, Callable]:
 
 
 def on_real(
-  parts: Parts,
+  built: Built,
   network: Network,
   *,
   batch_size: int,
@@ -104,7 +104,7 @@ def on_real(
   num_batches: int | None = None,
 ) -> InnerLoop:
   """Passes over the images, or over the window, that are in memory."""
-  counts = parts.dataset.counts
+  counts = built.dataset.counts
   if images_per_class:
     counts = np.minimum(counts, images_per_class)
   images = int(counts.sum())
@@ -121,12 +121,12 @@ def on_real(
   )
 
 
-def pool_loop(parts: Parts) -> InnerLoop:
+def pool_loop(built: Built) -> InnerLoop:
   """How the networks of a pool are trained: as those of a run."""
-  config, section = parts.config, parts.config.method
+  config, section = built.config, built.config.method
   return on_real(
-    parts,
-    parts.network,
+    built,
+    built.network,
     batch_size=section.network_batch_size,
     optimizer=optimizers.sgd(
       section.network_learning_rate,
@@ -134,36 +134,36 @@ def pool_loop(parts: Parts) -> InnerLoop:
       weight_decay=section.network_weight_decay,
     ),
     augment=_augment.augment_of(
-      parts.dataset, parts.strategies, 'train', parts.placement
+      built.dataset, built.strategies, 'train', built.placement
     ),
     mix=_augment.mixing(
       'augment.train_mix',
       config.augment.train_mix,
-      parts.strategies['train_cutmix_probability'],
+      built.strategies['train_cutmix_probability'],
     ),
   )
 
 
-def pool_stage(parts: Parts, work: Work) -> Stage:
+def pool_stage(built: Built, work: Work) -> Stage:
   """Networks that IDC draws from where training them anew takes too long.
 
   They are trained as a run's networks are, with its augmentation and CutMix.
   """
-  config, section = parts.config, parts.config.method
+  config, section = built.config, built.config.method
 
   def make(_):
-    made = pool_loop(parts)
+    made = pool_loop(built)
     key = jax.random.fold_in(jax.random.key(config.seed), TRAINING_FOLD)
     numbers = jnp.arange(section.pool_networks)
     keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(numbers)
-    rounds = section.pool_epochs * parts.real.windows
-    return train(work, parts, 'pool', made, keys, rounds)
+    rounds = section.pool_epochs * built.real.windows
+    return train(work, built, 'pool', made, keys, rounds)
 
   settings = {
     'network': config.network,
     'seed': config.seed,
     'augment': [config.augment.train, config.augment.train_mix],
-    'strategies': dict(parts.strategies),
+    'strategies': dict(built.strategies),
     **{
       n: section[n]
       for n in section
@@ -171,7 +171,7 @@ def pool_stage(parts: Parts, work: Work) -> Stage:
     },
   }
   return Stage(
-    'pool', make, ('data',), settings, tree(like_of(parts.network)), shared=True
+    'pool', make, ('data',), settings, tree(like_of(built.network)), shared=True
   )
 
 
@@ -180,30 +180,30 @@ def like_of(network: Network) -> Callable[[], Any]:
   return lambda: jax.eval_shape(network.init, jax.random.key(0))
 
 
-def embedding_stage(parts: Parts, work: Work, steps: int) -> Stage:
+def embedding_stage(built: Built, work: Work, steps: int) -> Stage:
   """A network trained on the real images, for what a codebook knows of classes.
 
   Where only a window of the data is in memory, the next one comes after as many
   updates as show this one once.
   """
-  config, section = parts.config, parts.config.method
+  config, section = built.config, built.config.method
   size = section.get('network_batch_size', 64)
   rate = section.get('network_learning_rate', 0.01)
   windows = 1
-  if parts.dataset.stream is not None:
-    windows = -(-steps // max(1, len(parts.dataset.labels) // size))
+  if built.dataset.stream is not None:
+    windows = -(-steps // max(1, len(built.dataset.labels) // size))
 
   def make(_):
     made = on_real(
-      parts,
-      parts.network,
+      built,
+      built.network,
       batch_size=size,
       optimizer=optimizers.sgd(rate, momentum=0.9, weight_decay=5e-4),
-      augment=parts.normalise,
+      augment=built.normalise,
       num_batches=-(-steps // windows),
     )
     key = jax.random.fold_in(jax.random.key(config.seed), _EMBEDDING_FOLD)
-    found = train(work, parts, 'embedding', made, key[None], windows)
+    found = train(work, built, 'embedding', made, key[None], windows)
     return jax.tree.map(lambda leaf: leaf[0], found)
 
   settings = {
@@ -218,6 +218,6 @@ def embedding_stage(parts: Parts, work: Work, steps: int) -> Stage:
     make,
     ('data',),
     settings,
-    tree(like_of(parts.network)),
+    tree(like_of(built.network)),
     shared=True,
   )

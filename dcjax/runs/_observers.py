@@ -13,7 +13,7 @@ from dcjax import networks, optimizers, statistics, training
 from dcjax.base import Network, Variables
 from dcjax.inner import InnerLoop
 from dcjax.runs import _augment, _build
-from dcjax.runs._build import Parts
+from dcjax.runs._build import Built
 from dcjax.runs._networks import TRAINING_FOLD, like_of, on_real, train
 from dcjax.runs._progress import say
 from dcjax.runs._stage import MEMORY, Stage, Work, tree
@@ -41,11 +41,11 @@ class Observer(NamedTuple):
   file: str
 
 
-def observers(parts: Parts, roles: Sequence[str]) -> list[Observer]:
+def observers(built: Built, roles: Sequence[str]) -> list[Observer]:
   """The observers that a config asks for, each once.
 
   Args:
-    parts: of the run.
+    built: the objects of the run.
     roles: of `ROLES`, those that the run needs.
 
   Raises:
@@ -53,7 +53,7 @@ def observers(parts: Parts, roles: Sequence[str]) -> list[Observer]:
       fit the data.
     FileNotFoundError: if there is no such state dict.
   """
-  section = parts.config.observers
+  section = built.config.observers
   epochs = {'matching': section.epochs, 'labelling': section.labelling_epochs}
   found: dict[str, Observer] = {}
   for role in roles:
@@ -69,18 +69,18 @@ def observers(parts: Parts, roles: Sequence[str]) -> list[Observer]:
       if stage in found:
         found[stage] = found[stage]._replace(roles=(*found[stage].roles, role))
         continue
-      network = _build.build_network(f'observers.{role}', word, parts.dataset)
+      network = _build.build_network(f'observers.{role}', word, built.dataset)
       found[stage] = Observer(stage, word, network, passes, (role,), file)
   return list(found.values())
 
 
-def observer_stage(parts: Parts, work: Work, observer: Observer) -> Stage:
+def observer_stage(built: Built, work: Work, observer: Observer) -> Stage:
   """Trains an observer, or imports it.
 
   Its output is `{'variables': Variables, 'accuracy': []}`, the accuracy on the
   test images as a fraction.
   """
-  section = parts.config.observers
+  section = built.config.observers
   network = observer.network
 
   def like():
@@ -89,7 +89,7 @@ def observer_stage(parts: Parts, work: Work, observer: Observer) -> Stage:
   if observer.file:
     return Stage(
       observer.stage,
-      lambda _: _checked(parts, network, _imported(parts, observer)),
+      lambda _: _checked(built, network, _imported(built, observer)),
       ('data',),
       {'word': observer.word, 'file': _digest(observer)},
       MEMORY,
@@ -101,16 +101,16 @@ def observer_stage(parts: Parts, work: Work, observer: Observer) -> Stage:
     key = jax.random.fold_in(root, number)
     variables = train(
       work,
-      parts,
+      built,
       observer.stage,
-      observer_loop(parts, observer),
+      observer_loop(built, observer),
       key[None],
-      observer.epochs * parts.real.windows,
+      observer.epochs * built.real.windows,
       section.images_per_class,
       'observers.learning_rate',
     )
     variables = jax.tree.map(lambda leaf: leaf[0], variables)
-    made = _checked(parts, network, variables)
+    made = _checked(built, network, variables)
     say(
       f'  {observer.word}: {100 * float(made["accuracy"]):.1f} % on test images'
     )
@@ -121,45 +121,45 @@ def observer_stage(parts: Parts, work: Work, observer: Observer) -> Stage:
     'number': number,
     'epochs': observer.epochs,
     'word': networks.complete('observers', observer.word),
-    'flips': parts.flips,
+    'flips': built.flips,
   }
   return Stage(
     observer.stage, make, ('data',), settings, tree(like), shared=True
   )
 
 
-def observer_loop(parts: Parts, observer: Observer) -> InnerLoop:
+def observer_loop(built: Built, observer: Observer) -> InnerLoop:
   """How an observer is trained."""
-  section = parts.config.observers
-  counts = parts.dataset.counts
+  section = built.config.observers
+  counts = built.dataset.counts
   if section.images_per_class:
     counts = np.minimum(counts, section.images_per_class)
   images = int(counts.sum())
   per_epoch = max(1, images // min(section.batch_size, images))
   rate: Any = section.learning_rate
   if section.zeta:
-    epochs = observer.epochs * parts.real.windows
+    epochs = observer.epochs * built.real.windows
     by_epoch = optimizers.smoothing_schedule(rate, epochs, section.zeta)
 
     def rate(step):
       return by_epoch(step // per_epoch)
 
   return on_real(
-    parts,
+    built,
     observer.network,
     batch_size=section.batch_size,
     optimizer=optimizers.sgd(
       rate, momentum=section.momentum, weight_decay=section.weight_decay
     ),
     augment=_augment.observers_see(
-      parts.dataset, section, parts.flips, parts.placement
+      built.dataset, section, built.flips, built.placement
     ),
     images_per_class=section.images_per_class,
   )
 
 
-def _imported(parts, observer):
-  dataset = parts.dataset
+def _imported(built, observer):
+  dataset = built.dataset
   return networks.load_torch(
     pathlib.Path(observer.file).expanduser(),
     networks.complete('observers', observer.word),
@@ -178,24 +178,24 @@ def _digest(observer):
     return hashlib.file_digest(stream, 'sha256').hexdigest()
 
 
-def _checked(parts, network, variables):
-  dataset = parts.dataset
+def _checked(built, network, variables):
+  dataset = built.dataset
   statistics.check_observer(
     network, variables, dataset.image_shape, dataset.num_classes
   )
-  found = accuracy(parts, network, variables)
+  found = accuracy(built, network, variables)
   return {'variables': variables, 'accuracy': np.float32(found)}
 
 
-def accuracy(parts: Parts, network: Network, variables: Variables) -> float:
+def accuracy(built: Built, network: Network, variables: Variables) -> float:
   """Returns the accuracy of a network on the test images, a fraction."""
-  dataset = parts.dataset
+  dataset = built.dataset
 
   @jax.jit
   def correct(variables, images, answers):
     def predict(batch):
       batch = batch.astype(jnp.float32) / dataset.scale
-      batch = parts.normalise(jax.random.key(0), batch)
+      batch = built.normalise(jax.random.key(0), batch)
       outputs, _ = network.apply(variables, batch, False)
       return jnp.argmax(outputs.logits, axis=-1)
 

@@ -14,7 +14,7 @@ import numpy as np
 from dcjax import formations, kernels, objectives, specs
 from dcjax.base import Batch
 from dcjax.runs import _condense, _given
-from dcjax.runs._build import Parts
+from dcjax.runs._build import Built
 from dcjax.runs._given import Given
 from dcjax.runs._stage import RECORD, Stage
 from dcjax.runs._wanted import Wanted
@@ -23,16 +23,16 @@ from dcjax.training import in_batches
 _KEY_FOLD = 81
 
 
-def stages(parts: Parts, asked: Sequence[Wanted]) -> list[Stage]:
+def stages(built: Built, asked: Sequence[Wanted]) -> list[Stage]:
   """The tests of a method's own; none for most of them."""
-  section = parts.config.get('method', {})
+  section = built.config.get('method', {})
   names = [w.name for w in asked]
   if section.get('kernel'):
     of = [n for n in ('condensed', 'initial', 'random') if n in names]
-    return [_regression(parts, name) for name in of]
+    return [_regression(built, name) for name in of]
   if section.get('name') in ('dd', 'rat_bptt'):
     of = [n for n in ('condensed', 'initial') if n in names]
-    return [_unrolled(parts, name) for name in of]
+    return [_unrolled(built, name) for name in of]
   return []
 
 
@@ -47,12 +47,12 @@ def _recorded(kind, per_seed):
   }
 
 
-def _regression(parts, name) -> Stage:
+def _regression(built, name) -> Stage:
   """Kernel ridge regression on the set, asked about the test images."""
-  section, dataset = parts.config.method, parts.dataset
+  section, dataset = built.config.method, built.dataset
   form = 'probabilities'
   if name != 'random':
-    form = formations.label_form(parts.formation)
+    form = formations.label_form(built.formation)
 
   def make(batch):
     kernel = kernels.build(specs.parse('method.kernel', section.kernel))
@@ -66,7 +66,7 @@ def _regression(parts, name) -> Stage:
         answers,
         regularisation=section.regularisation,
         label_form=form,
-        normalise=parts.normalise,
+        normalise=built.normalise,
         scale=dataset.scale,
       )
     )(Batch(images, labels), dataset.test_images, dataset.test_labels)
@@ -76,28 +76,28 @@ def _regression(parts, name) -> Stage:
   return Stage(f'own/{name}', make, (f'set/{name}',), settings, RECORD)
 
 
-def _unrolled(parts, name) -> Stage:
+def _unrolled(built, name) -> Stage:
   """Networks trained as the unrolled training was, from its start or anew."""
-  section, dataset = parts.config.method, parts.dataset
-  network = _given.judge(Given(parts))
+  section, dataset = built.config.method, built.dataset
+  network = _given.judge(Given(built))
   known = section.get('initialisation') == 'known'
 
   def starts(start):
     if known:
-      return [_condense.known_start(parts, start)]
-    key = jax.random.fold_in(parts.keys['evaluate'], _KEY_FOLD)
-    keys = jax.random.split(key, parts.config.evaluation.seeds)
+      return [_condense.known_start(built, start)]
+    key = jax.random.fold_in(built.keys['evaluate'], _KEY_FOLD)
+    keys = jax.random.split(key, built.config.evaluation.seeds)
     return [network.init(key) for key in keys]
 
   @jax.jit
   def right(variables, batch, tests, answers):
     trained = objectives.train_on(
-      network, variables, batch, parts.keys['evaluate'], _given.unroll(parts)
+      network, variables, batch, built.keys['evaluate'], _given.unroll(built)
     )
 
     def predict(images):
       images = images.astype(jnp.float32) / dataset.scale
-      images = parts.normalise(jax.random.key(0), images)
+      images = built.normalise(jax.random.key(0), images)
       return jnp.argmax(network.apply(trained, images, False)[0].logits, -1)
 
     return jnp.mean(in_batches(predict, tests) == answers)
@@ -105,13 +105,13 @@ def _unrolled(parts, name) -> Stage:
   def make(batch, start):
     batch = jax.tree.map(jnp.asarray, batch)
     tests = jnp.asarray(dataset.test_images), jnp.asarray(dataset.test_labels)
-    how = f'{_given.unroll(parts).steps} steps of the unrolled training'
+    how = f'{_given.unroll(built).steps} steps of the unrolled training'
     return _recorded(how, [right(v, batch, *tests) for v in starts(start)])
 
   settings: dict[str, Any] = {
     'method': section.to_dict(),
-    'seeds': parts.config.evaluation.seeds,
-    'seed': parts.config.seed,
-    'network': parts.config.network,
+    'seeds': built.config.evaluation.seeds,
+    'seed': built.config.seed,
+    'network': built.config.network,
   }
   return Stage(f'own/{name}', make, (f'set/{name}', 'start'), settings, RECORD)

@@ -26,7 +26,7 @@ from dcjax.runs import (
   _wanted,
   report,
 )
-from dcjax.runs._build import Parts
+from dcjax.runs._build import Built
 from dcjax.runs._evaluate import Evaluations
 from dcjax.runs._observers import Observer
 from dcjax.runs._stage import ARTEFACT, MEMORY, RECORD, Made, Stage, Work, run
@@ -49,19 +49,19 @@ class Pipeline(NamedTuple):
   asked: list[Wanted]
 
 
-def data_stage(parts: Parts) -> Stage:
+def data_stage(built: Built) -> Stage:
   """What tells the data of a run from any other: a digest of all images.
 
   Of a set that is larger than memory, of its labels and first window.
   """
-  dataset = parts.dataset
+  dataset = built.dataset
   arrays = {
     n: getattr(dataset, n)
     for n in ('images', 'labels', 'test_images', 'test_labels')
   }
   settings = {
     'digest': trees.digest(arrays),
-    'counts': parts.real.counts.tolist(),
+    'counts': built.real.counts.tolist(),
     'mean': list(map(float, dataset.mean)),
     'std': list(map(float, dataset.std)),
     'range': list(dataset.value_range),
@@ -71,20 +71,20 @@ def data_stage(parts: Parts) -> Stage:
   return Stage('data', lambda: facts, (), settings, RECORD, sole=True)
 
 
-def condensing(parts: Parts, work: Work, made: Made) -> Pipeline:
+def condensing(built: Built, work: Work, made: Made) -> Pipeline:
   """From data to evaluations, for every method."""
-  config = parts.config
+  config = built.config
   statistical = 'iterations' in config.method
-  matching = statistical or _start.parse(parts)['name'] == 'rded'
+  matching = statistical or _start.parse(built)['name'] == 'rded'
   roles = ['matching'] * matching
   roles += ['labelling'] * (config.labels.regime != 'hard')
-  _labels.check(parts)
-  if config.method.get('soft_labels') and not _start.needs_embeddings(parts):
+  _labels.check(built)
+  if config.method.get('soft_labels') and not _start.needs_embeddings(built):
     raise ValueError(
       'method.soft_labels True: are those of class features; must be False '
       f'where method.condition is {config.method.condition!r}'
     )
-  found = _observers.observers(parts, roles)
+  found = _observers.observers(built, roles)
   looking = [o for o in found if 'matching' in o.roles]
   teachers = [o for o in found if 'labelling' in o.roles]
   if config.method.name in ('sre2l', 'cda') and len(looking) > 1:
@@ -94,19 +94,19 @@ def condensing(parts: Parts, work: Work, made: Made) -> Pipeline:
     )
   if matching and not looking:
     raise ValueError('observers.matching (): must name at least one network')
-  stages = [data_stage(parts)]
+  stages = [data_stage(built)]
   for wanted in found:
-    stage = _observers.observer_stage(parts, work, wanted)
-    stages.append(stage._replace(work=_costs.observer(parts, wanted)))
-  stages += _before_start(parts, work)
-  stages.append(_start.stage(parts, looking))
+    stage = _observers.observer_stage(built, work, wanted)
+    stages.append(stage._replace(work=_costs.observer(built, wanted)))
+  stages += _before_start(built, work)
+  stages.append(_start.stage(built, looking))
   inputs = [s.name for s in stages if s.name in ('pool', 'embeddings')]
   inputs += [s.name for s in stages if s.name.startswith('experts/')]
   if statistical:
-    measured = [_statistics.stage(parts, o) for o in looking]
+    measured = [_statistics.stage(built, o) for o in looking]
     stages += measured
     inputs = [o.stage for o in looking] + [s.name for s in measured]
-  shared = _evaluate.evaluations(parts, work, teachers)
+  shared = _evaluate.evaluations(built, work, teachers)
   if config.method.name == 'rded':
     alone = Stage(
       'condense', lambda _, start: start, ('data', 'start'), {}, MEMORY
@@ -115,44 +115,44 @@ def condensing(parts: Parts, work: Work, made: Made) -> Pipeline:
   else:
     along = _along_the_way(shared, made)
     seen = looking if statistical else ()
-    stages.append(_condense.stage(parts, work, seen, inputs, along))
-  stages.append(_labels.stage(parts, teachers))
-  stages.append(_artefact.stage(parts, teachers))
+    stages.append(_condense.stage(built, work, seen, inputs, along))
+  stages.append(_labels.stage(built, teachers))
+  stages.append(_artefact.stage(built, teachers))
   asked = _wanted.wanted(config)
   return Pipeline([*stages, *evaluating(shared, asked)], found, asked)
 
 
-def _before_start(parts, work) -> list[Stage]:
+def _before_start(built, work) -> list[Stage]:
   """Networks that others start from: a pool, embeddings, a generator."""
-  stages = _experts.stages(parts)
-  if parts.config.method.get('pool_networks'):
-    stages.append(_networks.pool_stage(parts, work))
-  if _start.needs_embeddings(parts):
-    steps = _start.parse(parts)['embedding_steps']
-    stages.append(_networks.embedding_stage(parts, work, steps))
-    stages.append(_start.embeddings_stage(parts))
-  if _start.parse(parts)['name'] == 'generator':
-    stages.append(_generator.stage(parts, work))
+  stages = _experts.stages(built)
+  if built.config.method.get('pool_networks'):
+    stages.append(_networks.pool_stage(built, work))
+  if _start.needs_embeddings(built):
+    steps = _start.parse(built)['embedding_steps']
+    stages.append(_networks.embedding_stage(built, work, steps))
+    stages.append(_start.embeddings_stage(built))
+  if _start.parse(built)['name'] == 'generator':
+    stages.append(_generator.stage(built, work))
   return stages
 
 
 def _along_the_way(shared: Evaluations, made: Made) -> _condense.After:
   """Evaluates the set as it is after an outer iteration, once."""
-  parts, config = shared.parts, shared.parts.config
+  built, config = shared.built, shared.built.config
 
   def evaluate(outer, params, seconds):
     name = f'outer_{outer}'
-    formation = _build.evaluation_formation(parts)
+    formation = _build.evaluation_formation(built)
     params = jax.tree.map(jnp.asarray, params)
-    batch = formation.decode(_build.finished(parts, params))
-    if shared.work.writer is not SILENT and parts.dataset.zca is None:
+    batch = formation.decode(_build.finished(built, params))
+    if shared.work.writer is not SILENT and built.dataset.zca is None:
       images = report.image_grid(
-        batch.images, value_range=parts.dataset.value_range
+        batch.images, value_range=built.dataset.value_range
       )
       shared.work.writer.picture(outer, 'condensed', images)
     settings = {
       'outer': outer,
-      'of': _condense.settings(parts),
+      'of': _condense.settings(built),
       'project': config.get('project', 'end'),
     }
     evaluated = _evaluate.stage(shared, Wanted(name, name))
@@ -175,35 +175,35 @@ def evaluating(shared: Evaluations, asked: Sequence[Wanted]) -> list[Stage]:
     shared: see `_evaluate.evaluations`.
     asked: the evaluations.
   """
-  parts = shared.parts
+  built = shared.built
   names = [w.images for w in asked if w.images != 'fresh']
-  stages = sets(parts, list(dict.fromkeys(names)))
+  stages = sets(built, list(dict.fromkeys(names)))
   stages += [_evaluate.stage(shared, wanted) for wanted in asked]
-  stages += _own_test.stages(parts, asked)
-  if parts.config.evaluation.get('fair'):
-    stages.append(_fair_stage(parts, asked))
+  stages += _own_test.stages(built, asked)
+  if built.config.evaluation.get('fair'):
+    stages.append(_fair_stage(built, asked))
   return stages
 
 
-def sets(parts: Parts, names: Sequence[str]) -> list[Stage]:
+def sets(built: Built, names: Sequence[str]) -> list[Stage]:
   """The stages that hold sets of images, with what they are chosen by.
 
   Args:
-    parts: of the run.
+    built: the objects of the run.
     names: `'condensed'`, `'initial'`, `'whole'` or coresets.
   """
   stages = []
   if any(name in _costs.BY_FEATURES for name in names):
-    stages.append(_sets.features_stage(parts))
+    stages.append(_sets.features_stage(built))
   of = {'condensed': 'artefact', 'initial': 'start', 'whole': 'data'}
   for name in names:
     if name not in of:
-      stages.append(_sets.selection_stage(parts, name))
-    stages.append(_sets.set_stage(parts, name, of.get(name, f'select/{name}')))
+      stages.append(_sets.selection_stage(built, name))
+    stages.append(_sets.set_stage(built, name, of.get(name, f'select/{name}')))
   return stages
 
 
-def _fair_stage(parts, asked) -> Stage:
+def _fair_stage(built, asked) -> Stage:
   """How fairly the set wins: HLR, IOR, LRS and ARS; see `dcjax.fairness`."""
   names = ('condensed', *_wanted.FAIR)
   known = {wanted.name for wanted in asked}
@@ -219,7 +219,7 @@ def _fair_stage(parts, asked) -> Stage:
   return Stage('fair', make, inputs, {}, RECORD)
 
 
-def given(parts: Parts, work: Work, made: Made) -> Pipeline:
+def given(built: Built, work: Work, made: Made) -> Pipeline:
   """Evaluates and scores a set that was made elsewhere.
 
   Raises:
@@ -228,46 +228,46 @@ def given(parts: Parts, work: Work, made: Made) -> Pipeline:
       than `ipc`, which the random images beside it have.
   """
   del made
-  config = parts.config
+  config = built.config
   if not config.file:
     raise ValueError('file: must name the set, as file=condensed.npz')
   with files.opened(config.file) as stream:
     content = hashlib.file_digest(stream, 'sha256').hexdigest()
   found = artefact.load_any(
     config.file,
-    mean=parts.dataset.mean,
-    std=parts.dataset.std,
-    class_names=parts.dataset.class_names,
+    mean=built.dataset.mean,
+    std=built.dataset.std,
+    class_names=built.dataset.class_names,
     factor=config.factor,
     layout=config.layout,
   )
-  found = _artefact.stored(parts, found)
-  parts = parts._replace(config=_with_ipc(parts, found))
+  found = _artefact.stored(built, found)
+  built = built._replace(config=_with_ipc(built, found))
   # What its labels are, and how many images it decodes to, the file says.
-  parts = parts._replace(formation=formations.build(found.spec))
+  built = built._replace(formation=formations.build(found.spec))
   decoded = jax.eval_shape(found.batch).images.shape
-  if decoded[2:] != parts.dataset.image_shape:
+  if decoded[2:] != built.dataset.image_shape:
     raise ValueError(
       f'{config.file}: images {list(decoded[2:])} must be of the size '
-      f'{list(parts.dataset.image_shape)} of {parts.dataset.name}'
+      f'{list(built.dataset.image_shape)} of {built.dataset.name}'
     )
   cause = {'content': content, 'layout': config.layout}
-  cause |= _artefact.as_stored(parts)
+  cause |= _artefact.as_stored(built)
   stages = [
-    data_stage(parts),
+    data_stage(built),
     Stage('artefact', lambda _: found, ('data',), cause, ARTEFACT),
   ]
-  shared = _evaluate.evaluations(parts, work)
+  shared = _evaluate.evaluations(built, work)
   asked = [w for w in _wanted.wanted(config) if w.images != 'initial']
   return Pipeline([*stages, *evaluating(shared, asked)], [], asked)
 
 
-def _with_ipc(parts, found):
+def _with_ipc(built, found):
   """The config with the images a class that a file stores."""
-  config, stored = parts.config, found.params.get('images')
+  config, stored = built.config, found.params.get('images')
   if stored is None or stored.shape[1] == config.ipc:
     return config
-  if parts.settings.origins.get('ipc') == 'said':
+  if built.settings.origins.get('ipc') == 'said':
     raise ValueError(
       f'ipc {config.ipc}: {config.file} stores {stored.shape[1]} images a '
       f'class; leave ipc out, or say ipc={stored.shape[1]}'
@@ -280,8 +280,8 @@ def _with_ipc(parts, found):
 PIPELINES = {'condense': condensing, 'given': given}
 
 
-def pipeline(parts: Parts, work: Work, made: Made) -> Pipeline:
+def pipeline(built: Built, work: Work, made: Made) -> Pipeline:
   """The pipeline of a config."""
-  name = parts.config.get('pipeline', 'condense')
+  name = built.config.get('pipeline', 'condense')
   check_choice('pipeline', name, PIPELINES)
-  return PIPELINES[name](parts, work, made)
+  return PIPELINES[name](built, work, made)

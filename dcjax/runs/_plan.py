@@ -13,7 +13,7 @@ import numpy as np
 from dcjax import data, specs
 from dcjax.data import Dataset
 from dcjax.runs import _build, _collectives, _flops, _targets, _watch
-from dcjax.runs._build import Parts
+from dcjax.runs._build import Built
 from dcjax.runs._collectives import Spoken
 from dcjax.runs._flops import Count
 from dcjax.runs._programs import Program, programs
@@ -68,15 +68,15 @@ def page(chosen: Settings, word: str, devices_per_class: int = 0) -> str:
       'method, such as idc:cifar10'
     )
   found = _targets.target(word)
-  parts = built(chosen, found, devices_per_class)
+  built = build(chosen, found, devices_per_class)
   platform = found.chip.platform if found.chip else jax.default_backend()
   with traced_for(platform):
-    measured = [measure(p, found) for p in programs(parts)]
-  return '\n'.join(_lines(parts, found, measured))
+    measured = [measure(p, found) for p in programs(built)]
+  return '\n'.join(_lines(built, found, measured))
 
 
-def built(chosen: Settings, found: Target, devices_per_class: int = 0) -> Parts:
-  """The parts of a run for a target, with black images where sizes are known.
+def build(chosen: Settings, found: Target, devices_per_class: int = 0) -> Built:
+  """The objects of a run for a target, with black images where sizes are known.
 
   Args:
     chosen: the settings.
@@ -153,11 +153,11 @@ def measure(program: Program, found: Target) -> Measured:
   )
 
 
-def _lines(parts, found, measured) -> Iterator[str]:
-  config, chip = parts.config, found.chip or _this_machine()
+def _lines(built, found, measured) -> Iterator[str]:
+  config, chip = built.config, found.chip or _this_machine()
   yield (
-    f'plan: {config.method.name} on {parts.dataset.name}, ipc {config.ipc}, '
-    f'{parts.network.name}, for {found.name}: {found.count} device(s) of '
+    f'plan: {config.method.name} on {built.dataset.name}, ipc {config.ipc}, '
+    f'{built.network.name}, for {found.name}: {found.count} device(s) of '
     f'{chip.memory / _GIB:.1f} GiB'
   )
   if not found.devices:
@@ -166,13 +166,13 @@ def _lines(parts, found, measured) -> Iterator[str]:
       "(the compilers come with pip install 'dcjax[targets]' for TPUs and "
       "'dcjax[cuda]' for GPUs)"
     )
-  mesh = parts.placement.mesh
+  mesh = built.placement.mesh
   if mesh is not None:
     hosts = len({d.process_index for d in mesh.devices.flat})
     shape = ' x '.join(f'{n} {name}' for name, n in mesh.shape.items())
     yield f'  mesh {shape}, {hosts} host(s)'
   for one in measured:
-    yield from _program(parts, one, chip, found)
+    yield from _program(built, one, chip, found)
   seconds = [_seconds(one, chip, found) for one in measured]
   total = sum(seconds)
   shares = ', '.join(
@@ -185,7 +185,7 @@ def _lines(parts, found, measured) -> Iterator[str]:
   )
 
 
-def _program(parts, one, chip, found) -> Iterator[str]:
+def _program(built, one, chip, found) -> Iterator[str]:
   program, count = one.program, one.count
   times = program.turns
   yield f'{program.name}: {program.calls} x {program.unit}'
@@ -197,7 +197,7 @@ def _program(parts, one, chip, found) -> Iterator[str]:
   if one.held is None:
     if found.devices:
       yield f'  does not compile: {one.problem}'
-      yield f'  {_advice(parts, one)}'
+      yield f'  {_advice(built, one)}'
     return
   needed = one.held + one.temporaries
   fits = 'fits' if needed <= chip.memory else 'does NOT fit'
@@ -207,9 +207,9 @@ def _program(parts, one, chip, found) -> Iterator[str]:
     f'{one.temporaries / _GIB:.2f} temporary): {fits}'
   )
   yield (
-    f'  {_advice(parts, one)}'
+    f'  {_advice(built, one)}'
     if needed > chip.memory
-    else f'  {_largest(parts, one, chip)}'
+    else f'  {_largest(built, one, chip)}'
   )
   if found.count > 1:
     yield from _talk(one)
@@ -243,10 +243,10 @@ def _seconds(one: Measured, chip: Chip, found: Target) -> float:
   return one.program.calls * (one.program.turns * slowest + sent)
 
 
-def _largest(parts, one, chip) -> str:
+def _largest(built, one, chip) -> str:
   """How far the size that temporaries grow with could grow."""
   more = (chip.memory - one.held) / max(one.temporaries, 1)
-  field, now = _size(parts, one)
+  field, now = _size(built, one)
   if more > 100:
     return f'memory sets no limit to {field} here'
   return (
@@ -255,17 +255,17 @@ def _largest(parts, one, chip) -> str:
   )
 
 
-def _advice(parts, one) -> str:
-  config = parts.config
+def _advice(built, one) -> str:
+  config = built.config
   whole = config.get('execution', {}).get('classes', '')
   if one.program.name == 'condense' and whole in ('auto', 'vmap'):
     return 'would fit with execution.classes=scan, or a smaller number of them'
-  return f'needs a smaller {_size(parts, one)[0]}, or more devices'
+  return f'needs a smaller {_size(built, one)[0]}, or more devices'
 
 
-def _size(parts, one):
+def _size(built, one):
   """The field that a program's temporaries grow with, and its value."""
-  config, section = parts.config, parts.config.method
+  config, section = built.config, built.config.method
   name = one.program.name
   if name.startswith('evaluate'):
     return 'evaluation.seeds', config.evaluation.seeds
@@ -274,7 +274,7 @@ def _size(parts, one):
   if name == 'pool':
     return 'method.network_batch_size', section.network_batch_size
   if 'iterations' in section:
-    whole = parts.dataset.num_classes * config.ipc
+    whole = built.dataset.num_classes * config.ipc
     return 'batches.batch_size', config.batches.batch_size or whole
   if 'batch_real' in section:
     both = ' (with most_synthetic)' if 'most_synthetic' in section else ''

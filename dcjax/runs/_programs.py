@@ -20,7 +20,7 @@ from dcjax.runs import (
   _statistics,
   _wanted,
 )
-from dcjax.runs._build import Parts
+from dcjax.runs._build import Built
 from dcjax.runs._given import Given
 from dcjax.runs._observers import Observer
 from dcjax.trajectories import Experts
@@ -48,74 +48,74 @@ class Program(NamedTuple):
   places: PyTree = None
 
 
-def programs(parts: Parts) -> Iterator[Program]:
+def programs(built: Built) -> Iterator[Program]:
   """The programs that take a run's time, in their order.
 
   Left out is what takes little beside them: the start, statistics of observers,
   labels, tests and coresets.
 
   Args:
-    parts: of the run; its data may be `data.blank`.
+    built: of the run; its data may be `data.blank`.
   """
-  config, section = parts.config, parts.config.method
+  config, section = built.config, built.config.method
   statistical = 'iterations' in section
   observers = []
   if statistical or section.name == 'rded':
-    observers = _observers.observers(parts, ['matching'])
+    observers = _observers.observers(built, ['matching'])
   for observer in observers:
     if not observer.file:
-      rounds = observer.epochs * parts.real.windows
-      loop = _observers.observer_loop(parts, observer)
-      yield _training(parts, observer.stage, loop, 1, rounds)
+      rounds = observer.epochs * built.real.windows
+      loop = _observers.observer_loop(built, observer)
+      yield _training(built, observer.stage, loop, 1, rounds)
   if section.get('pool_networks'):
-    rounds = section.pool_epochs * parts.real.windows
-    loop = _networks.pool_loop(parts)
-    yield _training(parts, 'pool', loop, section.pool_networks, rounds)
+    rounds = section.pool_epochs * built.real.windows
+    loop = _networks.pool_loop(built)
+    yield _training(built, 'pool', loop, section.pool_networks, rounds)
   if statistical:
-    yield _observed(parts, observers)
+    yield _observed(built, observers)
   elif section.name != 'rded':
-    yield _outer(parts)
+    yield _outer(built)
   if config.evaluation.seeds:
-    yield _evaluation(parts)
+    yield _evaluation(built)
 
 
-def _everywhere(parts, shapes):
-  return sharding.placed(shapes, parts.placement.copies(shapes))
+def _everywhere(built, shapes):
+  return sharding.placed(shapes, built.placement.copies(shapes))
 
 
-def _key(parts, number: int = 0):
+def _key(built, number: int = 0):
   def draw():
     keys = jax.random.split(jax.random.key(0), max(number, 1))
     return keys if number else keys[0]
 
-  return _everywhere(parts, jax.eval_shape(draw))
+  return _everywhere(built, jax.eval_shape(draw))
 
 
-def _training(parts, name, loop, networks, rounds) -> Program:
+def _training(built, name, loop, networks, rounds) -> Program:
   begin, once = _networks.rounds_of(loop)
-  keys = _key(parts, networks)
-  states = _everywhere(parts, jax.eval_shape(begin, keys))
-  real = parts.placement.data_shapes(parts.dataset)
+  keys = _key(built, networks)
+  states = _everywhere(built, jax.eval_shape(begin, keys))
+  real = built.placement.data_shapes(built.dataset)
   return Program(name, 'epoch', rounds, 1, once, (keys, states, real))
 
 
-def _outer(parts) -> Program:
-  config, section = parts.config, parts.config.method
-  dataset = parts.dataset
-  key, soft = _key(parts), None
-  if section.get('soft_labels') and _start.needs_embeddings(parts):
+def _outer(built) -> Program:
+  config, section = built.config, built.config.method
+  dataset = built.dataset
+  key, soft = _key(built), None
+  if section.get('soft_labels') and _start.needs_embeddings(built):
     soft = jnp.eye(dataset.num_classes)
-  condenser = _method.condenser(Given(parts, soft_labels=soft))
+  condenser = _method.condenser(Given(built, soft_labels=soft))
   pool = experts = None
   if section.get('pool_networks'):
-    keys = _key(parts, section.pool_networks)
-    pool = jax.eval_shape(jax.vmap(parts.network.init), keys)
+    keys = _key(built, section.pool_networks)
+    pool = jax.eval_shape(jax.vmap(built.network.init), keys)
   if config.get('experts'):
-    experts = _ways(parts)
-  pool, experts = _everywhere(parts, (pool, experts))
-  data = InnerData(parts.placement.data_shapes(dataset), pool, experts)
-  shapes = jax.eval_shape(condenser.init, key, _stored(parts), data)
-  places = parts.placement.state(shapes, dataset.num_classes)
+    experts = _ways(built)
+  pool, experts = _everywhere(built, (pool, experts))
+  data = InnerData(built.placement.data_shapes(dataset), pool, experts)
+  shapes = jax.eval_shape(condenser.init, key, _stored(built), data)
+  places = built.placement.state(shapes, dataset.num_classes)
   state = sharding.placed(shapes, places)
   unit = f'outer iteration of {section.inner_steps} steps'
   return Program(
@@ -125,21 +125,21 @@ def _outer(parts) -> Program:
     1,
     condenser.period,
     (key, state, data),
-    _condense.out_places(parts, places),
+    _condense.out_places(built, places),
   )
 
 
-def _stored(parts):
+def _stored(built):
   """Shapes of the stored numbers."""
-  dataset = parts.dataset
-  shape = (dataset.num_classes, parts.config.ipc, *dataset.image_shape)
+  dataset = built.dataset
+  shape = (dataset.num_classes, built.config.ipc, *dataset.image_shape)
   blank = jax.ShapeDtypeStruct(shape, jnp.float32)
-  return jax.eval_shape(parts.formation.init, _key(parts), blank)
+  return jax.eval_shape(built.formation.init, _key(built), blank)
 
 
-def _ways(parts) -> Experts:
-  count, passes = parts.config.experts.count, _experts.epochs(parts.config)
-  params = jax.eval_shape(parts.network.init, jax.random.key(0)).params
+def _ways(built) -> Experts:
+  count, passes = built.config.experts.count, _experts.epochs(built.config)
+  params = jax.eval_shape(built.network.init, jax.random.key(0)).params
   size = sum(leaf.size for leaf in jax.tree.leaves(params))
   return Experts(
     jax.ShapeDtypeStruct((count, passes + 1, size), jnp.float32),
@@ -147,18 +147,18 @@ def _ways(parts) -> Experts:
   )
 
 
-def _observed(parts, observers: Sequence[Observer]) -> Program:
-  config, section = parts.config, parts.config.method
-  condenser = _method.condenser(Given(parts, [o.network for o in observers]))
-  key = _key(parts)
+def _observed(built, observers: Sequence[Observer]) -> Program:
+  config, section = built.config, built.config.method
+  condenser = _method.condenser(Given(built, [o.network for o in observers]))
+  key = _key(built)
   variables = [jax.eval_shape(o.network.init, key) for o in observers]
   targets = [
-    _statistics.used(parts, _statistics.shapes(parts, o, v))
+    _statistics.used(built, _statistics.shapes(built, o, v))
     for o, v in zip(observers, variables, strict=True)
   ]
   data = InnerData(None, observers=tuple(variables), targets=tuple(targets))
-  data = _everywhere(parts, data)
-  images = _stored(parts)['images']
+  data = _everywhere(built, data)
+  images = _stored(built)['images']
   classes, ipc = images.shape[:2]
   cut = config.batches
   batches = methods.image_batches(
@@ -168,11 +168,11 @@ def _observed(parts, observers: Sequence[Observer]) -> Program:
 
   def begin(key, images, data):
     return condenser.init(
-      key, methods.cut_batch(images, slots, parts.formation.cells), data
+      key, methods.cut_batch(images, slots, built.formation.tiles), data
     )
 
   shapes = jax.eval_shape(begin, key, images, data)
-  places = parts.placement.image_batch(shapes, slots.shape[:2])
+  places = built.placement.image_batch(shapes, slots.shape[:2])
   state = sharding.placed(shapes, places)
   periods = section.iterations // section.inner_steps
   return Program(
@@ -182,19 +182,19 @@ def _observed(parts, observers: Sequence[Observer]) -> Program:
     1,
     condenser.period,
     (key, state, data),
-    _condense.out_places(parts, places),
+    _condense.out_places(built, places),
   )
 
 
-def _evaluation(parts) -> Program:
+def _evaluation(built) -> Program:
   """All networks of one evaluation of the condensed set, with hard labels."""
-  dataset, config = parts.dataset, parts.config
+  dataset, config = built.dataset, built.config
   seeds = config.evaluation.seeds
   asked = _wanted.wanted(config)
-  protocol = _wanted.protocol(parts, asked[0])
-  feed = _evaluate.feed_of(parts, 'plain', False, protocol, ())
-  program = _evaluate.evaluator_of(parts, parts.network, feed, protocol)
-  images = _wanted.expected_images(parts, asked[0])
+  protocol = _wanted.protocol(built, asked[0])
+  feed = _evaluate.feed_of(built, 'plain', False, protocol, ())
+  program = _evaluate.evaluator_of(built, built.network, feed, protocol)
+  images = _wanted.expected_images(built, asked[0])
   shape = (images, *dataset.image_shape)
   keys = jax.eval_shape(lambda: evaluation.seed_keys(jax.random.key(0), seeds))
   training = evaluation.TrainingSet(
@@ -203,12 +203,12 @@ def _evaluation(parts) -> Program:
     jax.ShapeDtypeStruct((), jnp.int32),
   )
   args = (keys, training, jax.ShapeDtypeStruct((), jnp.int32))
-  if parts.placement.mesh is None:  # else the networks are spread from inside
-    args = _everywhere(parts, args)
+  if built.placement.mesh is None:  # else the networks are spread from inside
+    args = _everywhere(built, args)
   keys, training, epochs = args
   state = jax.eval_shape(program.start, keys, training)
-  if parts.placement.mesh is None:
-    state = _everywhere(parts, state)
+  if built.placement.mesh is None:
+    state = _everywhere(built, state)
   steps = -(-images // min(protocol.batch_size, images))
   return Program(
     'evaluate',

@@ -8,8 +8,15 @@ import jax
 import numpy as np
 
 from dcjax import artefact, files
-from dcjax.runs import _artefact, _commands, _condense, _showing, _views, report
-from dcjax.runs._build import Parts
+from dcjax.runs import (
+  _artefact,
+  _commands,
+  _condense,
+  _showing,
+  _variants,
+  report,
+)
+from dcjax.runs._build import Built
 from dcjax.runs._folder import STAGES, Folder
 from dcjax.runs._observers import Observer
 from dcjax.runs._pipelines import Pipeline
@@ -19,7 +26,7 @@ from dcjax.runs._writers import SILENT
 
 
 def summarise(
-  parts: Parts,
+  built: Built,
   folder: Folder,
   made: Made,
   entries: Mapping[str, Any],
@@ -28,22 +35,22 @@ def summarise(
   """Collects `results.json`, or what there is of it before the end.
 
   Args:
-    parts: of the run.
+    built: the objects of the run.
     folder: of the run.
     made: stages so far.
     entries: name -> record of an evaluation.
     observers: networks that looked at the images or labelled them.
   """
-  config = parts.config
+  config = built.config
   entries = {name: dict(entry) for name, entry in entries.items()}
   seconds = _seconds(folder, made, entries)
   return {
     'method': config.get('method', {}).get('name', 'given'),
-    'dataset': parts.dataset.name,
+    'dataset': built.dataset.name,
     'ipc': config.ipc,
     'headline': 'condensed',
     'evaluations': entries,
-    'data': facts(parts),
+    'data': facts(built),
     'observers': _observers(made, observers),
     'seconds': seconds,
     'environment': _artefact.environment(),
@@ -54,7 +61,7 @@ def summarise(
     **({'fair': made('fair')} if 'fair' in made.outputs else {}),
     **_own(made),
     **_digest(folder, made),
-    **_of_the_set(parts, made, entries),
+    **_of_the_set(built, made, entries),
   }
 
 
@@ -66,10 +73,10 @@ def _digest(folder, made):
     return {'sha256': hashlib.file_digest(stream, 'sha256').hexdigest()}
 
 
-def facts(parts: Parts) -> dict[str, Any]:
+def facts(built: Built) -> dict[str, Any]:
   """What the report says of the data."""
-  dataset = parts.dataset
-  images = int(parts.real.counts.sum())
+  dataset = built.dataset
+  images = int(built.real.counts.sum())
   numbers = images * int(np.prod(dataset.image_shape))
   return {
     'classes': list(dataset.class_names),
@@ -90,10 +97,10 @@ def evaluated(made: Made) -> dict[str, Any]:
   }
 
 
-def _of_the_set(parts, made, entries):
+def _of_the_set(built, made, entries):
   """What the condensed set itself tells, once it is there."""
   if 'artefact' not in made.outputs:
-    return {'formation': dict(parts.formation.spec)}
+    return {'formation': dict(built.formation.spec)}
   condensed = made('artefact')
   stored = artefact.storage(condensed)
   for name, entry in entries.items():
@@ -101,7 +108,7 @@ def _of_the_set(parts, made, entries):
       entry['bytes'] = stored['total']['float32_bytes']
   labels = made('labels') if 'labels' in made.outputs else None
   said = {}
-  if 'method' not in parts.config:
+  if 'method' not in built.config:
     said['method'] = condensed.provenance.get('method', 'given')
   return {
     'formation': dict(condensed.spec),
@@ -109,7 +116,7 @@ def _of_the_set(parts, made, entries):
     'bytes': _bytes(stored, labels, entries),
     'label_regime': condensed.label_regime,
     **said,
-    **report.bytes_of(condensed, parts.config.ipc),
+    **report.bytes_of(condensed, built.config.ipc),
   }
 
 
@@ -192,7 +199,7 @@ def _point(entry, outer, at):
 
 
 def tell(
-  parts: Parts,
+  built: Built,
   folder: Folder,
   made: Made,
   state: report.State,
@@ -201,14 +208,14 @@ def tell(
   """Rewrites the page of a run that is not finished.
 
   Args:
-    parts: of the run.
+    built: the objects of the run.
     folder: of the run.
     made: stages so far.
     state: where it is.
-    now: `_views.Looks` of the set along the way, or None.
+    now: `_variants.Looks` of the set along the way, or None.
   """
   entries = evaluated(made)
-  results = summarise(parts, folder, made, entries)
+  results = summarise(built, folder, made, entries)
   points = results['checkpoints']
   if 'condensed' not in entries and points:
     newest = max(
@@ -219,7 +226,7 @@ def tell(
     if newest:
       found = (folder.read(STAGES) or {})[newest]['value']
       results['evaluations'] = {'condensed': found, **entries}
-  _showing.show(parts, folder, made, results, now=now, state=state)
+  _showing.show(built, folder, made, results, now=now, state=state)
 
 
 def finish_part(at_work: Any, entries: Mapping[str, Any]) -> None:
@@ -231,21 +238,21 @@ def finish_part(at_work: Any, entries: Mapping[str, Any]) -> None:
     at_work: `_run.Opened`.
     entries: name -> record of an evaluation.
   """
-  parts, work, made, pipeline = at_work
-  results = summarise(parts, work.folder, made, entries, pipeline.observers)
-  _showing.show(parts, work.folder, made, results)
+  built, work, made, pipeline = at_work
+  results = summarise(built, work.folder, made, entries, pipeline.observers)
+  _showing.show(built, work.folder, made, results)
   if 'condensed' in entries:
     work.folder.finish(results)
 
 
-def finish(parts: Parts, work: Work, made: Made, pipeline: Pipeline) -> Any:
+def finish(built: Built, work: Work, made: Made, pipeline: Pipeline) -> Any:
   """Writes results and pages, and says where they are; returns the results."""
   entries = {w.name: made(f'evaluate/{w.name}') for w in pipeline.asked}
-  results = summarise(parts, work.folder, made, entries, pipeline.observers)
-  _showing.show(parts, work.folder, made, results)
+  results = summarise(built, work.folder, made, entries, pipeline.observers)
+  _showing.show(built, work.folder, made, results)
   if work.writer is not SILENT:
-    looks = _views.looks_of(made('artefact'))
-    work.writer.picture(None, 'condensed', _views.picture(parts, looks))
+    looks = _variants.looks_of(made('artefact'))
+    work.writer.picture(None, 'condensed', _variants.picture(built, looks))
   work.folder.finish(results)
   for name, entry in results['evaluations'].items():
     say(

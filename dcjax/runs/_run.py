@@ -25,7 +25,7 @@ from dcjax.runs import (
   settings,
 )
 from dcjax.runs._artefact import check_storage, versions
-from dcjax.runs._build import Parts
+from dcjax.runs._build import Built
 from dcjax.runs._folder import Folder, Interrupted, Stop
 from dcjax.runs._outlook import Outlook
 from dcjax.runs._pipelines import Pipeline
@@ -42,13 +42,13 @@ class Opened(NamedTuple):
   """A run at work.
 
   Attributes:
-    parts: of the run.
+    built: the objects of the run.
     work: of the run.
     made: stages so far.
     pipeline: all stages.
   """
 
-  parts: Parts
+  built: Built
   work: Work
   made: Made
   pipeline: Pipeline
@@ -111,15 +111,15 @@ def opened(
   _check_processes(plain)
   folder = Folder(workdir, plain, tuple(command))
   use_compilation_cache()
-  parts = _build.build(
+  built = _build.build(
     chosen,
     dataset=dataset,
     network=network,
     devices_per_class=devices_per_class,
   )
-  check_storage(parts)
+  check_storage(built)
   made, outlook = Made({}, {}, {}), Outlook()
-  tell = _showing.teller(parts, folder, outlook, made, _results.tell, living)
+  tell = _showing.teller(built, folder, outlook, made, _results.tell, living)
   with folder.owned(stop) as heard:
     writer = _writers.opened(watch, folder.path, plain)
     try:
@@ -128,8 +128,8 @@ def opened(
       if store is not None and network is None:
         shared = pathlib.Path(store).expanduser()
       work = Work(folder, heard, outlook, shared, profile, tell, writer)
-      pipeline = _pipelines.pipeline(parts, work, made)
-      yield Opened(parts, work, made, pipeline)
+      pipeline = _pipelines.pipeline(built, work, made)
+      yield Opened(built, work, made, pipeline)
     except Interrupted:
       tell(state='stopped', message='The same command goes on from here.')
       folder.release()
@@ -140,7 +140,7 @@ def opened(
       raise
     finally:
       writer.close()
-      parts.real.close()
+      built.real.close()
 
 
 def _check_processes(plain):
@@ -237,22 +237,22 @@ def run(
 
 
 def _work(at_work: Opened) -> dict[str, Any]:
-  parts, work, made, pipeline = at_work
+  built, work, made, pipeline = at_work
   missing = _stage.missing(pipeline.stages, work)
   if not missing and work.folder.results() is not None:
     return _said_to_be_finished(work.folder)
   left = _costs.outlook(missing)
   # The stages hold this run's outlook: it is filled, not replaced.
   work.outlook.__dict__.update(left.__dict__)
-  say(_costs.describe(parts, pipeline.stages, work.outlook))
+  say(_costs.describe(built, pipeline.stages, work.outlook))
   say(f'  in {work.folder.path}')
   doubt = networks.warn_condensation(
-    networks.complete('network', parts.config.network)
+    networks.complete('network', built.config.network)
   )
-  if doubt is not None and 'method' in parts.config:
+  if doubt is not None and 'method' in built.config:
     say(f'warning: {doubt}')
   _stage.run(pipeline.stages, work, made)
-  return _results.finish(parts, work, made, pipeline)
+  return _results.finish(built, work, made, pipeline)
 
 
 def condensed(

@@ -11,22 +11,22 @@ from dcjax.artefact import Artefact
 from dcjax.base import Batch
 from dcjax.inner import InnerData
 from dcjax.runs import _build, _condense, _costs
-from dcjax.runs._build import Parts
+from dcjax.runs._build import Built
 from dcjax.runs._stage import MEMORY, Stage, tree
 
 
-def selection_stage(parts: Parts, name: str) -> Stage:
+def selection_stage(built: Built, name: str) -> Stage:
   """A coreset: positions `[C, ipc]` of real images within their classes."""
-  ipc, key = parts.config.ipc, parts.keys['herding']
-  settings: dict[str, Any] = {'ipc': ipc, 'seed': parts.config.seed}
+  ipc, key = built.config.ipc, built.keys['herding']
+  settings: dict[str, Any] = {'ipc': ipc, 'seed': built.config.seed}
 
   def make(_, features=None):
     if name == 'random':
-      chosen = coresets.random(parts.keys['random'], parts.dataset.counts, ipc)
+      chosen = coresets.random(built.keys['random'], built.dataset.counts, ipc)
       return {'chosen': np.asarray(chosen)}
-    labels = np.asarray(parts.real.local.labels)
+    labels = np.asarray(built.real.local.labels)
     if name == 'forgetting':
-      chosen = coresets.forgetting(_forgetting(parts, key), labels, ipc)
+      chosen = coresets.forgetting(_forgetting(built, key), labels, ipc)
     elif name == 'k_means':
       start = jax.random.fold_in(key, 1)
       chosen = coresets.k_means(features['features'], labels, ipc, start)
@@ -40,35 +40,35 @@ def selection_stage(parts: Parts, name: str) -> Stage:
     inputs = ('data', 'features')
   work = 0.0
   if name == 'forgetting':
-    settings |= _feature_settings(parts)
-    work = _costs.selection(parts)
+    settings |= _feature_settings(built)
+    work = _costs.selection(built)
   return Stage(f'select/{name}', make, inputs, settings, tree(), work)
 
 
-def features_stage(parts: Parts) -> Stage:
+def features_stage(built: Built) -> Stage:
   """Embeddings of a network trained on the whole real set, class by class.
 
   Raises:
     ValueError: if the network exposes none; before anything is trained.
   """
-  _check_embedding(parts)
+  _check_embedding(built)
 
   def make(_):
-    return {'features': np.asarray(_features(parts, parts.keys['herding']))}
+    return {'features': np.asarray(_features(built, built.keys['herding']))}
 
   return Stage(
     'features',
     make,
     ('data',),
-    _feature_settings(parts),
+    _feature_settings(built),
     tree(),
-    _costs.selection(parts),
+    _costs.selection(built),
     shared=True,
   )
 
 
-def _check_embedding(parts):
-  network, shape = parts.network, (1, *parts.dataset.image_shape)
+def _check_embedding(built):
+  network, shape = built.network, (1, *built.dataset.image_shape)
 
   def outputs(key):
     return network.apply(network.init(key), jnp.zeros(shape), False)[0]
@@ -80,8 +80,8 @@ def _check_embedding(parts):
     )
 
 
-def _feature_settings(parts):
-  config = parts.config
+def _feature_settings(built):
+  config = built.config
   return {
     'network': config.network,
     'steps': config.evaluation.herding_steps,
@@ -89,15 +89,15 @@ def _feature_settings(parts):
   }
 
 
-def _features(parts, key):
+def _features(built, key):
   loop = inner.train_on_real(
-    parts.network,
+    built.network,
     _baseline_optimizer(),
-    num_images=int(parts.dataset.counts.sum()),
-    num_classes=parts.dataset.num_classes,
+    num_images=int(built.dataset.counts.sum()),
+    num_classes=built.dataset.num_classes,
     batch_size=_costs.BASELINE_BATCH,
-    num_batches=parts.config.evaluation.herding_steps,
-    augment=parts.normalise,
+    num_batches=built.config.evaluation.herding_steps,
+    augment=built.normalise,
   )
 
   @jax.jit
@@ -105,24 +105,24 @@ def _features(parts, key):
     state = loop.init(key, data)
     state, _ = loop.update(key, state, data, None)
     return coresets.embed(
-      parts.network, state.variables, data.real, parts.normalise
+      built.network, state.variables, data.real, built.normalise
     )
 
-  return train(key, InnerData(parts.real.local, None))
+  return train(key, InnerData(built.real.local, None))
 
 
-def _forgetting(parts, key):
+def _forgetting(built, key):
   """How often each real image is forgotten, in as many updates as herding."""
   size = _costs.BASELINE_BATCH
-  per_epoch = max(1, len(parts.dataset.labels) // size)
+  per_epoch = max(1, len(built.dataset.labels) // size)
   return coresets.forgetting_events(
-    parts.network,
-    parts.real.local,
+    built.network,
+    built.real.local,
     key,
     optimizer=_baseline_optimizer(),
     # One epoch alone holds no event.
-    epochs=max(2, parts.config.evaluation.herding_steps // per_epoch),
-    normalise=parts.normalise,
+    epochs=max(2, built.config.evaluation.herding_steps // per_epoch),
+    normalise=built.normalise,
     batch_size=size,
   )
 
@@ -131,11 +131,11 @@ def _baseline_optimizer():
   return optimizers.sgd(0.01, momentum=0.9, weight_decay=5e-4)
 
 
-def set_stage(parts: Parts, name: str, of: str) -> Stage:
+def set_stage(built: Built, name: str, of: str) -> Stage:
   """A set: images `[C, M, H, W, D]` in [0, 1] and labels `[C, M, K]`.
 
   Args:
-    parts: of the run.
+    built: the objects of the run.
     name: of the set.
     of: the stage that holds it: `'artefact'`, `'start'` or a selection.
   """
@@ -144,19 +144,19 @@ def set_stage(parts: Parts, name: str, of: str) -> Stage:
     if isinstance(found, Artefact):
       return found.batch()
     if name == 'initial':
-      formation = _build.evaluation_formation(parts)
+      formation = _build.evaluation_formation(built)
       params = jax.tree.map(jnp.asarray, _condense.unflattened(found))
       return formation.decode(params)
     if name == 'whole':
-      return whole(parts.dataset)
-    return hard_batch(chosen_images(parts, found))
+      return whole(built.dataset)
+    return hard_batch(chosen_images(built, found))
 
   return Stage(f'set/{name}', make, ('data', of), {}, MEMORY)
 
 
-def chosen_images(parts: Parts, found: Any) -> np.ndarray:
+def chosen_images(built: Built, found: Any) -> np.ndarray:
   """Real images `[C, ipc, H, W, D]` that a selection stage has chosen."""
-  return data.images_at(parts.dataset, found['chosen'])
+  return data.images_at(built.dataset, found['chosen'])
 
 
 def hard_batch(images: np.ndarray) -> Batch:

@@ -9,20 +9,20 @@ import jax
 import jax.numpy as jnp
 
 from dcjax import files, sharding
-from dcjax.runs import _build, _condense, _views, report
-from dcjax.runs._build import Parts
+from dcjax.runs import _build, _condense, _variants, report
+from dcjax.runs._build import Built
 from dcjax.runs._folder import FILM, RESULTS, Folder
 from dcjax.runs._outlook import Outlook
 from dcjax.runs._progress import say
 from dcjax.runs._stage import Made
-from dcjax.runs._views import Looks
+from dcjax.runs._variants import Looks
 
 _MOST_FRAMES = 40
 Tell = Callable[..., None]
 
 
 def teller(
-  parts: Parts,
+  built: Built,
   folder: Folder,
   outlook: Outlook,
   made: Made,
@@ -32,7 +32,7 @@ def teller(
   """Returns what keeps the page of a run true while it runs.
 
   Args:
-    parts: of the run.
+    built: the objects of the run.
     folder: of the run.
     outlook: what is left of it.
     made: stages so far.
@@ -56,32 +56,32 @@ def teller(
       return
     try:
       if params is not None:
-        formation = _build.evaluation_formation(parts)
+        formation = _build.evaluation_formation(built)
         params = jax.tree.map(jnp.asarray, params)
-        params = _build.finished(parts, params)
-        noted['now'] = _views.looks(formation, params)
-        _keep(parts, folder, noted['now'], outer)
+        params = _build.finished(built, params)
+        noted['now'] = _variants.looks(formation, params)
+        _keep(built, folder, noted['now'], outer)
         return
       where = report.State(
         state, outlook.done(), outlook.total(), time.time(), message
       )
-      write(parts, folder, made, where, noted.get('now'))
+      write(built, folder, made, where, noted.get('now'))
     except Exception as error:
       say(f'warning: the report could not be rewritten ({error})')
 
   return tell
 
 
-def _keep(parts, folder, looks, outer):
+def _keep(built, folder, looks, outer):
   path = folder.path / FILM / f'{outer:07d}.png'
   path.parent.mkdir(exist_ok=True)
-  picture = _views.picture(parts, looks, small=True)
+  picture = _variants.picture(built, looks, small=True)
   with files.replacing(path) as stream:
     stream.write(report.encode_png(picture, 1))
 
 
 def show(
-  parts: Parts,
+  built: Built,
   folder: Folder,
   made: Made,
   results: Mapping[str, Any],
@@ -92,7 +92,7 @@ def show(
   """Writes `images.png` and `report.html`, from the first process.
 
   Args:
-    parts: of the run.
+    built: the objects of the run.
     folder: of the run.
     made: stages so far.
     results: see `report.write_report`.
@@ -105,43 +105,43 @@ def show(
   start = None
   if 'start' in made.outputs:
     found = jax.tree.map(jnp.asarray, _condense.unflattened(made('start')))
-    start = _views.looks(parts.formation, found)
+    start = _variants.looks(built.formation, found)
   if condensed is not None:
-    now = _views.looks_of(condensed)
+    now = _variants.looks_of(condensed)
   now = now or start
   if now is None:
     return
-  picture = _views.picture(parts, now)
+  picture = _variants.picture(built, now)
   report.save_png(folder.path / 'images.png', picture)
   beside: dict[str, Any] = {}
   if condensed is not None:
     variables = made('embedding') if 'embedding' in made.outputs else None
-    beside = report.pictures_of(parts, condensed, variables)
+    beside = report.pictures_of(built, condensed, variables)
   report.write_report(
     folder.path,
     config=folder.config,
     results=results,
     metrics=folder.metrics(),
-    views=_views.views(parts, now, start),
-    frames=_frames(parts, folder.path, results, start, now),
+    variants=_variants.variants(built, now, start),
+    frames=_frames(built, folder.path, results, start, now),
     pictures=beside,
     state=state,
   )
 
 
-def _frames(parts, folder: pathlib.Path, results, start, now):
+def _frames(built, folder: pathlib.Path, results, start, now):
   """What is said of each picture of the film, and its file."""
   kept = {int(p.stem): p for p in (folder / FILM).glob('*.png')}
   if start is None or not kept:
     return ()
   known = {p['outer']: p for p in results.get('checkpoints') or ()}
-  done = parts.config.get('outer', 0) if 'storage' in results else 0
+  done = built.config.get('outer', 0) if 'storage' in results else 0
   frames = []
-  for outer in _views.film_points(kept, _MOST_FRAMES):
+  for outer in _variants.film_points(kept, _MOST_FRAMES):
     if not done or outer < done:
       frames.append((_said(outer, known), kept[outer].read_bytes()))
   first, last = (
-    report.encode_png(_views.picture(parts, looks, small=True), 1)
+    report.encode_png(_variants.picture(built, looks, small=True), 1)
     for looks in (start, now)
   )
   frames.insert(0, ('start' + _accuracy(known.get(0)), first))

@@ -17,33 +17,33 @@ from dcjax import (
 )
 from dcjax.base import Formation, Params
 from dcjax.methods import ClassEmbeddings
-from dcjax.runs._build import Parts
+from dcjax.runs._build import Built
 from dcjax.runs._observers import Observer
 from dcjax.runs._stage import Stage, tree
 from dcjax.utils import check_choice
 
 
-def parse(parts: Parts) -> dict[str, Any]:
+def parse(built: Built) -> dict[str, Any]:
   """The options of a config's `start`, with defaults.
 
   Raises:
     ValueError: if the start or an option is unknown.
   """
-  spec = specs.parse('start', parts.config.start)
+  spec = specs.parse('start', built.config.start)
   check_choice('start', spec['name'], _OPTIONS)
   known = _OPTIONS[spec['name']]
   specs.check('start', spec, known)
-  codebook = is_codebook(parts.formation)
+  codebook = is_codebook(built.formation)
   if codebook != (spec['name'] in ('fit', 'generator', 'weights')):
     raise ValueError(
-      f'start {spec["name"]!r}: formation {parts.formation.spec["name"]!r} '
+      f'start {spec["name"]!r}: formation {built.formation.spec["name"]!r} '
       'takes '
       + ('fit, generator or weights' if codebook else 'images, not a generator')
     )
   ratio = tuple(spec.get('ratio', (1, 1)))
   if len(ratio) != 2 or ratio[0] > ratio[1]:
     raise ValueError(
-      f'start {parts.config.start!r}: ratio {ratio} must be a lowest and a '
+      f'start {built.config.start!r}: ratio {ratio} must be a lowest and a '
       'highest ratio of width to height'
     )
   return {**known, **spec}
@@ -75,27 +75,27 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def needs_embeddings(parts: Parts) -> bool:
+def needs_embeddings(built: Built) -> bool:
   """Whether a codebook tells classes apart by features of real images."""
-  said = specs.parse('formation', parts.config.formation)
+  said = specs.parse('formation', built.config.formation)
   condition = said.get('condition', 'class')
-  condition = parts.config.method.get('condition', condition)
-  return is_codebook(parts.formation) and condition == 'class'
+  condition = built.config.method.get('condition', condition)
+  return is_codebook(built.formation) and condition == 'class'
 
 
-def stage(parts: Parts, observers: list[Observer]) -> Stage:
+def stage(built: Built, observers: list[Observer]) -> Stage:
   """Draws the stored numbers that condensation starts from; once.
 
   Args:
-    parts: of the run.
+    built: the objects of the run.
     observers: that score the crops of RDED.
   """
-  spec = parse(parts)
+  spec = parse(built)
   name = spec['name']
   inputs = ['data']
   if name == 'rded':
     inputs += [observer.stage for observer in observers]
-  embeddings = needs_embeddings(parts)
+  embeddings = needs_embeddings(built)
   if name == 'generator':
     inputs.append('generator')
   elif embeddings:
@@ -103,30 +103,30 @@ def stage(parts: Parts, observers: list[Observer]) -> Stage:
 
   def make(_, *found):
     if name == 'rded':
-      return _images(parts, _rded(parts, spec, observers, found))
-    if is_codebook(parts.formation):
-      return _codebook(parts, spec, found[0] if found else None, embeddings)
-    return _images(parts, _real_or_noise(parts, spec))
+      return _images(built, _rded(built, spec, observers, found))
+    if is_codebook(built.formation):
+      return _codebook(built, spec, found[0] if found else None, embeddings)
+    return _images(built, _real_or_noise(built, spec))
 
   settings = {
     'start': spec,
-    'formation': parts.formation.spec,
-    'ipc': parts.config.ipc,
-    'seed': parts.config.seed,
+    'formation': built.formation.spec,
+    'ipc': built.config.ipc,
+    'seed': built.config.seed,
   }
   return Stage('start', make, tuple(inputs), settings, tree(), sole=True)
 
 
-def _images(parts, images):
+def _images(built, images):
   """Stored numbers whose images these are."""
-  key = jax.random.fold_in(parts.keys['init'], 1)
+  key = jax.random.fold_in(built.keys['init'], 1)
   if isinstance(images, tuple):  # noise is drawn with the key itself
-    (images,), key = images, parts.keys['init']
-  return parts.formation.init(key, images)
+    (images,), key = images, built.keys['init']
+  return built.formation.init(key, images)
 
 
-def _real_or_noise(parts, spec):
-  config, dataset, key = parts.config, parts.dataset, parts.keys['init']
+def _real_or_noise(built, spec):
+  config, dataset, key = built.config, built.dataset, built.keys['init']
   shape = (dataset.num_classes, config.ipc, *dataset.image_shape)
   if spec['name'] == 'noise':
     noise = initialisation.noise(key, shape)
@@ -138,51 +138,51 @@ def _real_or_noise(parts, spec):
     noise = noise + np.asarray(dataset.mean)
     return (jnp.clip(noise, 0.0, 1.0) if spec['clip'] else noise,)
   packed = spec['name'] in ('mix', 'representative')
-  needed = config.ipc * (parts.formation.cells if packed else 1)
+  needed = config.ipc * (built.formation.tiles if packed else 1)
   if spec['name'] == 'representative':
-    chosen = _representative(parts, needed)
+    chosen = _representative(built, needed)
   else:
     chosen = initialisation.select(
       key, dataset.counts, needed, order=spec['order']
     )
   images = jnp.asarray(data.images_at(dataset, chosen))
-  return parts.formation.pack(images) if packed else images
+  return built.formation.pack(images) if packed else images
 
 
-def _representative(parts, needed):
+def _representative(built, needed):
   """Nearest to the centres of clusters that a new network sees."""
-  network_key, key = jax.random.split(parts.keys['init'])
+  network_key, key = jax.random.split(built.keys['init'])
   return coresets.representative(
     key,
-    parts.network,
-    parts.network.init(network_key),
-    parts.real.local,
-    parts.dataset.counts,
+    built.network,
+    built.network.init(network_key),
+    built.real.local,
+    built.dataset.counts,
     needed,
-    parts.normalise,
+    built.normalise,
   )
 
 
-def _rded(parts, spec, observers, found):
+def _rded(built, spec, observers, found):
   options = {n: v for n, v in spec.items() if n != 'name'}
   return methods.rded(
     [observer.network for observer in observers],
     [made['variables'] for made in found],
-    parts.real.local,
-    parts.config.ipc,
-    parts.keys['init'],
-    normalise=parts.normalise,
+    built.real.local,
+    built.config.ipc,
+    built.keys['init'],
+    normalise=built.normalise,
     **{**options, 'ratio': tuple(options['ratio'])},
   )
 
 
-def _codebook(parts, spec, found, embeddings):
+def _codebook(built, spec, found, embeddings):
   """Random weights, a pretrained generator, or one fitted to real images."""
-  formation, config, key = parts.formation, parts.config, parts.keys['init']
+  formation, config, key = built.formation, built.config, built.keys['init']
   fit = spec['name'] == 'fit'
-  images: Any = blank(parts)
+  images: Any = blank(built)
   if fit:
-    images = _real_or_noise(parts, {'name': 'random', 'order': 'random'})
+    images = _real_or_noise(built, {'name': 'random', 'order': 'random'})
     key = jax.random.fold_in(key, 1)
   params = formation.init(key, images)
   if spec['name'] == 'generator':
@@ -214,18 +214,18 @@ def _drawn(params: Params, codes: str, key: jax.Array) -> Params:
   return {**params, 'codes': drawn}
 
 
-def blank(parts: Parts) -> jax.ShapeDtypeStruct:
+def blank(built: Built) -> jax.ShapeDtypeStruct:
   """What a codebook's `init` reads of images: their shape."""
-  spec = parts.formation.spec
-  shape = (spec['num_classes'], parts.config.ipc, *spec['image_shape'])
+  spec = built.formation.spec
+  shape = (spec['num_classes'], built.config.ipc, *spec['image_shape'])
   return jax.ShapeDtypeStruct(shape, jnp.float32)
 
 
-def embeddings_stage(parts: Parts) -> Stage:
+def embeddings_stage(built: Built) -> Stage:
   """Class means of features and predictions of the embedding network."""
 
   def make(_, variables):
-    found = class_means(parts, variables)
+    found = class_means(built, variables)
     return {n: np.asarray(v) for n, v in found._asdict().items()}
 
   return Stage(
@@ -233,32 +233,32 @@ def embeddings_stage(parts: Parts) -> Stage:
   )
 
 
-def class_means(parts: Parts, variables: Any) -> ClassEmbeddings:
+def class_means(built: Built, variables: Any) -> ClassEmbeddings:
   """Over every real image, window by window where not all are in memory."""
 
   @jax.jit
   def sums(variables, data, weights=None):
     return methods.class_sums(
-      parts.network, variables, data, parts.normalise, weights=weights
+      built.network, variables, data, built.normalise, weights=weights
     )
 
-  real = parts.real
-  if parts.dataset.stream is None:
+  real = built.real
+  if built.dataset.stream is None:
     return methods.class_means(sums(variables, real.local))
   total = None
-  for number, new in _one_pass(parts):
+  for number, new in _one_pass(built):
     found = sums(variables, real.at(number), new)
     total = found if total is None else jax.tree.map(jnp.add, total, found)
   return methods.class_means(total)
 
 
-def _one_pass(parts):
+def _one_pass(built):
   """The windows that show every image, and what is new in each.
 
   Classes differ in size: windows of the smaller ones go on with images that
   were there already.
   """
-  stream = parts.dataset.stream
+  stream = built.dataset.stream
   labels, held = stream.labels, stream.held
   starts = np.cumsum(held) - held
   places = np.arange(len(labels)) - starts[labels]

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from dcjax import augment, evaluation, formations, networks, protocols, specs
 from dcjax.evaluation import Protocol
 from dcjax.runs import _build
-from dcjax.runs._build import Parts
+from dcjax.runs._build import Built
 
 # Fewer passes leave a network on the whole set far from trained.
 _LEAST_PASSES = 20
@@ -85,41 +85,41 @@ def _start_is_pointless(config):
   return section.get('name') == 'rded' or noise
 
 
-def expected_images(parts: Parts, asked: Wanted) -> int:
+def expected_images(built: Built, asked: Wanted) -> int:
   """How many images an evaluation trains on."""
   if asked.images == 'whole':
-    return len(parts.dataset.labels)
+    return len(built.dataset.labels)
   if asked.images in ('condensed', 'initial', 'fresh'):
-    return longest(parts)
-  return parts.dataset.num_classes * parts.config.ipc
+    return longest(built)
+  return built.dataset.num_classes * built.config.ipc
 
 
-def longest(parts: Parts) -> int:
+def longest(built: Built) -> int:
   """Images of the largest small set: all are padded to it, for one program."""
-  formation = _build.evaluation_formation(parts)
-  decoded = formations.decoded_count(formation, parts.config.ipc)
-  return parts.dataset.num_classes * max(decoded, parts.config.ipc)
+  formation = _build.evaluation_formation(built)
+  decoded = formations.decoded_count(formation, built.config.ipc)
+  return built.dataset.num_classes * max(decoded, built.config.ipc)
 
 
-def protocol(parts: Parts, asked: Wanted) -> Protocol:
+def protocol(built: Built, asked: Wanted) -> Protocol:
   """How the networks of an evaluation are trained."""
-  config, own = parts.config, parts.protocol
+  config, own = built.config, built.protocol
   if asked.word:
     epochs = published_epochs(config, networks.complete('', asked.word))
     made = evaluation.PROTOCOLS[config.evaluation.protocol](epochs)
     own = own._replace(epochs=made.epochs, drops=made.drops)
   if asked.images == 'whole':
     epochs = config.evaluation.whole_epochs or default_epochs(
-      longest(parts),
-      len(parts.dataset.labels),
+      longest(built),
+      len(built.dataset.labels),
       epochs=own.epochs,
       batch_size=own.batch_size,
     )
     made = evaluation.PROTOCOLS[config.evaluation.protocol](epochs)
     own = own._replace(epochs=made.epochs, drops=made.drops)
   if asked.updates:
-    count = expected_images(parts, asked)
-    own = protocols.with_equal_updates(own, count, longest(parts))
+    count = expected_images(built, asked)
+    own = protocols.with_equal_updates(own, count, longest(built))
   return own
 
 

@@ -90,15 +90,15 @@ def make(
   if name not in CORESETS:
     return _run.condensed(config, folder, **options)
   with _run.opened(settings.resolve(config), folder, **options) as at_work:
-    parts = at_work.parts
-    stages = [data_stage(parts)]
+    built = at_work.built
+    stages = [data_stage(built)]
     if name in _costs.BY_FEATURES:
-      stages.append(_sets.features_stage(parts))
-    stages.append(_sets.selection_stage(parts, name))
+      stages.append(_sets.features_stage(built))
+    stages.append(_sets.selection_stage(built, name))
 
     def selected(found):
-      images = _sets.chosen_images(parts, found)
-      made = artefact_of(parts, {'images': images}, HARD)
+      images = _sets.chosen_images(built, found)
+      made = artefact_of(built, {'images': images}, HARD)
       # The config is only that of the network that coresets look through.
       provenance = {**made.provenance, 'method': name}
       return dataclasses.replace(made, provenance=provenance)
@@ -146,7 +146,7 @@ def _config(name, making):
     if section.outer:
       changes['outer'] = section.outer
   if recipe == 'generative':
-    # A generator of all classes fits none of their parts: weights are random.
+    # A generator of all classes fits none of their built: weights are random.
     changes['start'] = 'weights'
   changes = {f: v for f, v in changes.items() if f not in own_fields}
   if recipe in _OBSERVED:

@@ -2,7 +2,7 @@
 
 Sun et al., CVPR 2024, https://arxiv.org/abs/2312.03526. Nothing is optimised;
 the observer labels every batch of the student. `factor` squared crops share an
-image (ImageNet 2 x 2), which students see whole, their cells shuffled:
+image (ImageNet 2 x 2), which students see whole, their tiles shuffled:
 
   python experiments/run.py --config=experiments/configs/rded.py:cifar10,ipc=10
     --config.data_dir=DATA --workdir=runs/rded
@@ -42,7 +42,7 @@ def values(chosen):
     chosen,
     'one',
     method=dict(name='rded'),
-    # The cells of an image are no images of their own.
+    # The tiles of an image are no images of their own.
     formation='uniform:factor=1',
     start=_start(chosen, 300, 5),
     observers=observing.trained_long(chosen.like),

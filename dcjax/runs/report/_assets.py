@@ -115,7 +115,7 @@ for (const tab of all('.tabs button')) tab.onclick = () => {
   for (const other of all('.tabs button'))
     other.setAttribute('aria-pressed', other === tab);
   for (const strip of all('.kinds .strip'))
-    strip.hidden = strip.dataset.view !== tab.dataset.view;
+    strip.hidden = strip.dataset.variant !== tab.dataset.variant;
 };
 function large(strip, i) {
   const holder = strip.cloneNode(false), tile = made('div');

@@ -20,7 +20,7 @@ class Budget(NamedTuple):
   stored: float
 
 
-def parts(results: Mapping[str, Any]) -> dict[str, Budget]:
+def budgets(results: Mapping[str, Any]) -> dict[str, Budget]:
   """All that a network is trained on, part by part; parts of nothing are not.
 
   Args:
@@ -66,7 +66,7 @@ def real_images(results: Mapping[str, Any], count: int) -> Budget | None:
 
 def storage(results: Mapping[str, Any]) -> str:
   """The report's section on bytes, or nothing."""
-  every = parts(results)
+  every = budgets(results)
   if not every:
     return ''
   rows = [_row(name, budget) for name, budget in every.items()]

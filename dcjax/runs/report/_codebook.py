@@ -57,12 +57,12 @@ def _images(ipc):
 
 
 def pictures_of(
-  parts: Any, condensed: Artefact, variables: Any = None
+  built: Any, condensed: Artefact, variables: Any = None
 ) -> dict[str, tuple[Any, str]]:
   """Pictures of a codebook alone, by caption, and what they show.
 
   Args:
-    parts: of the run.
+    built: the objects of the run.
     condensed: its artefact; of another formation, there are none.
     variables: of a network trained on real images, or None.
   """
@@ -71,13 +71,13 @@ def pictures_of(
   found = {}
   if variables is not None:
     found['Features of real and condensed images'] = (
-      feature_scatter(parts, condensed, variables),
+      feature_scatter(built, condensed, variables),
       'first two principal components of the real ones under a network trained '
       'on real images; dots are real, rings condensed images, colours classes',
     )
   if len(condensed.params['codes']) > 1:
     found['From code to code'] = (
-      interpolation(parts.formation, condensed.params),
+      interpolation(built.formation, condensed.params),
       'one row per class; left the first code, right the second one',
     )
   return found
@@ -107,14 +107,14 @@ def interpolation(
 
 
 def feature_scatter(
-  parts: Any, condensed: Artefact, variables: Any
+  built: Any, condensed: Artefact, variables: Any
 ) -> _svg.Plot:
   """Draws pooled features of real and condensed images of the first classes.
 
   The paper's Figure 4; with and without the relation losses it takes two runs.
 
   Args:
-    parts: of the run.
+    built: the objects of the run.
     condensed: its artefact.
     variables: of a network trained on real images.
 
@@ -122,16 +122,16 @@ def feature_scatter(
     A plot.
   """
   fake = np.asarray(condensed.batch().images)[:_CLASSES]
-  count = min(_REAL, int(parts.dataset.counts.min()))
-  shape = (parts.dataset.num_classes, count)
+  count = min(_REAL, int(built.dataset.counts.min()))
+  shape = (built.dataset.num_classes, count)
   first = np.broadcast_to(np.arange(count), shape)
-  real = data.images_at(parts.dataset, first)[: len(fake)]
+  real = data.images_at(built.dataset, first)[: len(fake)]
 
   @jax.jit
   def features(images):
     flat = jnp.reshape(images, (-1, *images.shape[2:]))
-    outputs, _ = parts.network.apply(
-      variables, parts.normalise(jax.random.key(0), flat), False
+    outputs, _ = built.network.apply(
+      variables, built.normalise(jax.random.key(0), flat), False
     )
     pooled = objectives.pooled_features(outputs)
     return pooled.reshape(*images.shape[:2], -1)

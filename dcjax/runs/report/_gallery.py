@@ -7,7 +7,7 @@ import numpy as np
 from dcjax.runs.report import _pictures as pictures
 from dcjax.runs.report._html import escape, note, picture
 
-VIEWS = {
+VARIANTS = {
   'stored': 'condensed, as stored',
   'decoded': 'condensed, decoded',
   'nearest': 'nearest real image',
@@ -19,34 +19,34 @@ _FEW = 64  # pixels of a side below which single pixels are shown
 
 
 def gallery(
-  views: Mapping[str, np.ndarray], class_names: Sequence[str], classes: int
+  variants: Mapping[str, np.ndarray], class_names: Sequence[str], classes: int
 ) -> str:
   """Returns a gallery with names of classes, or nothing.
 
   Args:
-    views: name, of `VIEWS` or another, -> uint8 `[C, n, H, W, 1 or 3]`. The
-      first one is shown first. Where one holds `k` times as many as another,
-      `k` neighbours belong to one image of the other.
+    variants: name, of `VARIANTS` or another, -> uint8 `[C, n, H, W, 1 or 3]`.
+      The first one is shown first. Where one holds `k` times as many as
+      another, `k` neighbours belong to one image of the other.
     class_names: of the first `C` classes, or of all.
     classes: how many there are in all.
   """
-  if not views:
+  if not variants:
     return ''
-  first = next(iter(views.values()))
-  slots = min(images.shape[1] for images in views.values())
+  first = next(iter(variants.values()))
+  slots = min(images.shape[1] for images in variants.values())
   smooth = ' smooth' if min(first.shape[2:4]) > _FEW else ''
   tile = ' style="--tile:7rem"' if slots == 1 else ''
   tabs = ''.join(
-    f'<button data-view="{escape(name)}" aria-pressed="{_true(i == 0)}">'
-    f'{escape(VIEWS.get(name, name))}</button>'
-    for i, name in enumerate(views)
+    f'<button data-variant="{escape(name)}" aria-pressed="{_true(i == 0)}">'
+    f'{escape(VARIANTS.get(name, name))}</button>'
+    for i, name in enumerate(variants)
   )
   figures = []
   for c in range(len(first)):
     name = class_names[c] if c < len(class_names) else str(c)
     strips = (
-      _strip(view, images[c], images.shape[1] // slots, i == 0, name)
-      for i, (view, images) in enumerate(views.items())
+      _strip(variant, images[c], images.shape[1] // slots, i == 0, name)
+      for i, (variant, images) in enumerate(variants.items())
     )
     figures.append(
       f'<figure><figcaption>{escape(name)}</figcaption>{"".join(strips)}'
@@ -67,19 +67,19 @@ def _true(value):
   return 'true' if value else 'false'
 
 
-def _strip(view, images, per, shown, name):
+def _strip(variant, images, per, shown, name):
   """One picture of all images of a class, cut into tiles by the page."""
   n, height, width, _ = images.shape
   strip = images.transpose(1, 0, 2, 3).reshape(height, n * width, -1)
   address = picture(pictures.encode_png(strip, 1, tallest=_SIDE))
-  said = escape(VIEWS.get(view, view))
+  said = escape(VARIANTS.get(variant, variant))
   tiles = ''.join(
     f'<button class="tile" style="--i:{i}" '
     f'aria-label="{escape(name)}, {said}, {i + 1}"></button>'
     for i in range(n)
   )
   return (
-    f'<div class="strip" data-view="{escape(view)}" data-per="{per}" '
+    f'<div class="strip" data-variant="{escape(variant)}" data-per="{per}" '
     f'title="{said}" style="--n:{n};--shape:{width}/{height};'
     f'--strip:url({address})"{"" if shown else " hidden"}>{tiles}</div>'
   )

@@ -66,7 +66,7 @@ class Group(NamedTuple):
 
   def budget(self) -> _bytes.Budget:
     """What is stored, of the first run."""
-    return _bytes.total(_bytes.parts(self.runs[0].results))
+    return _bytes.total(_bytes.budgets(self.runs[0].results))
 
 
 def read(folder: str | pathlib.Path) -> Run:

@@ -66,7 +66,7 @@ def write_report(
   config: Mapping[str, Any],
   results: Mapping[str, Any],
   metrics: Sequence[Mapping[str, float]] = (),
-  views: Mapping[str, np.ndarray] | None = None,
+  variants: Mapping[str, np.ndarray] | None = None,
   frames: Sequence[tuple[str, bytes]] = (),
   pictures: Mapping[str, tuple[Any, str]] | None = None,
   state: State | None = None,
@@ -82,7 +82,7 @@ def write_report(
       the run again) and 'artefact' (file name). Accuracies are fractions.
       Records of earlier versions may lack any of them.
     metrics: one dict per logged step with 'outer', 'step', 'loss', 'seconds'.
-    views: images by class, see `gallery`.
+    variants: images by class, see `gallery`.
     frames: the set over time, see `film`.
     pictures: caption -> (uint8 `[H, W, 1 or 3]` or a `Plot`, what it shows).
     state: where the run is; None: finished.
@@ -102,7 +102,7 @@ def write_report(
   body = [
     status(state or State()),
     headline(results),
-    section('Images', gallery(views or {}, names, len(names))),
+    section('Images', gallery(variants or {}, names, len(names))),
     section('Over time', film(frames)),
     section('Pictures', _figures(pictures or {})),
     section('Curves', curves(results, metrics)),

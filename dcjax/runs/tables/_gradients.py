@@ -14,7 +14,7 @@ from dcjax.condensing import real_batches
 from dcjax.mapping import over_classes
 from dcjax.objectives import network_gradient
 from dcjax.runs import _given
-from dcjax.runs._build import Parts
+from dcjax.runs._build import Built
 from dcjax.runs.tables._loss import augment_of, data_of, over_networks
 
 _NETWORKS = 8
@@ -87,7 +87,7 @@ def pairwise_similarity(
 
 
 def gradient_norms(
-  parts: Parts, condensed: Artefact, epochs: Sequence[int]
+  built: Built, condensed: Artefact, epochs: Sequence[int]
 ) -> dict[str, np.ndarray]:
   """Gradient norms while networks learn from a run's condensed images.
 
@@ -98,22 +98,22 @@ def gradient_norms(
   mean over classes, of eight networks.
 
   Args:
-    parts: of a run of DC or DSA.
+    built: of a run of DC or DSA.
     condensed: its condensed set.
     epochs: passes over the condensed images, rising.
 
   Returns:
     `'real'` and `'synthetic'` -> L1 norms `[8, len(epochs)]`.
   """
-  section, stored = parts.config.method, condensed.batch()
+  section, stored = built.config.method, condensed.batch()
   synthetic = Batch(jnp.asarray(stored.images), jnp.asarray(stored.labels))
-  source = real_batches(parts.dataset.counts, section.batch_real)
+  source = real_batches(built.dataset.counts, section.batch_real)
   loop = inner.train_on_synthetic(
-    parts.network,
+    built.network,
     optimizers.sgd(section.network_learning_rate, momentum=0.0),
     epochs=1,
     batch_size=section.network_batch_size,
-    augment=augment_of(parts, 'train'),
+    augment=augment_of(built, 'train'),
   )
   gaps = jnp.asarray(np.diff([0, *epochs]), jnp.int32)
 
@@ -122,7 +122,7 @@ def gradient_norms(
     _, real = source.next(draw_key, source.init(walk_key), data)
 
     def norm(state, batch):
-      return class_norm(parts.network, state.variables, batch, parts.normalise)
+      return class_norm(built.network, state.variables, batch, built.normalise)
 
     def train(_, state):
       key = jax.random.fold_in(train_key, state.train.step)
@@ -135,38 +135,38 @@ def gradient_norms(
 
     return jax.lax.scan(advance, loop.init(network_key, data), gaps)[1]
 
-  return over_networks(curve, parts.config.seed, _NETWORKS, data_of(parts))
+  return over_networks(curve, built.config.seed, _NETWORKS, data_of(built))
 
 
-def class_gradients(parts: Parts) -> dict[str, np.ndarray]:
+def class_gradients(built: Built) -> dict[str, np.ndarray]:
   """Gradients of images of one class, in networks pretrained as a run's are.
 
   Kim et al. (2022), Figure 5, right: a network trains on real data for the
   `method.early_epochs` of the run, augmented as there.
 
   Args:
-    parts: of a run of IDC.
+    built: of a run of IDC.
 
   Returns:
     `'norm'` -> L1 norms `[E]` of the gradient of a batch, `'similarity'` ->
     mean cosines `[E]` of the gradients of two of 16 images; means over classes,
     for as many networks as the run evaluates.
   """
-  section = parts.config.method
-  source = real_batches(parts.dataset.counts, section.batch_real)
+  section = built.config.method
+  source = real_batches(built.dataset.counts, section.batch_real)
   loop = inner.train_on_real(
-    parts.network,
+    built.network,
     optimizers.sgd(
       section.network_learning_rate,
       momentum=0.9,
       weight_decay=section.network_weight_decay,
     ),
-    num_images=len(parts.dataset.labels),
-    num_classes=parts.dataset.num_classes,
+    num_images=len(built.dataset.labels),
+    num_classes=built.dataset.num_classes,
     batch_size=section.network_batch_size,
-    early_batches=_given.early_batches(parts),
-    augment=augment_of(parts, 'train'),
-    mix=_given.train_mix(parts),
+    early_batches=_given.early_batches(built),
+    augment=augment_of(built, 'train'),
+    mix=_given.train_mix(built),
   )
 
   def measure(key, data):
@@ -174,11 +174,11 @@ def class_gradients(parts: Parts) -> dict[str, np.ndarray]:
     state = loop.reset(network_key, loop.init(start_key, data), data)
     _, real = source.next(draw_key, source.init(walk_key), data)
     few = Batch(real.images[:, :_IMAGES], real.labels[:, :_IMAGES])
-    common = parts.network, state.variables
+    common = built.network, state.variables
     return {
-      'norm': class_norm(*common, real, parts.normalise),
-      'similarity': pairwise_similarity(*common, few, parts.normalise),
+      'norm': class_norm(*common, real, built.normalise),
+      'similarity': pairwise_similarity(*common, few, built.normalise),
     }
 
-  seeds = parts.config.evaluation.seeds
-  return over_networks(measure, parts.config.seed, seeds, data_of(parts))
+  seeds = built.config.evaluation.seeds
+  return over_networks(measure, built.config.seed, seeds, data_of(built))

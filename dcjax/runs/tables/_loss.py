@@ -13,7 +13,7 @@ from dcjax.condensing import real_batches
 from dcjax.inner import InnerData
 from dcjax.objectives import gradient_matching
 from dcjax.runs import _augment
-from dcjax.runs._build import Parts
+from dcjax.runs._build import Built
 from dcjax.runs.tables._packing import resized
 
 _NETWORKS = 8
@@ -41,7 +41,7 @@ def _kept(size, percent):
 
 
 def matching_loss(
-  parts: Parts, condensed: Artefact, percent: int
+  built: Built, condensed: Artefact, percent: int
 ) -> np.ndarray:
   """Returns the matching loss of a run's images for a few fixed networks.
 
@@ -52,48 +52,48 @@ def matching_loss(
   does not say which network; here eight as they are drawn at random.
 
   Args:
-    parts: of the run.
+    built: the objects of the run.
     condensed: its condensed set.
     percent: see `lose_resolution`.
 
   Returns:
     `[8]`, the loss summed over classes, for each network.
   """
-  section, stored = parts.config.method, condensed.batch()
+  section, stored = built.config.method, condensed.batch()
   images = lose_resolution(jnp.asarray(stored.images), percent)
   synthetic = Batch(images, jnp.asarray(stored.labels))
-  source = real_batches(parts.dataset.counts, section.batch_real)
+  source = real_batches(built.dataset.counts, section.batch_real)
   objective = gradient_matching(section.distance, tensors=section.tensors)
-  augment = augment_of(parts, 'match')
+  augment = augment_of(built, 'match')
 
   def loss(key, data):
     network_key, walk_key, draw_key, match_key = jax.random.split(key, 4)
     _, target = source.next(draw_key, source.init(walk_key), data)
-    variables = parts.network.init(network_key)
+    variables = built.network.init(network_key)
     return dcjax.match(
-      parts.network,
+      built.network,
       variables,
       target,
       synthetic,
       match_key,
       objective=objective,
       augment=augment,
-      classes=parts.config.execution.classes,
+      classes=built.config.execution.classes,
     )[0]
 
-  return over_networks(loss, parts.config.seed, _NETWORKS, data_of(parts))
+  return over_networks(loss, built.config.seed, _NETWORKS, data_of(built))
 
 
-def augment_of(parts: Parts, name: str) -> Augment:
+def augment_of(built: Built, name: str) -> Augment:
   """Normalisation and the named strategy of a run."""
   return _augment.augment_of(
-    parts.dataset, parts.strategies, name, parts.placement
+    built.dataset, built.strategies, name, built.placement
   )
 
 
-def data_of(parts: Parts) -> InnerData:
+def data_of(built: Built) -> InnerData:
   """The real data of a run on one device."""
-  return InnerData(parts.real.local, None)
+  return InnerData(built.real.local, None)
 
 
 def over_networks(

@@ -94,12 +94,12 @@ def _made(at_work, stages):
 
 def _of_its_own(at_work):
   """The test of the method's own: a kernel's, or the unrolled training's."""
-  parts = at_work.parts
-  own = _own.stages(parts, [Wanted('condensed', 'condensed')])
+  built = at_work.built
+  own = _own.stages(built, [Wanted('condensed', 'condensed')])
   if not own:
-    method = parts.config.method.name
+    method = built.config.method.name
     raise ValueError(f'method {method!r}: has no test of its own')
-  sets = _pipelines.sets(parts, ['condensed'])
+  sets = _pipelines.sets(built, ['condensed'])
   return _made(at_work, [*sets, own[0]])
 
 
@@ -110,7 +110,7 @@ def _summary(values):
 
 
 def _loss(at_work, condensed, measure):
-  return matching_loss(at_work.parts, condensed, measure.percent)
+  return matching_loss(at_work.built, condensed, measure.percent)
 
 
 def _recorded_loss(at_work, condensed, measure):
@@ -121,13 +121,13 @@ def _recorded_loss(at_work, condensed, measure):
 
 
 def _gradient_norm(at_work, condensed, measure):
-  norms = gradient_norms(at_work.parts, condensed, [measure.epochs])
+  norms = gradient_norms(at_work.built, condensed, [measure.epochs])
   return norms[measure.data][:, 0]
 
 
 def _class_gradient(at_work, condensed, measure):
   del condensed
-  return class_gradients(at_work.parts)[measure.what]
+  return class_gradients(at_work.built)[measure.what]
 
 
 _NUMBERS = {
@@ -140,25 +140,25 @@ _NUMBERS = {
 
 def _accuracy(at_work, measure, size, name):
   """Trains the networks of a cell on its set of images."""
-  parts, asked = asked_of(at_work.parts, measure, size, name)
+  built, asked = asked_of(at_work.built, measure, size, name)
   pipeline = at_work.pipeline
   teachers = [o for o in pipeline.observers if 'labelling' in o.roles]
-  shared = _evaluate.evaluations(parts, at_work.work, teachers)
+  shared = _evaluate.evaluations(built, at_work.work, teachers)
   if measure.pack != 1:
     own = [_packed_stage(asked.images, measure.pack)]
   else:
-    own = _pipelines.sets(parts, [asked.images])
+    own = _pipelines.sets(built, [asked.images])
   stage = _evaluate.stage(shared, asked)
   return _made(at_work, [*own, stage])
 
 
 def asked_of(
-  parts: _build.Parts, measure: Accuracy, size: str, name: str = ''
-) -> tuple[_build.Parts, Wanted]:
-  """The parts of a run as a cell changes them, and the evaluation it asks for.
+  built: _build.Built, measure: Accuracy, size: str, name: str = ''
+) -> tuple[_build.Built, Wanted]:
+  """The objects of a run as a cell changes them, and what it evaluates.
 
   Args:
-    parts: of the run.
+    built: the objects of the run.
     measure: of the cell.
     size: of the table.
     name: of the evaluation.
@@ -168,7 +168,7 @@ def asked_of(
   if measure.network is not None:
     word = specs.word(sized(measure.network, size))
     changes['evaluation.networks'] = (word,)
-  config = parts.config
+  config = built.config
   if measure.epochs_divisor != 1:
     epochs = config.evaluation.epochs // measure.epochs_divisor
     changes['evaluation.epochs'] = max(1, epochs)
@@ -178,7 +178,7 @@ def asked_of(
   images = measure.images
   if measure.pack != 1:
     images = f'condensed pack={measure.pack}'
-  return changed(parts, changes), Wanted(name, images, word)
+  return changed(built, changes), Wanted(name, images, word)
 
 
 def _packed_stage(name, factor):
@@ -189,33 +189,33 @@ def _packed_stage(name, factor):
   return Stage(f'set/{name}', make, inputs, {'factor': factor}, MEMORY)
 
 
-def changed(parts: _build.Parts, changes: dict[str, Any]) -> _build.Parts:
-  """The parts of a run under other settings of the evaluation."""
+def changed(built: _build.Built, changes: dict[str, Any]) -> _build.Built:
+  """The objects of a run under other settings of the evaluation."""
   if not changes:
-    return parts
-  base = settings.module(parts.config.recipe).get_config('own')
+    return built
+  base = settings.module(built.config.recipe).get_config('own')
   said = {
     field: value
-    for field, value in settings.flat(parts.config.to_dict()).items()
-    if parts.settings.origins.get(field) == 'said' and field != 'data'
+    for field, value in settings.flat(built.config.to_dict()).items()
+    if built.settings.origins.get(field) == 'said' and field != 'data'
   }
   known = {
-    field: parts.config[field]
+    field: built.config[field]
     for field in ('like', 'schedule', 'smoke', 'ipc', 'factor', 'network')
   }
-  known = {n: v for n, v in known.items() if n != 'like' or v in _likes(parts)}
+  known = {n: v for n, v in known.items() if n != 'like' or v in _likes(built)}
   settings.set_fields(base, {**known, **said, **changes})
   chosen = settings.resolve(base)
   config = chosen.config
-  config.data, config.like = parts.config.data, parts.config.like
+  config.data, config.like = built.config.data, built.config.like
   network = settings.networks.complete('network', config.network)
-  return parts._replace(
+  return built._replace(
     settings=chosen,
     config=config,
-    strategies=_augment.strategies(config, parts.dataset, network),
+    strategies=_augment.strategies(config, built.dataset, network),
     protocol=_build.protocol_of(config),
   )
 
 
-def _likes(parts):
-  return settings.module(parts.config.recipe).LIKE
+def _likes(built):
+  return settings.module(built.config.recipe).LIKE

@@ -69,7 +69,7 @@ def packed(condensed: artefact.Artefact, factor: int) -> artefact.Artefact:
     ValueError: if its formation is not the identity, or see
       `post_downsample`.
   """
-  if formations.build(condensed.spec).cells != 1:
+  if formations.build(condensed.spec).tiles != 1:
     raise ValueError(
       f'formation {condensed.spec["name"]!r}: only images stored in full size '
       'can be shrunk afterwards'

@@ -66,50 +66,50 @@ def of_table(table: Table) -> dict[Place, float]:
     # There is nothing to whiten, and the work is the same.
     settings.set_fields(job.config, {'zca': 'none'})
     chosen = settings.resolve(job.config)
-    parts = _build.build(chosen, dataset=blank(chosen.config.like))
-    observers = _used_observers(parts)
+    built = _build.build(chosen, dataset=blank(chosen.config.like))
+    observers = _used_observers(built)
     looking = [o for o in observers if 'matching' in o.roles]
-    made = sum(_costs.observer(parts, o) for o in observers)
-    if 'iterations' in parts.config.method:
-      made += _costs.condensation(parts, looking)
-    elif 'inner_steps' in parts.config.method:
-      made += _costs.condensation(parts, ())
+    made = sum(_costs.observer(built, o) for o in observers)
+    if 'iterations' in built.config.method:
+      made += _costs.condensation(built, looking)
+    elif 'inner_steps' in built.config.method:
+      made += _costs.condensation(built, ())
     for place, cell in job.cells.items():
       images = getattr(cell.measure, 'images', 'condensed')
       used = made if images in ('condensed', 'initial') else 0.0
-      total = used + _evaluation(parts, cell.measure, observers)
+      total = used + _evaluation(built, cell.measure, observers)
       if total:
         found[place] = total
   return found
 
 
-def _used_observers(parts):
+def _used_observers(built):
   """Those of methods that look through them or have them label."""
   roles = []
-  if 'iterations' in parts.config.method or parts.config.method.name == 'rded':
+  if 'iterations' in built.config.method or built.config.method.name == 'rded':
     roles.append('matching')
-  if parts.config.labels.regime != 'hard':
+  if built.config.labels.regime != 'hard':
     roles.append('labelling')
-  return _observers.observers(parts, roles)
+  return _observers.observers(built, roles)
 
 
-def _evaluation(parts, measure, observers) -> float:
+def _evaluation(built, measure, observers) -> float:
   if not isinstance(measure, Accuracy):
     return 0.0
-  parts, asked = _measure.asked_of(parts, measure, 'reference')
-  network = parts.network
+  built, asked = _measure.asked_of(built, measure, 'reference')
+  network = built.network
   if asked.word:
-    network = _build.build_network('network', asked.word, parts.dataset)
-  online = parts.config.labels.regime == 'online'
+    network = _build.build_network('network', asked.word, built.dataset)
+  online = built.config.labels.regime == 'online'
   total = _costs.evaluation(
-    parts,
+    built,
     network,
-    _wanted.expected_images(parts, asked),
-    _wanted.protocol(parts, asked).epochs,
+    _wanted.expected_images(built, asked),
+    _wanted.protocol(built, asked).epochs,
     [o for o in observers if 'labelling' in o.roles] if online else (),
   )
   chosen = asked.images in _costs.BY_FEATURES
-  return total + (_costs.selection(parts) if chosen else 0.0)
+  return total + (_costs.selection(built) if chosen else 0.0)
 
 
 def as_record(costs: Mapping[str, Mapping[Place, float]]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from dcjax.artefact import Artefact
 from dcjax.base import Formation
 from dcjax.data import Dataset
 from dcjax.runs import report
-from dcjax.runs._build import Parts
+from dcjax.runs._build import Built
 
 _MOST_CLASSES, _MOST_SLOTS, _MOST_TILES = 100, 10, 40
 # Numbers of all pictures on a page, and of a frame of the film.
@@ -46,13 +46,13 @@ def looks_of(condensed: Artefact) -> Looks:
   return Looks(condensed.params.get('images'), decoded)
 
 
-def views(
-  parts: Parts, now: Looks, start: Looks | None = None
+def variants(
+  built: Built, now: Looks, start: Looks | None = None
 ) -> dict[str, np.ndarray]:
   """Pictures of the report, of as many classes and images as fit a page.
 
   Args:
-    parts: of the run.
+    built: the objects of the run.
     now: the set as it is.
     start: the set as it was.
 
@@ -62,26 +62,26 @@ def views(
     decoded ones of a stored image are neighbours. Whitened images are decoded
     and turned back, so that none are stored.
   """
-  white = parts.dataset.zca is not None
+  white = built.dataset.zca is not None
   stored = None if white or now.stored is None else np.asarray(now.stored)
   decoded = np.asarray(now.decoded)
   if stored is not None and decoded.shape[1] % stored.shape[1]:
     stored = None
   slots = decoded.shape[1] if stored is None else stored.shape[1]
-  cells = decoded.shape[1] // slots
-  classes, slots = _that_fit(decoded.shape, slots, cells)
+  tiles = decoded.shape[1] // slots
+  classes, slots = _that_fit(decoded.shape, slots, tiles)
 
   def first(images):
     """Of each slot all decoded images, side by side."""
-    every = images.shape[1] // cells
-    chosen = np.arange(slots)[:, None] + every * np.arange(cells)
+    every = images.shape[1] // tiles
+    chosen = np.arange(slots)[:, None] + every * np.arange(tiles)
     return images[:classes, chosen.ravel()]
 
   found: dict[str, Any] = {}
   if stored is not None:
     found['stored'] = stored[:classes, :slots]
   found['decoded'] = first(decoded)
-  found['nearest'] = nearest(parts.dataset, found['decoded'])
+  found['nearest'] = nearest(built.dataset, found['decoded'])
   if start is not None:
     same = stored is not None and start.stored is not None
     found['start'] = (
@@ -89,23 +89,23 @@ def views(
       if same
       else first(np.asarray(start.decoded))
     )
-  if stored is not None and cells == 1:
+  if stored is not None and tiles == 1:
     del found['decoded']  # they are what is stored
-  return {name: _shown(parts, images) for name, images in found.items()}
+  return {name: _shown(built, images) for name, images in found.items()}
 
 
-def _that_fit(shape, slots, cells):
+def _that_fit(shape, slots, tiles):
   """Classes, and stored images of each, that a page has room for."""
   classes = min(shape[0], _MOST_CLASSES)
-  one = (2 * cells + 2) * int(np.prod(shape[2:]))
-  most = min(_MOST_SLOTS, max(1, _MOST_TILES // cells), slots)
+  one = (2 * tiles + 2) * int(np.prod(shape[2:]))
+  most = min(_MOST_SLOTS, max(1, _MOST_TILES // tiles), slots)
   return classes, max(1, min(most, _PAGE // (classes * one)))
 
 
-def _shown(parts, images):
-  value_range: Sequence[float | None] = parts.dataset.value_range
-  if parts.dataset.zca is not None:
-    images = whitening.invert(parts.dataset.zca, jnp.asarray(images))
+def _shown(built, images):
+  value_range: Sequence[float | None] = built.dataset.value_range
+  if built.dataset.zca is not None:
+    images = whitening.invert(built.dataset.zca, jnp.asarray(images))
     value_range = (0.0, 1.0)
   return report.to_uint8(np.asarray(images), value_range)
 
@@ -136,18 +136,18 @@ def nearest(dataset: Dataset, images: np.ndarray) -> np.ndarray:
   return found
 
 
-def picture(parts: Parts, now: Looks, small: bool = False) -> np.ndarray:
+def picture(built: Built, now: Looks, small: bool = False) -> np.ndarray:
   """The set as one picture: a row for each class, or ten classes in a row.
 
   Args:
-    parts: of the run.
+    built: the objects of the run.
     now: the set; what is stored is shown, where that are images.
     small: whether it is a frame of the film: of at most ten classes.
 
   Returns:
     uint8 `[rows, columns, 1 or 3]`.
   """
-  white = parts.dataset.zca is not None
+  white = built.dataset.zca is not None
   images = np.asarray(
     now.decoded if white or now.stored is None else now.stored
   )
@@ -162,7 +162,7 @@ def picture(parts: Parts, now: Looks, small: bool = False) -> np.ndarray:
   if small and images.shape[1] < len(images):  # a column for each class
     images = images.swapaxes(0, 1)
   images = rows(images)
-  return report.image_grid(_shown(parts, images))
+  return report.image_grid(_shown(built, images))
 
 
 def rows(images: np.ndarray) -> np.ndarray:

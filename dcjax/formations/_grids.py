@@ -105,13 +105,13 @@ def of_inner(spec: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def grid(spec: Mapping[str, Any]) -> tuple[int, int]:
-  """Returns (rows, columns) of cells in one stored image: the finest cut."""
+  """Returns (rows, columns) of tiles in one stored image: the finest cut."""
   spec = of_inner(spec)
   name = _name(spec)
   if name in ('codebook', 'identity'):
     return 1, 1
   if name == 'basis':
-    return check_count('cells', spec.get('cells', 1)), 1
+    return check_count('tiles', spec.get('tiles', 1)), 1
   factor = check_count('factor', _option(spec, 'factor'))
   return (1, factor) if name == 'time_axis' else (factor, factor)
 
@@ -159,7 +159,7 @@ def decoded_count(
   Returns:
     The number M of decoded images of a class: `ipc * factor**2` for `uniform`
     and `learnable`, `ipc * factor` for `time_axis`, `ipc * (1 + 4 + ... +
-    factor**2)` for `multiscale`, at most the cap for `bound`, `ipc * cells`
+    factor**2)` for `multiscale`, at most the cap for `bound`, `ipc * tiles`
     for `basis`, ipc for `codebook`.
 
   Raises:
@@ -180,14 +180,14 @@ def packing(size: int, factor: int) -> tuple[np.ndarray, np.ndarray]:
 
   Args:
     size: length of the axis.
-    factor: number of cells; the first `size % factor` are one longer.
+    factor: number of tiles; the first `size % factor` are one longer.
 
   Returns:
-    `[size]` the cell of each position, and `[size]` the position that
+    `[size]` the tile of each position, and `[size]` the position that
     nearest-neighbour resizing (`floor(i * in / out)`) reads in the full image.
   """
   short, longer = divmod(size, factor)
-  lengths = [short + (cell < longer) for cell in range(factor)]
+  lengths = [short + (tile < longer) for tile in range(factor)]
   sources = [np.arange(length) * size // length for length in lengths]
   return np.repeat(np.arange(factor), lengths), np.concatenate(sources)
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from dcjax import augment
 from dcjax.base import Array, Augment, Key
-from dcjax.objectives import View
+from dcjax.objectives import AugmentAt
 from dcjax.utils import check_at_least, check_choice
 
 
@@ -73,8 +73,8 @@ def recovery(method: str, images: str) -> Recovery:
   return _RECOVERIES[method, images]
 
 
-class Treatment(NamedTuple):
-  """One draw of a view, for all images of a batch; None leaves a step out.
+class RecoveryDraw(NamedTuple):
+  """One draw, for all images of a batch; None leaves a step out.
 
   Attributes:
     box: `[4]` of a resized crop, see `augment.draw_boxes`.
@@ -91,27 +91,27 @@ class Treatment(NamedTuple):
   roll: Array | None = None
 
 
-def treat(images: Array, treatment: Treatment) -> Array:
+def apply_recovery(images: Array, drawn: RecoveryDraw) -> Array:
   """Crops, mirrors and rolls images `[B, H, W, D]`, in this order."""
-  if treatment.box is not None:
-    images = augment.crop_boxes(images, treatment.box, images.shape[1:3])
-  if treatment.shift is not None:
-    reach = (treatment.padding, treatment.padding)
-    images = augment.crop(images, *treatment.shift, reach=reach)
-  if treatment.flip is not None:
-    images = augment.flip(images, treatment.flip)
-  if treatment.roll is not None:
-    images = jnp.roll(images, treatment.roll, axis=(1, 2))
+  if drawn.box is not None:
+    images = augment.crop_boxes(images, drawn.box, images.shape[1:3])
+  if drawn.shift is not None:
+    reach = (drawn.padding, drawn.padding)
+    images = augment.crop(images, *drawn.shift, reach=reach)
+  if drawn.flip is not None:
+    images = augment.flip(images, drawn.flip)
+  if drawn.roll is not None:
+    images = jnp.roll(images, drawn.roll, axis=(1, 2))
   return images
 
 
-def view(
+def recovery_augment(
   mean: Sequence[float],
   std: Sequence[float],
   seen: Recovery,
   *,
   spread: Augment | None = None,
-) -> View:
+) -> AugmentAt:
   """Makes what observers see of an image batch: one draw for all its images.
 
   Normalised, cropped, mirrored, rolled, in this order; see `recovery` for the
@@ -154,13 +154,13 @@ def view(
     moved = None
     if (low, high) != (0, 0):
       moved = jax.random.randint(roll_key, (2,), low, high + 1)
-    return Treatment(box, shift, padding, mirror, moved)
+    return RecoveryDraw(box, shift, padding, mirror, moved)
 
   def apply(key: Key, images: Array, progress: Array) -> Array:
     if spread is not None:
       images = spread(key, images)
     images = normalise(key, images)
-    return treat(images, draw(key, images.shape[1:3], progress))
+    return apply_recovery(images, draw(key, images.shape[1:3], progress))
 
   return apply
 

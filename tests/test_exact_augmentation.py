@@ -8,60 +8,60 @@ import tiny
 import torch_layout
 
 from dcjax import augment, evaluation, methods, protocols
-from dcjax.methods import Treatment
+from dcjax.methods import RecoveryDraw
 
 _MEAN, _STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 
 
 @pytest.fixture(scope='module')
-def views(golden):
+def file(golden):
   """The golden file."""
   return golden('sre2l_views')
 
 
-def _seen(file, name, treatment):
+def _seen(file, name, drawn):
   return np.moveaxis(
-    methods.treat(torch_layout.images(file[name]), treatment), -1, 1
+    methods.apply_recovery(torch_layout.images(file[name]), drawn), -1, 1
   )
 
 
 @pytest.mark.parametrize('draw', range(3))
-def test_cifar_recovery_of_sre2l_rolls(views, draw):
-  roll = jnp.asarray(views[f'cifar_roll{draw}'])
+def test_cifar_recovery_of_sre2l_rolls(file, draw):
+  roll = jnp.asarray(file[f'cifar_roll{draw}'])
   np.testing.assert_array_equal(
-    _seen(views, 'cifar_x', Treatment(roll=roll)),
-    views[f'cifar_roll{draw}_out'],
+    _seen(file, 'cifar_x', RecoveryDraw(roll=roll)),
+    file[f'cifar_roll{draw}_out'],
   )
 
 
 @pytest.mark.parametrize('draw', range(3))
-def test_imagenet_recovery_crops_mirrors_and_rolls_in_this_order(views, draw):
+def test_imagenet_recovery_crops_mirrors_and_rolls_in_this_order(file, draw):
   name = f'imagenet{draw}_'
-  treatment = Treatment(
-    jnp.asarray(views[f'{name}box'], jnp.float32),
-    flip=1.0 - views[f'{name}flip'],
-    roll=jnp.asarray(views[f'{name}roll']),
+  drawn = RecoveryDraw(
+    jnp.asarray(file[f'{name}box'], jnp.float32),
+    flip=1.0 - file[f'{name}flip'],
+    roll=jnp.asarray(file[f'{name}roll']),
   )
   np.testing.assert_allclose(
-    _seen(views, 'imagenet_x', treatment), views[f'{name}out'], atol=1e-5
+    _seen(file, 'imagenet_x', drawn), file[f'{name}out'], atol=1e-5
   )
 
 
-def test_gvbsm_recovery_pads_crops_mirrors_and_rolls(views):
+def test_gvbsm_recovery_pads_crops_mirrors_and_rolls(file):
   padding = methods.recovery('gvbsm', 'cifar').padding
-  treatment = Treatment(
-    shift=jnp.asarray(views['gvbsm_offset'] - padding),
+  drawn = RecoveryDraw(
+    shift=jnp.asarray(file['gvbsm_offset'] - padding),
     padding=padding,
-    flip=1.0 - views['gvbsm_flip'],
-    roll=jnp.asarray(views['gvbsm_roll']),
+    flip=1.0 - file['gvbsm_flip'],
+    roll=jnp.asarray(file['gvbsm_roll']),
   )
   np.testing.assert_array_equal(
-    _seen(views, 'cifar_x', treatment), views['gvbsm_out']
+    _seen(file, 'cifar_x', drawn), file['gvbsm_out']
   )
 
 
-def test_rolls_reach_as_far_as_published(views):
-  names, ranges = views['roll_range_names'], views['roll_range_low_high']
+def test_rolls_reach_as_far_as_published(file):
+  names, ranges = file['roll_range_names'], file['roll_range_low_high']
   for name, (low, high) in zip(names, ranges, strict=True):
     method, _, images = str(name).partition('_')
     assert methods.recovery(method, images).roll == (low, high)
@@ -74,7 +74,7 @@ def _ramp():
 
 
 def _views_of(count=300, **options):
-  seen = methods.view((0.0,), (1.0,), methods.Recovery(**options))
+  seen = methods.recovery_augment((0.0,), (1.0,), methods.Recovery(**options))
   keys = jax.random.split(jax.random.key(0), count)
   run = jax.jit(jax.vmap(lambda key: seen(key, _ramp(), 0.0)))
   return np.round(np.asarray(run(keys))[:, 0, ..., 0] * 64).astype(int)
@@ -122,7 +122,7 @@ def test_nothing_but_what_is_asked_for():
 )
 def test_bad_views_are_named(options, message):
   with pytest.raises(ValueError, match=message):
-    methods.view(_MEAN, _STD, methods.Recovery(**options))
+    methods.recovery_augment(_MEAN, _STD, methods.Recovery(**options))
 
 
 def test_unknown_recoveries_are_named():
@@ -132,26 +132,26 @@ def test_unknown_recoveries_are_named():
     methods.recovery('cda', 'mnist')
 
 
-def test_student_crops_are_windows_of_images_in_black(views):
-  images = views['student_x_u8'] / np.float32(255)
-  expected = views['student_out_u8'] / np.float32(255)
-  shifts = jnp.asarray(views['student_offsets'] - 4)
+def test_student_crops_are_windows_of_images_in_black(file):
+  images = file['student_x_u8'] / np.float32(255)
+  expected = file['student_out_u8'] / np.float32(255)
+  shifts = jnp.asarray(file['student_offsets'] - 4)
   found = augment.crop(
     jnp.asarray(images), shifts[:, 0], shifts[:, 1], reach=(4, 4)
   )
   np.testing.assert_array_equal(found, expected)
-  mean, std = views['student_mean'], views['student_std']
+  mean, std = file['student_mean'], file['student_std']
   normalised = augment.normalise(mean, std)(tiny.KEY, found)[1]
   np.testing.assert_allclose(
     np.moveaxis(normalised, -1, 0),
-    views['student_out_normalised_first'],
+    file['student_out_normalised_first'],
     rtol=1e-5,
     atol=1e-6,
   )
 
-  student = augment.student_views(mean, std, (32, 32), crop='pad4', flip=False)
+  student = augment.student_crops(mean, std, (32, 32), crop='pad4', flip=False)
   seen = np.asarray(jax.jit(student)(tiny.KEY, jnp.asarray(images)))
-  low, high = views['student_offset_range']
+  low, high = file['student_offset_range']
   for image, treated in zip(images, seen, strict=True):
     padded = np.pad(image, ((4, 4), (4, 4), (0, 0)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, (32, 32, 3))
@@ -164,7 +164,7 @@ def test_student_crops_are_a_choice():
   images = jnp.broadcast_to(_ramp(), (64, 8, 8, 1))
   seen = {
     crop: np.asarray(
-      jax.jit(augment.student_views((0.0,), (1.0,), (8, 8), crop=crop))(
+      jax.jit(augment.student_crops((0.0,), (1.0,), (8, 8), crop=crop))(
         tiny.KEY, images
       )
     )
@@ -177,7 +177,7 @@ def test_student_crops_are_a_choice():
   assert (seen['pad4'][:, 0, 0] == 0).mean() > 0.4
   assert (seen['resized'][:, 0, 0] == 0).mean() < 0.2
   with pytest.raises(ValueError, match="crop 'pad': must be one of"):
-    augment.student_views(_MEAN, _STD, (8, 8), crop='pad')
+    augment.student_crops(_MEAN, _STD, (8, 8), crop='pad')
 
 
 @pytest.mark.parametrize('case', ['f2_n3_out8', 'f3_n2_out9'])
