@@ -200,7 +200,7 @@ def test_rded_permutes_columns_and_rows_of_cells(golden, factor):
   image = jnp.asarray(file[f'shuffle{factor}_image'])[..., None]
   draws = 100 * 4 if factor == 2 else 3000
   images = jnp.broadcast_to(image, (draws, *image.shape))
-  seen = np.asarray(jax.jit(methods.shuffle_cells(factor))(tiny.KEY, images))[
+  seen = np.asarray(jax.jit(methods.shuffle_tiles(factor))(tiny.KEY, images))[
     ..., 0
   ]
   counts = {out.tobytes(): 0 for out in file[f'shuffle{factor}_outputs']}
