@@ -16,6 +16,7 @@ from dcjax.runs import (
   _evaluate,
   _experts,
   _generator,
+  _given,
   _labels,
   _networks,
   _observers,
@@ -75,7 +76,9 @@ def condensing(built: Built, work: Work, made: Made) -> Pipeline:
   """From data to evaluations, for every method."""
   config = built.config
   statistical = 'iterations' in config.method
-  matching = statistical or _start.parse(built)['name'] == 'rded'
+  through = _given.looks_through_observers(built)
+  start = _start.parse(built)['name']
+  matching = statistical or through or start == 'rded'
   roles = ['matching'] * matching
   roles += ['labelling'] * (config.labels.regime != 'hard')
   _labels.check(built)
@@ -106,6 +109,8 @@ def condensing(built: Built, work: Work, made: Made) -> Pipeline:
     measured = [_statistics.stage(built, o) for o in looking]
     stages += measured
     inputs = [o.stage for o in looking] + [s.name for s in measured]
+  elif through:
+    inputs += [o.stage for o in looking]
   shared = _evaluate.evaluations(built, work, teachers)
   if config.method.name == 'rded':
     alone = Stage(
@@ -114,7 +119,7 @@ def condensing(built: Built, work: Work, made: Made) -> Pipeline:
     stages.append(alone)
   else:
     along = _along_the_way(shared, made)
-    seen = looking if statistical else ()
+    seen = looking if statistical or through else ()
     stages.append(_condense.stage(built, work, seen, inputs, along))
   stages.append(_labels.stage(built, teachers))
   stages.append(_artefact.stage(built, teachers))
