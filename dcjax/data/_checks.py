@@ -217,10 +217,10 @@ def _check_statistics(dataset: Dataset) -> None:
     if not np.isfinite(values).all():
       raise ValueError(f'{field} is {values}; allowed are finite numbers.')
   low, high = dataset.value_range
-  means = dataset.mean
-  if None not in (low, high) and not all(low <= m <= high for m in means):
+  inside = np.clip(dataset.mean, low, high)
+  if None not in (low, high) and not np.array_equal(inside, dataset.mean):
     raise ValueError(
-      f'mean is {means}; allowed are numbers in {low:g}..{high:g}, as it is '
+      f'mean is {dataset.mean}; allowed are numbers in {low}..{high}, as it is '
       'that of images divided by scale.'
     )
   if not all(s > 0 for s in dataset.std):
