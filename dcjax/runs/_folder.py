@@ -327,6 +327,8 @@ def _record(line, place):
     found = record.get(name, missing) if isinstance(record, dict) else None
     if not isinstance(found, int | float):
       raise ValueError(f'{place}: is damaged ({name} is {found!r}); {remedy}')
+  said = {name: value for name, value in record.items() if value is not None}
+  records.check_accuracies(said, place)
   return record
 
 
