@@ -170,19 +170,15 @@ def call(
     *args: positional arguments passed on.
 
   Raises:
-    ValueError: if the name or an option is unknown, or an option is missing;
-      lists the known ones.
+    ValueError: if the name or an option is unknown, an option is missing or of
+      another type than its default; lists the known ones.
   """
   options = dict(spec)
   name = options.pop('name', None)
   if name not in factories:
     raise ValueError(f'{field} {name!r}: must be one of {sorted(factories)}')
   known = options_of(factories[name], len(args))
-  for option in options:
-    if option not in known:
-      raise ValueError(
-        f'{field} {name!r} has no option {option!r}: it takes {list(known)}'
-      )
+  check(field, spec, known)
   for option, default in known.items():
     if default is inspect.Parameter.empty and option not in options:
       raise ValueError(f'{field} {name!r}: option {option!r} is missing')
