@@ -6,10 +6,12 @@ import zlib
 
 import numpy as np
 import pytest
+import runner
 from PIL import Image
 from published import write_words
 
-from dcjax import _npz, data
+from dcjax import _npz, data, specs
+from dcjax.runs import _build, settings
 
 _CLASSES = ('cat', 'dog')
 _RNG = np.random.default_rng(0)
@@ -141,6 +143,33 @@ def test_named_classes_are_classes_whatever_they_look_like(tmp_path):
   assert dataset.class_names == ('train', 'cat')
   assert any('test: is not used' in note for note in dataset.notes)
   assert _load(tmp_path, classes=('cat',)).num_classes == 1
+
+
+@pytest.mark.parametrize(
+  ('said', 'names'),
+  [
+    ('10,2', ('10', '2')),
+    ('(10, 2)', ('10', '2')),
+    ('[10+2]', ('10', '2')),
+    ('cat,dog', ('cat', 'dog')),
+    ("('cat', 'dog')", ('cat', 'dog')),
+    ('"a b",True', ('a b', 'True')),
+    ("('007',)", ('007',)),
+  ],
+)
+def test_classes_are_names_however_a_flag_spells_them(tmp_path, said, names):
+  _folder(tmp_path, ('10', '2', 'cat', 'dog', 'a b', 'ab', 'True', '007'), 2)
+  word = f'image_folder:size=8:classes={said}'
+  config = runner.config('npz,smoke', data=word, data_dir=str(tmp_path))
+  chosen = settings.resolve(config).config
+  assert _build.load(chosen).class_names == names
+
+
+@pytest.mark.parametrize('option', ['seed=-1', 'seed=x', 'grayscale=maybe'])
+def test_options_of_another_kind_are_refused(tmp_path, option):
+  name, _, value = option.partition('=')
+  with pytest.raises(ValueError, match=rf'{name}.*{value}.*(must be|allowed)'):
+    _load(tmp_path, **{name: specs.literal(value)})
 
 
 def test_what_is_left_out_is_counted(tmp_path):

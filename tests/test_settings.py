@@ -284,6 +284,7 @@ def test_a_wrong_number_of_a_word_is_refused(tmp_path, field, word):
   ('argument', 'message'),
   [
     ('nope,smoke', "data 'nope': must be one of .*'digits'"),
+    ('/my/own,smoke', r'of your own files image_folder.*data_dir=PATH'),
     ('digits,zap', "config field 'zap': 'zap' must be one of .*'ipc'"),
     ('digits,ipc=two', "config field 'ipc': is 'two', must be a whole number"),
     ('digits,ipc=-1', 'ipc -1: must be at least 1'),
