@@ -168,7 +168,7 @@ def test_classes_are_names_however_a_flag_spells_them(tmp_path, said, names):
 @pytest.mark.parametrize('option', ['seed=-1', 'seed=x', 'grayscale=maybe'])
 def test_options_of_another_kind_are_refused(tmp_path, option):
   name, _, value = option.partition('=')
-  with pytest.raises(ValueError, match=rf'{name}.*{value}.*(must be|allowed)'):
+  with pytest.raises(ValueError, match=rf'{name}.*{value}.*must be'):
     _load(tmp_path, **{name: specs.literal(value)})
 
 

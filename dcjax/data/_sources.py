@@ -23,6 +23,7 @@ from dcjax.data import (
   _splits,
   _tfds,
 )
+from dcjax.utils import check_at_least
 
 Loader = Callable[..., _dataset.Dataset]
 _CATALOGUES: dict[str, Loader] = {
@@ -331,8 +332,7 @@ def _check_options(name: str, loader: Loader, options: dict) -> None:
   specs.check(
     'data', {**options, 'name': name}, known, offered=('stats', *known)
   )
-  if options.get('seed', 0) < 0:
-    raise ValueError(f'seed is {options["seed"]}; allowed is at least 0.')
+  check_at_least('seed', options.get('seed', 0), 0)
 
 
 _LOADERS: dict[str, Loader] = {

@@ -148,10 +148,12 @@ class Folder:
       stream = os.fdopen(os.open(path, flags, 0o666), 'r+', encoding='utf-8')
       try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-      except OSError:
+      except BlockingIOError:
         owner = stream.read(200).strip()
         stream.close()
         return owner or 'another process'
+      except OSError as error:
+        raise OSError(error.errno, 'cannot be locked', str(path)) from error
       if _is_at(stream, path):
         break
       stream.close()  # the one before took its lock away just now
