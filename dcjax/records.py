@@ -9,7 +9,11 @@ from dcjax import files
 
 _MOST_BYTES = 2**26  # which may take twenty times as many in memory
 # As evaluations and applications call accuracies.
-_ACCURACIES = 'accuracy accuracy_mean best_mean per_seed_best per_seed_last'
+_ACCURACIES = (
+  'accuracy accuracy_mean accuracy_std best_mean best_std per_seed_best '
+  'per_seed_last'
+)
+_BY_CLASS = 'by_class'  # None for a class without test images
 
 
 def write(path: files.AnyPath, value: Any) -> None:
@@ -113,8 +117,10 @@ def check_accuracies(value: Any, place: str) -> None:
   elif isinstance(value, dict):
     for name, child in value.items():
       # Other measures have a mean, too, but not of seeds.
-      mean = name == 'last_mean' and 'per_seed_last' in value
-      if mean or name in _ACCURACIES.split():
+      mean = name in ('last_mean', 'last_std') and 'per_seed_last' in value
+      if name == _BY_CLASS and isinstance(child, list):
+        child = [c for c in child if c is not None]
+      if mean or name == _BY_CLASS or name in _ACCURACIES.split():
         _check_fractions(child, f'{place}: is damaged ({name}')
       else:
         check_accuracies(child, place)
@@ -124,7 +130,7 @@ def _check_fractions(value, place):
   if isinstance(value, list | dict):
     for child in value.values() if isinstance(value, dict) else value:
       _check_fractions(child, place)
-  elif not isinstance(value, int | float) or not 0 <= value <= 1:
+  elif type(value) not in (int, float) or not 0 <= value <= 1:
     raise ValueError(
       f'{place} is {value!r}, allowed are fractions in 0..1); delete it to '
       'make it again'

@@ -8,6 +8,8 @@ every choice of a config are said this way.
 
 import ast
 import inspect
+import numbers
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -65,6 +67,19 @@ def literal(text: str) -> Any:
     return text
 
 
+def names(text: str) -> tuple[str, ...]:
+  """Reads names between commas or plus signs, in brackets and quotes or not.
+
+  Example:
+    >>> names('cat,dog'), names("('10', '2')")
+    (('cat', 'dog'), ('10', '2'))
+  """
+  text = text.strip()
+  if text[:1] + text[-1:] in ('()', '[]'):
+    text = text[1:-1].strip().removesuffix(',')
+  return tuple(n.strip().strip('\'"') for n in re.split('[+,]', text))
+
+
 def word(spec: Mapping[str, Any]) -> str:
   """Returns the word of a spec; `parse` reads it back.
 
@@ -72,8 +87,12 @@ def word(spec: Mapping[str, Any]) -> str:
     >>> word({'name': 'uniform', 'factor': 2})
     'uniform:factor=2'
   """
-  options = [f'{n}={v}' for n, v in spec.items() if n != 'name']
-  return ':'.join([spec['name'], *options]).replace(' ', '')
+  options = [
+    f'{n}={v if isinstance(v, str) else str(v).replace(" ", "")}'
+    for n, v in spec.items()
+    if n != 'name'
+  ]
+  return ':'.join([spec['name'], *options])
 
 
 def options_of(factory: Callable[..., Any], skip: int = 0) -> Spec:
@@ -149,7 +168,9 @@ def _fits(value, default):
   if isinstance(default, bool) or isinstance(value, bool):
     return isinstance(value, bool) and isinstance(default, bool)
   if isinstance(default, float):
-    return isinstance(value, int | float)
+    return isinstance(value, numbers.Real)
+  if isinstance(default, int):
+    return isinstance(value, numbers.Integral)
   if isinstance(default, tuple):
     return isinstance(value, tuple | list)
   return isinstance(value, type(default))
@@ -170,19 +191,15 @@ def call(
     *args: positional arguments passed on.
 
   Raises:
-    ValueError: if the name or an option is unknown, or an option is missing;
-      lists the known ones.
+    ValueError: if the name or an option is unknown, an option is missing or of
+      another type than its default; lists the known ones.
   """
   options = dict(spec)
   name = options.pop('name', None)
   if name not in factories:
     raise ValueError(f'{field} {name!r}: must be one of {sorted(factories)}')
   known = options_of(factories[name], len(args))
-  for option in options:
-    if option not in known:
-      raise ValueError(
-        f'{field} {name!r} has no option {option!r}: it takes {list(known)}'
-      )
+  check(field, spec, known)
   for option, default in known.items():
     if default is inspect.Parameter.empty and option not in options:
       raise ValueError(f'{field} {name!r}: option {option!r} is missing')

@@ -174,6 +174,25 @@ def test_sequential_modules_get_no_argument_they_do_not_name():
     assert np.allclose(trained, tested) == (name == 'linen')
 
 
+def test_layers_of_a_sequential_module_are_switched():
+  layers = [nn.BatchNorm(), nn.Sequential([_flat, nn.Dropout(0.5)])]
+  module = nn.Sequential([*layers, nn.Dense(3)])
+  network = networks.from_linen(module, _SHAPE, dropout=True)
+  variables = network.init(_KEY)
+  trained, after = _logits(network, variables, True)
+  tested, _ = _logits(network, variables, False)
+  assert not np.allclose(trained, tested)
+  before, after = (
+    v.state['batch_stats']['layers_0'] for v in (variables, after)
+  )
+  assert (before['mean'] != after['mean']).any()
+  lost = nn.Sequential([_Dropped(), nn.Dense(3)])
+  with pytest.raises(
+    ValueError, match='does not pass train on to its _Dropped'
+  ):
+    networks.from_linen(lost, _SHAPE, dropout=True)
+
+
 class _Says(nn.Module):
   """Returns something of `3` logits."""
 
@@ -186,6 +205,7 @@ class _Says(nn.Module):
     return {
       'logits': lambda: logits,
       'outputs': lambda: dcjax.Outputs(logits, hidden),
+      'bare': lambda: dcjax.Outputs(logits, hidden.mean()),
       'tuple': lambda: (logits, hidden),
       'list': lambda: [logits],
       'dict': lambda: {'logits': logits},
@@ -214,6 +234,7 @@ def test_logits_and_outputs_are_taken(what):
 @pytest.mark.parametrize(
   ('what', 'said'),
   [
+    ('bare', r'an embedding of shape \[\] for 2 images; must be \[2, F\]'),
     ('tuple', r'returns a tuple; must return logits \[B, K\]'),
     ('list', 'returns a list'),
     ('dict', r"returns a dict of \['logits'\]"),
@@ -282,6 +303,13 @@ def test_a_class_is_no_module_and_other_images_are_said():
   networks.from_linen(Fixed(), _SHAPE)
   with pytest.raises(ValueError, match=r"network 'fixed'.*5, 4, 1"):
     networks.from_linen(Fixed(), (5, 4, 1))
+
+
+def test_what_makes_no_nnx_module_is_refused():
+  with pytest.raises(ValueError, match='is a Linear; must be a function'):
+    networks.from_nnx(nnx.Linear(16, 3, rngs=nnx.Rngs(0)))
+  with pytest.raises(ValueError, match='makes a Dense; must be a function'):
+    networks.from_nnx(lambda rngs: nn.Dense(3))
 
 
 def test_an_nnx_module_is_checked_where_a_shape_is_given():

@@ -33,7 +33,7 @@ def refused(tmp_path):
   ('changes', 'message'),
   [
     ({'network': 'convnet:depth=9'}, "^network 'convnet.*depth 9: .*8x8"),
-    ({'network': 'convnet:width=0'}, "^network 'convnet.*width 0: must be"),
+    ({'network': 'convnet:width=0'}, "^network 'convnet.*width 0 must be"),
     ({'network': 'convnet:norm=l2'}, "^network .*norm 'l2': must be one of"),
     (
       {'evaluation__networks': ('convnet:depth=9',)},

@@ -182,7 +182,7 @@ def test_digits_are_upsampled():
   ('name', 'options', 'message'),
   [
     ('mnits', {}, 'allowed are cifar10, cifar100, digits'),
-    ('digits', {'sise': 4}, r"no option \['sise'\]; allowed are stats, size"),
+    ('digits', {'sise': 4}, "no option 'sise': it takes .*'size'"),
     ('digits', {'size': 0}, 'size is 0'),
     ('digits', {'stats': 'cifra'}, 'stats is .*cifar100_dc'),
     ('digits', {'stats': 'cifar10'}, 'one number per channel, 1'),

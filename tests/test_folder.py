@@ -277,6 +277,16 @@ def test_a_damaged_line_of_metrics_is_named(claimed, line):
   assert contents(claimed.path) == before
 
 
+def test_an_accuracy_of_metrics_that_is_none_is_named(claimed):
+  claimed.append_metrics({'outer': 1, 'accuracy_mean': float('nan')})
+  assert claimed.metrics() == [{'outer': 1, 'accuracy_mean': None}]
+  claimed.append_metrics({'outer': 2, 'accuracy_mean': 62.5})
+  with pytest.raises(
+    ValueError, match=r'line 2: is damaged \(accuracy_mean is'
+  ):
+    claimed.metrics()
+
+
 def test_metrics_that_are_not_finite_are_null(claimed):
   claimed.append_metrics({'outer': 1, 'loss': 2.0, 'norm': float('nan')})
   assert claimed.metrics() == [{'outer': 1, 'loss': 2.0, 'norm': None}]
@@ -290,6 +300,9 @@ def test_metrics_that_are_not_finite_are_null(claimed):
     ('stages.json', {'a': {'accuracy': {'x': [[0.5, 1.5]]}}}),
     ('results.json', {'own': {'condensed': {'per_seed_last': ['0.5', 0]}}}),
     ('results.json', {'checkpoints': [{'accuracy_mean': None}]}),
+    ('results.json', {'condensed': {'by_class': [0.5, None, 1.5]}}),
+    ('results.json', {'a': {'last_std': 2, 'per_seed_last': [0.5]}}),
+    ('results.json', {'a': {'accuracy': True}}),
   ],
 )
 def test_accuracies_that_are_none_are_damage(claimed, name, value):

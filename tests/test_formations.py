@@ -281,8 +281,8 @@ def test_fsrcnn_is_as_small_as_documented():
     ({'name': 'bound', 'factor': 2, 'cap': 0}, 'cap is 0'),
     ({'name': 'learnable', 'factor': 2, 'shrink': -1}, 'shrink is -1'),
     ({'name': 'identity', 'value_range': [1, 0]}, 'value_range.*low < high'),
-    ({'name': 'identity', 'value_range': 1}, 'value_range is 1'),
-    ({'name': 'identity', 'padding': None}, 'padding is None'),
+    ({'name': 'identity', 'value_range': 1}, 'value_range=1 must be tuple'),
+    ({'name': 'identity', 'padding': None}, 'padding=None must be'),
   ],
 )
 def test_build_rejects(spec, message):

@@ -6,10 +6,12 @@ import zlib
 
 import numpy as np
 import pytest
+import runner
 from PIL import Image
 from published import write_words
 
-from dcjax import _npz, data
+from dcjax import _npz, data, specs
+from dcjax.runs import _build, settings
 
 _CLASSES = ('cat', 'dog')
 _RNG = np.random.default_rng(0)
@@ -46,6 +48,9 @@ def _load(root, **options):
     ('train2017', 'val2017'),
     ('images_train', 'images_val'),
     ('01_train', '02_eval'),
+    ('train', 'tests'),
+    ('train', 'Validate'),
+    ('train', 'hold-out'),
   ],
 )
 def test_parts_are_found_in_any_spelling(tmp_path, train, test):
@@ -58,7 +63,13 @@ def test_parts_are_found_in_any_spelling(tmp_path, train, test):
 
 
 @pytest.mark.parametrize(
-  ('train', 'test'), [('seg_train', 'seg_test'), ('myTrain', 'myTest')]
+  ('train', 'test'),
+  [
+    ('seg_train', 'seg_test'),
+    ('myTrain', 'myTest'),
+    ('train', 'public_test'),
+    ('train', 'VAL.X'),
+  ],
 )
 def test_names_that_only_hint_at_parts_are_refused(tmp_path, train, test):
   _folder(tmp_path / train)
@@ -67,10 +78,11 @@ def test_names_that_only_hint_at_parts_are_refused(tmp_path, train, test):
     _load(tmp_path)
 
 
-def test_names_that_only_look_alike_are_said(tmp_path):
+@pytest.mark.parametrize('other', ['cafe\u0301', 'Caf\u00e9'])
+def test_names_that_only_look_alike_are_said(tmp_path, other):
   _folder(tmp_path / 'train', ('caf\u00e9', 'the'))
-  _folder(tmp_path / 'test', ('cafe\u0301', 'the'))
-  with pytest.raises(ValueError, match='look alike, but their accents'):
+  _folder(tmp_path / 'test', (other, 'the'))
+  with pytest.raises(ValueError, match='look alike, but case or accents'):
     _load(tmp_path)
 
 
@@ -131,6 +143,33 @@ def test_named_classes_are_classes_whatever_they_look_like(tmp_path):
   assert dataset.class_names == ('train', 'cat')
   assert any('test: is not used' in note for note in dataset.notes)
   assert _load(tmp_path, classes=('cat',)).num_classes == 1
+
+
+@pytest.mark.parametrize(
+  ('said', 'names'),
+  [
+    ('10,2', ('10', '2')),
+    ('(10, 2)', ('10', '2')),
+    ('[10+2]', ('10', '2')),
+    ('cat,dog', ('cat', 'dog')),
+    ("('cat', 'dog')", ('cat', 'dog')),
+    ('"a b",True', ('a b', 'True')),
+    ("('007',)", ('007',)),
+  ],
+)
+def test_classes_are_names_however_a_flag_spells_them(tmp_path, said, names):
+  _folder(tmp_path, ('10', '2', 'cat', 'dog', 'a b', 'ab', 'True', '007'), 2)
+  word = f'image_folder:size=8:classes={said}'
+  config = runner.config('npz,smoke', data=word, data_dir=str(tmp_path))
+  chosen = settings.resolve(config).config
+  assert _build.load(chosen).class_names == names
+
+
+@pytest.mark.parametrize('option', ['seed=-1', 'seed=x', 'grayscale=maybe'])
+def test_options_of_another_kind_are_refused(tmp_path, option):
+  name, _, value = option.partition('=')
+  with pytest.raises(ValueError, match=rf'{name}.*{value}.*must be'):
+    _load(tmp_path, **{name: specs.literal(value)})
 
 
 def test_what_is_left_out_is_counted(tmp_path):
@@ -194,6 +233,15 @@ def test_pipes_are_passed_over_and_dead_links_named(tmp_path):
   os.symlink(tmp_path / 'none.png', tmp_path / 'cat' / 'dead.png')
   with pytest.raises(FileNotFoundError, match=r'dead\.png'):
     _load(tmp_path)
+
+
+def test_lost_links_and_names_that_cannot_be_shown_are_said(tmp_path):
+  _folder(tmp_path)
+  os.symlink(tmp_path / 'none', tmp_path / 'cow')
+  os.mkdir(os.fsencode(tmp_path) + b'/dog/_a\n\xff')
+  notes = _load(tmp_path).notes
+  assert '(cow)' in notes[0]
+  assert all(note.isprintable() and note.isascii() for note in notes)
 
 
 def _tiny_imagenet(root):
@@ -289,6 +337,51 @@ def test_16_bits_are_scaled_to_8(tmp_path, suffix):
   )
   np.testing.assert_array_equal(pixels[..., 0], _RAMP >> 8)
   assert any('of 16 bits are scaled to 8' in note for note in notes)
+
+
+@pytest.mark.parametrize(
+  ('bits', 'white_is_zero', 'value'), [(12, 0, 255), (16, 1, 0), (8, 1, 0)]
+)
+def test_the_tags_of_grey_tiffs_count(tmp_path, bits, white_is_zero, value):
+  raw = b'\xff' * (8 * bits)
+  tags = ((256, 8), (257, 8), (258, bits), (259, 1))
+  tags += ((262, 1 - white_is_zero), (273, 8), (278, 8), (279, len(raw)))
+  entries = b''.join(struct.pack('<HHIHH', t, 3, 1, v, 0) for t, v in tags)
+  content = b'II*\0' + struct.pack('<I', 8 + len(raw)) + raw
+  content += struct.pack('<H', len(tags)) + entries + bytes(4)
+  _folder(tmp_path, ('b',))
+  (tmp_path / 'a').mkdir()
+  for i in range(2):
+    (tmp_path / 'a' / f'{i}.tif').write_bytes(content)
+  dataset = _load(tmp_path)
+  assert (dataset.images[0] == value).all()
+
+
+def _chunk(kind, content):
+  body = kind + content
+  crc = struct.pack('>I', zlib.crc32(body))
+  return struct.pack('>I', len(content)) + body + crc
+
+
+def _png(colour, depth, pixels, clear):
+  head = struct.pack('>IIBBBBB', 8, 8, depth, colour, 0, 0, 0)
+  return (
+    b'\x89PNG\r\n\x1a\n'
+    + _chunk(b'IHDR', head)
+    + _chunk(b'tRNS', clear)
+    + _chunk(b'IDAT', zlib.compress((b'\0' + pixels * 8) * 8))
+    + _chunk(b'IEND', b'')
+  )
+
+
+@pytest.mark.parametrize('colour', [0, 2])
+def test_transparent_colours_of_16_bits_are_laid_on_white(tmp_path, colour):
+  pixel = b'\x0f\xff' * (1 + colour)
+  _folder(tmp_path, count=2)
+  (tmp_path / 'cat' / 'a.png').write_bytes(_png(colour, 16, pixel, pixel))
+  dataset = _load(tmp_path)
+  images = np.concatenate([dataset.images, dataset.test_images])
+  assert (images == 255).all((1, 2, 3)).sum() == 1
 
 
 @pytest.mark.parametrize(
@@ -410,14 +503,9 @@ def test_animations_and_giants_are_refused(tmp_path):
     _load(tmp_path)
   path.unlink()
 
-  def chunk(kind, content):
-    body = kind + content
-    crc = struct.pack('>I', zlib.crc32(body))
-    return struct.pack('>I', len(content)) + body + crc
-
   head = struct.pack('>IIBBBBB', 60_000, 60_000, 8, 0, 0, 0, 0)
-  png = b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', head)
-  png += chunk(b'IDAT', zlib.compress(b'')) + chunk(b'IEND', b'')
+  png = b'\x89PNG\r\n\x1a\n' + _chunk(b'IHDR', head)
+  png += _chunk(b'IDAT', zlib.compress(b'')) + _chunk(b'IEND', b'')
   path = tmp_path / 'cat' / 'slide.png'
   path.write_bytes(png)
   with pytest.raises(ValueError, match=r'slide\.png is too large'):
@@ -447,6 +535,9 @@ def test_names_may_be_bytes_but_not_twice():
     assert made.class_names == ('a', 'ä', 'c')
   for names, said in (
     (['a', 'b', 'a'], r"\['a'\] more than once"),
+    (['a', 'b', b'a '], r"\['a', 'a '\] more than once"),
+    (['e\u0301', 'b', '\u00e9'], 'look different'),
+    (['a', 'b', ' '], 'can be printed'),
     ([b'\xff', b'b', b'c'], 'no UTF-8'),
     (['a', 'b', ''], 'can be printed'),
     (['a', 'b', 'c\nd'], 'can be printed'),
@@ -469,6 +560,28 @@ def test_constant_channels_are_centred_only_and_said(tmp_path):
     assert sum('channels [3]' in note for note in dataset.notes) == 1
   with pytest.raises(ValueError, match='not all alike'):
     data.from_arrays(np.full_like(images, 9), np.arange(40) % 2)
+
+
+@pytest.mark.parametrize(
+  ('options', 'said'),
+  [
+    ({'value_range': (0, 1, 2)}, r'value_range is \(0, 1, 2\)'),
+    ({'value_range': ('0', 1)}, "value_range is \\('0', 1\\)"),
+    ({'value_range': (None, float('nan'))}, r'value_range is \(None, nan\)'),
+    ({'mean': (125.0,), 'std': (60.0,)}, r'mean is \(125.0,\).*0..1'),
+  ],
+)
+def test_constants_of_another_range_are_refused(options, said):
+  images = _RNG.integers(0, 256, (8, 8, 8, 1), dtype=np.uint8)
+  with pytest.raises(ValueError, match=said):
+    data.from_arrays(images, np.arange(8) % 2, **options)
+
+
+def test_classes_without_a_test_image_are_said():
+  images = _RNG.integers(0, 256, (8, 8, 8, 1), dtype=np.uint8)
+  labels = np.arange(8) % 2
+  made = data.from_arrays(images, labels, 255 - images[:1], labels[:1])
+  assert made.notes == ("no test image of 1 classes: ['1']",)
 
 
 def test_doubtful_numbers_are_said():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import runner
 
+from dcjax import formations, kernels, networks, objectives, specs
 from dcjax.runs import _build, _fields, _ranges, _run, command, settings
 
 CONFIGS = command.names()
@@ -234,9 +235,56 @@ def test_a_number_without_a_range_is_refused():
 
 
 @pytest.mark.parametrize(
+  ('field', 'factories', 'skip'),
+  [
+    ('formation', formations.FORMATIONS, 0),
+    ('method.kernel', {'convolutional': kernels.convolutional}, 0),
+    ('method.kernel', {'fully_connected': kernels.fully_connected}, 0),
+    ('network', {n: networks.factory(n) for n in networks.names()}, 2),
+    ('objective', objectives.FACTORIES, 0),
+  ],
+)
+def test_every_number_of_a_word_has_a_range(field, factories, skip):
+  for name, factory in factories.items():
+    for option, value in specs.options_of(factory, skip).items():
+      for number in value if isinstance(value, tuple) else (value,):
+        if isinstance(number, int | float) and not isinstance(number, bool):
+          _ranges.check_options(field, f'{name}:{option}={number}')
+          for wrong in (-(10**9), 10**30):
+            with pytest.raises(ValueError, match='must be'):
+              _ranges.check_options(field, f'{name}:{option}={wrong}')
+
+
+@pytest.mark.parametrize(
+  ('field', 'word'),
+  [
+    ('inner', 'real:learning_rate=nan'),
+    ('inner', 'real:batch_size=x'),
+    ('inner', 'synthetic:epochs=True'),
+    ('optimizer', 'adam:b1=1e999'),
+    ('source', 'representative:every=0'),
+    ('augment.train_mix', 'cutmix:beta=(1,2)'),
+    ('augment.train_mix', 'mixup:alpha=nan'),
+    ('step_size', 'plain:start=-1'),
+    ('stored_labels', 'hard:scale=inf'),
+    ('evaluation.networks', ('convnet:width=1000000000',)),
+  ],
+)
+def test_a_wrong_number_of_a_word_is_refused(tmp_path, field, word):
+  config = runner.config('digits:size=8,smoke', **{field: word})
+  with (
+    pytest.raises(ValueError, match=rf'^{field} .*must be') as caught,
+    _run.opened(settings.resolve(config), tmp_path / 'run'),
+  ):
+    pass
+  assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize(
   ('argument', 'message'),
   [
     ('nope,smoke', "data 'nope': must be one of .*'digits'"),
+    ('/my/own,smoke', r'of your own files image_folder.*data_dir=PATH'),
     ('digits,zap', "config field 'zap': 'zap' must be one of .*'ipc'"),
     ('digits,ipc=two', "config field 'ipc': is 'two', must be a whole number"),
     ('digits,ipc=-1', 'ipc -1: must be at least 1'),

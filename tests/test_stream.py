@@ -1,13 +1,16 @@
 """Data sets larger than memory: windows, resumed, shared out, and broken."""
 
+import shutil
 import threading
 import time
 
 import numpy as np
 import pytest
+import runner
 from PIL import Image
 
 from dcjax import data
+from dcjax.runs import _pipelines
 
 pytest.importorskip('grain')
 _COUNTS = (5, 7, 3)
@@ -55,6 +58,26 @@ def test_images_are_the_first_window_of_a_larger_set(folder, dataset):
   whole = data.load('image_folder', folder, size=4)
   assert whole.stream is None
   assert set(values) < set(_values(whole.images))
+
+
+def test_a_change_beyond_the_first_window_is_other_data(tmp_path):
+  options = {'data_dir': str(tmp_path / 'here'), 'start': 'random', 'factor': 1}
+
+  def stage():
+    built = runner.built('image_folder:size=4:window=1,smoke', **options)
+    return _pipelines.data_stage(built).settings
+
+  _write(tmp_path / 'here' / 'train')
+  _write(tmp_path / 'here' / 'test', (1, 1, 1))
+  before = stage()
+  shutil.move(tmp_path / 'here', tmp_path / 'there')
+  options['data_dir'] = str(tmp_path / 'there')
+  assert stage() == before
+  image = tmp_path / 'there' / 'train' / 'class0' / '4.png'
+  Image.fromarray(np.full((6, 8, 3), 9, np.uint8)).save(image)
+  after = stage()
+  assert after['digest'] == before['digest']  # of the first window
+  assert after['files'] != before['files']
 
 
 def test_each_pass_shows_every_image_once_in_its_own_order(dataset):

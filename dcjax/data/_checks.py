@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import collections
+import numbers
+import unicodedata
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -57,18 +59,30 @@ def shared_images(images: np.ndarray, test_images: np.ndarray) -> list[str]:
   return [f'{count} of {len(test_images)} test images are training images too']
 
 
+def untested(names, labels: np.ndarray, test_labels: np.ndarray) -> list[str]:
+  """Returns a note if classes have training images, but no test image."""
+  lost = sorted(set(labels.tolist()) - set(test_labels.tolist()))
+  shown = [names[c] if c < len(names) else str(c) for c in lost[:10]]
+  return [f'no test image of {len(lost)} classes: {shown}'] if lost else []
+
+
 def _check_names(names) -> None:
-  doubled = [n for n, k in collections.Counter(names).items() if k > 1]
+  seen = collections.Counter(map(_seen, names))
+  doubled = list(dict.fromkeys(n for n in names if seen[_seen(n)] > 1))
   if doubled:
     raise ValueError(
-      f'class_names hold {doubled[:10]} more than once; allowed are different '
-      'names.'
+      f'class_names hold {doubled[:10]} more than once; allowed are names that '
+      'look different.'
     )
   for name in names:
-    if not isinstance(name, str) or not name or not name.isprintable():
+    if not isinstance(name, str) or not name.strip() or not name.isprintable():
       raise ValueError(
         f'class_names hold {name!r}; allowed are texts that can be printed.'
       )
+
+
+def _seen(name) -> str:
+  return unicodedata.normalize('NFC', str(name)).strip()
 
 
 def check_unmasked(field: str, array) -> None:
@@ -144,8 +158,11 @@ def check_lengths(part: str, images: np.ndarray, labels: np.ndarray) -> None:
 
 
 def _check_range_field(value_range) -> None:
-  low, high = value_range
-  if low is not None and high is not None and not low < high:
+  fits = isinstance(value_range, (tuple, list)) and len(value_range) == 2
+  bounds = [v for v in value_range if v is not None] if fits else ['']
+  if not all(isinstance(v, numbers.Real) and v == v for v in bounds) or (
+    len(bounds) == 2 and not bounds[0] < bounds[1]
+  ):
     raise ValueError(
       f'value_range is {value_range}; allowed is (lowest, highest) with '
       'lowest < highest, or None for no bound.'
@@ -199,6 +216,13 @@ def _check_statistics(dataset: Dataset) -> None:
       )
     if not np.isfinite(values).all():
       raise ValueError(f'{field} is {values}; allowed are finite numbers.')
+  low, high = dataset.value_range
+  inside = np.clip(dataset.mean, low, high)
+  if None not in (low, high) and not np.array_equal(inside, dataset.mean):
+    raise ValueError(
+      f'mean is {dataset.mean}; allowed are numbers in {low}..{high}, as it is '
+      'that of images divided by scale.'
+    )
   if not all(s > 0 for s in dataset.std):
     raise ValueError(
       f'std is {dataset.std}; allowed are numbers above 0, such as '

@@ -226,7 +226,9 @@ def from_arrays(
     test_labels = _as_labels('test_labels', test_labels)
   if class_names is None:
     class_names = _numbered(labels, test_labels)
+  class_names = _as_names(class_names)
   found = list(notes) + _doubts(images)
+  found += _checks.untested(class_names, labels, test_labels)
   if mean is None or std is None:
     computed = channel_statistics(images)
     mean = computed[0] if mean is None else mean
@@ -241,7 +243,7 @@ def from_arrays(
     labels=labels,
     test_images=test_images,
     test_labels=test_labels,
-    class_names=_as_names(class_names),
+    class_names=class_names,
     mean=tuple(float(m) for m in mean),
     std=tuple(float(s) for s in std),
     scale=_checks.scale_of(images),

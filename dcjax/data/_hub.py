@@ -146,5 +146,8 @@ def _of_split(
     return _pictures.pixels_of(picture, size, grayscale or picture.mode == 'L')
 
   return _records.Records(
-    labels, read, lambda number: f'hf:{name}, image {number} of {split!r}'
+    labels,
+    read,
+    lambda number: f'hf:{name}, image {number} of {split!r}',
+    lambda: [file['filename'] for file in rows.cache_files],
   )

@@ -192,4 +192,5 @@ def _class_records(
     np.repeat(np.arange(len(paths)), [len(p) for p in paths]),
     lambda i: reader.read(flat[i]),
     lambda i: str(flat[i]),
+    lambda: flat,
   )

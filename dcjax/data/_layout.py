@@ -6,7 +6,6 @@ named in an error or a note; only litter is passed over without a word.
 
 import os
 import pathlib
-import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -173,7 +172,20 @@ def _test_split(
       f'{" ..." if len(classes) > SHOWN else ""}), or move the folder away to '
       f'hold out a part of {splits.train}.'
     )
+  if test is None:
+    _check_hints(top, splits)
   return test, tuple(notes)
+
+
+def _check_hints(top: Listing, splits: _splits.Splits) -> None:
+  """Refuses to hold out a part where a folder may be meant for testing."""
+  used = (splits.train, *splits.held_out)
+  for name in top.folders:
+    if name not in used and _splits.hints(name):
+      raise ValueError(
+        f'{top.path / name} looks like a part of a set: call it test to test '
+        f'on it, or move it away to hold out a part of {splits.train}.'
+      )
 
 
 def _sorted_part(part, kind, classes, every):
@@ -311,10 +323,9 @@ def _check_plausible(top: Listing, kind: Kind) -> None:
 
 def _unknown(missing: Sequence[str], where: Listing) -> ValueError:
   present = list(where.folders)
-  known = {unicodedata.normalize('NFC', name) for name in present}
   hint = ''
-  if any(unicodedata.normalize('NFC', name) in known for name in missing):
-    hint = '; they look alike, but their accents are stored otherwise: rename'
+  if {_splits.look(n) for n in missing} & {_splits.look(n) for n in present}:
+    hint = '; they look alike, but case or accents are stored otherwise: rename'
   return ValueError(
     f'classes {missing[:20]} have no folder in {where.path}; allowed are '
     f'{present[:20]}{" ..." if len(present) > 20 else ""}{hint}.'

@@ -11,7 +11,8 @@ from dcjax.data import _splits
 
 # What systems and tools leave in folders: never data, at any depth.
 _LITTER = re.compile(
-  r'\..*|@eadir|@recycle|@tmp|#recycle|#snapshot|__macosx|__pycache__|\$recycle\.bin|lost\+found|thumbs\.db|'
+  r'\..*|@eadir|@recycle|@tmp|#recycle|#snapshot|__macosx|__pycache__|'
+  r'\$recycle\.bin|lost\+found|(?:eh)?thumbs\.db|picasa\.ini|'
   r'system volume information|desktop\.ini|icon\r',
   re.IGNORECASE,
 )
@@ -108,7 +109,12 @@ def outside(where: Listing, used: Iterable[str], kind: Kind) -> tuple[str, ...]:
   files = [
     name
     for name in where.files
-    if name != ANNOTATIONS and (kind.fits(name) or _splits.hints(name))
+    if name != ANNOTATIONS
+    and (
+      kind.fits(name)
+      or _splits.hints(name)
+      or not os.path.exists(where.path / name)  # a link to a lost class
+    )
   ]
   if files:
     notes.append(
@@ -120,14 +126,21 @@ def outside(where: Listing, used: Iterable[str], kind: Kind) -> tuple[str, ...]:
 
 def kinds(paths: Sequence[pathlib.Path]) -> str:
   """Returns how many files have which suffix, for messages."""
-  counts = collections.Counter(p.suffix.lower() or 'no suffix' for p in paths)
+  counts = collections.Counter(
+    _printable(p.suffix.lower()) or 'no suffix' for p in paths
+  )
   return ', '.join(f'{n} {s}' for s, n in counts.most_common(SHOWN))
 
 
 def some(paths: Sequence[pathlib.Path], root: pathlib.Path) -> str:
   """Returns the first paths, as seen from `root`, for messages."""
   shown = [
-    str(p.relative_to(root) if p.is_relative_to(root) else p)
+    _printable(str(p.relative_to(root) if p.is_relative_to(root) else p))
     for p in paths[:SHOWN]
   ]
   return ', '.join(shown + ['...'] * (len(paths) > SHOWN))
+
+
+def _printable(name: str) -> str:
+  """Names may hold line ends, and bytes that no terminal can show."""
+  return name if name.isprintable() else ascii(name)[1:-1]

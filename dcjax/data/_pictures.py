@@ -33,7 +33,10 @@ _SIXTEEN = frozenset(('I;16', 'I;16L', 'I;16B', 'I;16N'))
 _WIDENED = frozenset(('PNG', 'PPM'))
 _ANIMATED = frozenset(('GIF', 'PNG', 'WEBP', 'TIFF', 'AVIF', 'FLI', 'DCX'))
 _ORIENTATION = 0x0112
+# Tags of TIFF, and the value of the second where white is zero.
+_BITS, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
 _GROUND = 'white'
+_LAID = f'with transparency are laid on {_GROUND}'
 # Of a picture that is resized, as Pillow bounds those that it opens.
 _MOST_PIXELS = 2**28
 
@@ -133,7 +136,7 @@ def resize_and_crop(image: Image.Image, size: int) -> Image.Image:
 
 @contextlib.contextmanager
 def _opened(path: pathlib.Path):
-  from PIL import Image
+  from PIL import Image, UnidentifiedImageError
 
   try:
     with files.opened(path) as stream, Image.open(stream) as file:
@@ -141,6 +144,11 @@ def _opened(path: pathlib.Path):
   except Image.DecompressionBombError as error:
     raise ValueError(
       f'{path} is too large ({files.one_line(error)}): make it smaller.'
+    ) from error
+  except UnidentifiedImageError as error:
+    raise ValueError(
+      f'{path} is not readable as image file: its content is no picture that '
+      'Pillow knows.'
     ) from error
   except (FileNotFoundError, PermissionError, ImportError):
     raise
@@ -164,11 +172,10 @@ def _converted(image: Image.Image) -> tuple[Image.Image, list[str]]:
   image.load()  # which turns some formats by itself
   turn = _turn_of(image)
   if image.mode in _SIXTEEN or image.mode == 'I':
-    image = _eight_bits(image)
-    done.append('of 16 bits are scaled to 8')
+    image, done = _eight_bits(image)
   elif image.mode in _ALPHA or 'transparency' in image.info:
     image = _on_ground(image)
-    done.append(f'with transparency are laid on {_GROUND}')
+    done.append(_LAID)
   elif image.mode not in _PLAIN:
     raise ValueError(
       f'its mode is {image.mode}; allowed are 8-bit modes and 16-bit grey'
@@ -200,7 +207,8 @@ def _turn_of(image: Image.Image) -> Image.Transpose | None:
     return None
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
+def _eight_bits(image: Image.Image) -> tuple[Image.Image, list[str]]:
+  """Returns 12 or 16-bit grey as mode 'L', and what was done to it."""
   from PIL import Image
 
   values = np.asarray(image)
@@ -212,7 +220,16 @@ def _eight_bits(image: Image.Image) -> Image.Image:
       f'its mode is I, 32-bit integers {values.min()}..{values.max()}; allowed '
       'are 8-bit modes and 16-bit grey'
     )
-  return Image.fromarray((values.astype(np.uint32) >> 8).astype(np.uint8))
+  tags = getattr(image, 'tag_v2', {})
+  bits = tags.get(_BITS, (16,))[0]
+  pixels = (values.astype(np.uint32) >> (bits - 8)).astype(np.uint8)
+  if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
+    pixels = 255 - pixels
+  done = [f'of {bits} bits are scaled to 8']
+  if 'transparency' in image.info:
+    pixels[values == image.info['transparency']] = 255
+    done.append(_LAID)
+  return Image.fromarray(pixels), done
 
 
 def _on_ground(image: Image.Image) -> Image.Image:
@@ -220,6 +237,9 @@ def _on_ground(image: Image.Image) -> Image.Image:
 
   if image.mode == 'La':  # which converts to nothing else
     image = image.convert('LA')
+  clear = image.info.get('transparency')
+  if isinstance(clear, tuple) and max(clear) > 255:  # of a 16-bit PNG
+    image.info['transparency'] = tuple(c >> 8 for c in clear)
   image = image.convert('RGBA')
   ground = Image.new('RGBA', image.size, _GROUND)
   return Image.alpha_composite(ground, image).convert('RGB')

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from dcjax import files
 from dcjax.data import _checks, _dataset, _stream
 
 _THREADS = 16
@@ -22,11 +23,13 @@ class Records(NamedTuple):
     read: number of a record -> its image `[H, W, D]` uint8; called from several
       threads at once.
     place: number of a record -> where it is stored, for messages.
+    paths: () -> the files that hold them, in an order of their own.
   """
 
   labels: np.ndarray
   read: Callable[[int], np.ndarray]
   place: Callable[[int], str]
+  paths: Callable[[], Iterable[files.AnyPath]] = tuple
 
 
 def make_dataset(
@@ -76,7 +79,8 @@ def make_dataset(
   numbers = np.arange(len(labels))
   if window is not None:
     stream = _stream.Windows(
-      train.read, labels, len(class_names), window, seed, first.shape
+      *(train.read, labels, len(class_names), window, seed, first.shape),
+      train.paths,
     )
     labels, numbers = stream.labels, stream.numbers(0)
   images = _read_all(train, numbers, first.shape)
@@ -127,6 +131,7 @@ def _subset(records: Records, numbers: np.ndarray) -> Records:
     records.labels[numbers],
     lambda i: records.read(numbers[i]),
     lambda i: records.place(numbers[i]),
+    records.paths,
   )
 
 

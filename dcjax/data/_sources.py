@@ -2,14 +2,13 @@
 
 import dataclasses
 import functools
-import inspect
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from dcjax import _user_npz, files
+from dcjax import _user_npz, files, specs
 from dcjax.data import (
   _channels,
   _checks,
@@ -24,6 +23,7 @@ from dcjax.data import (
   _splits,
   _tfds,
 )
+from dcjax.utils import check_at_least
 
 Loader = Callable[..., _dataset.Dataset]
 _CATALOGUES: dict[str, Loader] = {
@@ -102,7 +102,8 @@ def load(
     loader = _LOADERS[name]
   else:
     raise ValueError(
-      f'name is {name!r}; allowed are {", ".join(sorted(list_sources()))}.'
+      f'name is {name!r}; allowed are {", ".join(sorted(list_sources()))}; of '
+      'your own files image_folder, wav_folder or npz, with data_dir=PATH.'
     )
   if stats not in (None, 'data', *_specs.NORMALIZATIONS):
     raise ValueError(
@@ -326,16 +327,12 @@ def _with_statistics(
 
 
 def _check_options(name: str, loader: Loader, options: dict) -> None:
-  allowed = [
-    parameter.name
-    for parameter in inspect.signature(loader).parameters.values()
-    if parameter.kind is parameter.KEYWORD_ONLY and parameter.name != 'name'
-  ]
-  unknown = sorted(set(options) - set(allowed))
-  if unknown:
-    raise ValueError(
-      f'{name} has no option {unknown}; allowed are stats, {", ".join(allowed)}'
-    )
+  known = specs.options_of(loader, 1)
+  known.pop('name', None)
+  specs.check(
+    'data', {**options, 'name': name}, known, offered=('stats', *known)
+  )
+  check_at_least('seed', options.get('seed', 0), 0)
 
 
 _LOADERS: dict[str, Loader] = {

@@ -2,13 +2,14 @@
 
 import pathlib
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 _WORDS = {
   'train': r'train(?:ing)?(?:val)?|trn',
-  'test': r'test(?:ing)?|tst|eval(?:uation)?',
-  'val': r'val(?:id(?:ation)?)?|dev(?:el(?:opment)?)?',
+  'test': r'tests?|testing|tst|eval(?:uation)?|h[eo]ld[ _.\-]?out',
+  'val': r'val(?:id(?:at(?:ion|e))?)?|dev(?:el(?:opment)?)?',
 }
 _BEFORE = r'(?:\d+[ _.\-]+)?(?:(?:images?|imgs?|data|pictures)[ _.\-]?)?'
 _AFTER = r'(?:[ _.\-]?(?:set|data(?:set)?|images?|imgs?|split|part|\d{1,4}))*'
@@ -41,9 +42,14 @@ def role_of(name: str) -> str | None:
   return None
 
 
+def look(name: str) -> str:
+  """Returns what names share that only differ in case or stored accents."""
+  return unicodedata.normalize('NFC', name).casefold()
+
+
 def hints(name: str) -> bool:
   """Whether a word of a name is a part's, as in 'seg_train' or 'my test'."""
-  words = re.findall(r'[A-Za-z][a-z]*|[A-Z]+', name)
+  words = re.findall(r'[A-Z]+(?![a-z])|[A-Za-z][a-z]*', name)
   return any(_HINT.fullmatch(word) for word in words)
 
 

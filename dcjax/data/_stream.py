@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import functools
+import hashlib
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from dcjax import files
 from dcjax.utils import check_at_least
 
 if TYPE_CHECKING:
@@ -51,6 +54,7 @@ class Windows:
     window: int,
     seed: int,
     image_shape: tuple[int, int, int],
+    paths: Callable[[], Iterable[files.AnyPath]] = tuple,
   ):
     """Describes the windows; nothing is read yet.
 
@@ -62,6 +66,7 @@ class Windows:
       window: images of each class held at once, at least 1.
       seed: of the walks, at least 0.
       image_shape: of every image.
+      paths: () -> the files that hold the images, in an order of their own.
 
     Raises:
       ValueError: a class has no image, or `seed` is negative.
@@ -76,7 +81,7 @@ class Windows:
     self.held = np.minimum(self.counts, window).astype(np.int32)
     self.labels = np.repeat(np.arange(num_classes), self.held).astype(np.int32)
     self.image_shape = tuple(image_shape)
-    self._read, self._seed = read, seed
+    self._read, self._seed, self._paths = read, seed, paths
     order = np.argsort(labels, kind='stable')
     self._members = np.split(order, np.cumsum(self.counts)[:-1])
     self._iterator: Any = None
@@ -88,6 +93,18 @@ class Windows:
   def windows_per_pass(self) -> int:
     """How many windows show every image at least once."""
     return int(np.max(-(-self.counts // self.held)))
+
+  def digest(self) -> str:
+    """Returns what tells the whole set from others, see `files.fingerprint`.
+
+    Every file is opened, and no image decoded.
+
+    Raises:
+      OSError: a file is gone.
+    """
+    with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
+      found = b''.join(pool.map(files.fingerprint, self._paths()))
+    return hashlib.sha256(found).hexdigest()
 
   def numbers(self, k: int, classes: Iterable[int] | None = None) -> np.ndarray:
     """Returns which training images window `k` holds, `[M]` int64.

@@ -4,6 +4,7 @@ import difflib
 import importlib.util
 import logging
 import os
+import pathlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -116,8 +117,10 @@ def load_tfds(
   chosen = _tfds_records.choose_classes(name, names, classes)
   fields['class_names'] = chosen
   select = _tfds_records.class_records
+  records = select(train, reader, names, chosen)
+  folder = pathlib.Path(builder.data_path)
   return _records.make_dataset(
-    select(train, reader, names, chosen),
+    records._replace(paths=lambda: sorted(folder.iterdir())),
     None if test is None else select(test, reader, names, chosen),
     window=window,
     **fields,

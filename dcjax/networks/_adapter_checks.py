@@ -78,4 +78,10 @@ def outputs_of(result: Any, name: str, count: int) -> Outputs:
       f'[B, {logits.shape[1]}]; must be floating point, one for each class, at '
       'least [B, 2]'
     )
+  embedding = outputs.embedding
+  if embedding is not None and jnp.shape(embedding)[:-1] != (count,):
+    raise ValueError(
+      f'network {name!r}: returns an embedding of shape '
+      f'{list(jnp.shape(embedding))} for {count} images; must be [{count}, F]'
+    )
   return outputs

@@ -41,8 +41,8 @@ def from_linen(
     module: called with images `[B, H, W, D]`; returns logits `[B, K]` or an
       `Outputs`. Whether it trains is said by that one of `train`, `training`,
       `is_training` (True) or `deterministic`, `use_running_average` (False)
-      that its call, or else its fields, name. Running statistics live in
-      `batch_stats`.
+      that its call, or else its fields, name; of `nn.Sequential`, the fields
+      of its layers. Running statistics live in `batch_stats`.
     image_shape: `(H, W, D)`.
     init: `'module'` lets the module's own initialisers draw the parameters;
       `'torch'` or `'he_fan_out'` draw them as PyTorch does, from one flat
@@ -121,11 +121,12 @@ def wrap_linen(
 
 
 def _init_of(module, image_shape, init):
-  blank = jnp.zeros((1, *image_shape))
-
   def full_init(key):
     called, options = _in_mode(module, False)
-    return dict(called.init(key, blank, **options))
+    variables = dict(called.init(key, jnp.zeros((1, *image_shape)), **options))
+    if 'params' not in variables:
+      raise ValueError('it has no parameters')
+    return variables
 
   def init_fn(key):
     if init == 'module':
@@ -167,7 +168,7 @@ def _apply_of(module, name):
 
 def _unserved(name, train, has_keys, error) -> ValueError:
   """The error about a random stream that a module asks for in vain."""
-  found = re.search(r'PRNG for "(\w+)"', str(error))
+  found = re.search(r'PRNG for "([^"]+)"', str(error))
   stream = found[1] if found else 'dropout'
   when = 'training' if train else 'evaluation, without a switch for it'
   remedy = 'give from_linen dropout=True'
@@ -196,6 +197,8 @@ def _mode(module, train) -> dict[str, bool]:
 
 
 def _has_mode(module) -> bool:
+  if isinstance(module, nn.Sequential):
+    return any(map(_has_mode, module.layers))
   return bool(_mode(module, True) or _mode_fields(module))
 
 
@@ -206,11 +209,30 @@ def _mode_fields(module) -> set[str]:
 
 def _in_mode(module, train):
   """Returns a linen module and the arguments of its call, for one mode."""
+  if isinstance(module, nn.Sequential):
+    layers = [_layer_in_mode(layer, train) for layer in module.layers]
+    return module.clone(layers=layers), {}
   options = _mode(module, train)
-  fields = set() if options else _mode_fields(module)
-  if fields:
-    module = module.clone(**{n: _MODES[n] == train for n in fields})
-  return module, dict(options)
+  return (module if options else _with_fields(module, train)), options
+
+
+def _with_fields(module, train):
+  fields = _mode_fields(module)
+  return module.clone(**{n: _MODES[n] == train for n in fields})
+
+
+def _layer_in_mode(layer, train):
+  """Returns a layer of `nn.Sequential`, which passes no arguments on."""
+  if isinstance(layer, nn.Sequential):
+    return _in_mode(layer, train)[0]
+  if not isinstance(layer, nn.Module):
+    return layer
+  if _mode(layer, train) and not _mode_fields(layer):
+    raise ValueError(
+      f'nn.Sequential does not pass {", ".join(_mode(layer, train))} on to its '
+      f'{type(layer).__name__}; make it a field of that module'
+    )
+  return _with_fields(layer, train)
 
 
 def _with_drop_keys(network):
@@ -273,7 +295,11 @@ def from_nnx(
   from flax import nnx
 
   def build(key):
+    if isinstance(make_module, nnx.Module):
+      raise _no_maker('is a', make_module)
     module = make_module(nnx.Rngs(key))
+    if not isinstance(module, nnx.Module):
+      raise _no_maker('makes a', module)
     return nnx.split(module, nnx.Param, ...)
 
   graph = build(jax.random.key(0))[0]
@@ -306,3 +332,10 @@ def from_nnx(
   elif num_classes is not None:
     raise ValueError('num_classes: can only be checked with an image_shape')
   return network
+
+
+def _no_maker(what: str, given) -> ValueError:
+  return ValueError(
+    f'make_module {what} {type(given).__name__}; must be a function that makes '
+    'a flax.nnx.Module, as lambda rngs: MyModule(10, rngs=rngs)'
+  )

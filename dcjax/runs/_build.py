@@ -1,7 +1,6 @@
 """Turns settings into the objects of a run."""
 
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -169,7 +168,7 @@ def load(config: Any) -> Dataset:
   name = spec.pop('name')
   folder = config.data_dir or os.environ.get('DCJAX_DATA_DIR') or None
   if 'classes' in spec:  # names as they are said, whatever they look like
-    spec['classes'] = tuple(re.split('[+,]', spec['classes']))
+    spec['classes'] = specs.names(spec['classes'])
   return whitened(config, data.load(name, folder, **spec))
 
 

@@ -148,10 +148,12 @@ class Folder:
       stream = os.fdopen(os.open(path, flags, 0o666), 'r+', encoding='utf-8')
       try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-      except OSError:
+      except BlockingIOError:
         owner = stream.read(200).strip()
         stream.close()
         return owner or 'another process'
+      except OSError as error:
+        raise OSError(error.errno, 'cannot be locked', str(path)) from error
       if _is_at(stream, path):
         break
       stream.close()  # the one before took its lock away just now
@@ -327,6 +329,8 @@ def _record(line, place):
     found = record.get(name, missing) if isinstance(record, dict) else None
     if not isinstance(found, int | float):
       raise ValueError(f'{place}: is damaged ({name} is {found!r}); {remedy}')
+  said = {name: value for name, value in record.items() if value is not None}
+  records.check_accuracies(said, place)
   return record
 
 

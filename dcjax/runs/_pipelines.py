@@ -53,7 +53,8 @@ class Pipeline(NamedTuple):
 def data_stage(built: Built) -> Stage:
   """What tells the data of a run from any other: a digest of all images.
 
-  Of a set that is larger than memory, of its labels and first window.
+  Of a set that is larger than memory, of its first window and of its files,
+  see `data.Windows.digest`.
   """
   dataset = built.dataset
   arrays = {
@@ -67,7 +68,10 @@ def data_stage(built: Built) -> Stage:
     'std': list(map(float, dataset.std)),
     'range': list(dataset.value_range),
   }
-  sharding.agree_on(settings['digest'], 'data')
+  if dataset.stream is not None:
+    settings['files'] = dataset.stream.digest()
+  files = settings.get('files', '')
+  sharding.agree_on(f'{settings["digest"]}{files}', 'data')
   facts = {'name': dataset.name, 'classes': dataset.num_classes}
   return Stage('data', lambda: facts, (), settings, RECORD, sole=True)
 

@@ -153,28 +153,44 @@ RANGES: dict[str, Range] = {
     ('adversarial', 'classification', 'feature', 'intra', 'inter'), _WEIGHT
   ),
 }
-# Fields that hold words -> ranges of their options, beside those above.
-_WORDS = (
-  'augment.mix',
-  'augment.train_mix',
-  'formation',
-  'inner',
-  'optimizer',
-  'source',
-  'start',
+# Fields that hold words, or several of them.
+WORDS = (
+  *('augment.mix', 'augment.train_mix', 'evaluation.networks', 'formation'),
+  *('inner', 'method.kernel', 'method.network', 'network', 'objective'),
+  *('observers.labelling', 'observers.matching', 'optimizer', 'source'),
+  *('start', 'step_size', 'stored_labels'),
 )
+_SIZE, _CHANCE = Range(1, 2**16), _MOMENTUM
+# Ranges of their options, beside those above.
 _OPTIONS: dict[str, Range] = {
   'alpha': _POSITIVE,
   'b1': _MOMENTUM,
   'b2': _MOMENTUM,
   'batches': _NONE_OR_MORE,
   'beta': _POSITIVE,
+  'bias_variance': _WEIGHT,
+  'bits': Range(1, 8),
+  'blocks': Range(-1000, 1000),
   'candidates': _COUNT,
   'cap': _COUNT,
+  'chunk': _COUNT,
   'crops': _COUNT,
   'embedding_steps': _NONE_OR_MORE,
+  'every': _COUNT,
+  'num_steps': _COUNT,
+  'padding': Range(-1e6, 1e6),  # a colour
   'probability': _FRACTION,
   'ratio': Range(0, 100, above=True),
+  'scale': _POSITIVE,
+  'start': _RATE,
+  'value_range': Range(-1e6, 1e6),
+  'weight_variance': _POSITIVE,
+  'width_multiplier': Range(0, 100, above=True),
+  **dict.fromkeys(('drop_connect', 'drop_path', 'dropout'), _CHANCE),
+  **dict.fromkeys(('codes_dim', 'depth', 'depths', 'embedding_dim'), _SIZE),
+  **dict.fromkeys(('features', 'growth', 'heads', 'image_shape'), _SIZE),
+  **dict.fromkeys(('mappings', 'num_classes', 'projection_dim'), _SIZE),
+  **dict.fromkeys(('shrink', 'tiles', 'widen', 'width'), _SIZE),
 }
 BASELINES = (
   'random',
@@ -268,8 +284,10 @@ def check(values: Mapping[str, Any]) -> None:
     ValueError: naming the field, its value and what is allowed.
   """
   for field, value in values.items():
-    if field in _WORDS and value:
-      _check_options(field, value)
+    words = value if isinstance(value, tuple | list) else (value,)
+    for word in words if field in WORDS else ():
+      if word:
+        check_options(field, word)
     if not isinstance(value, tuple | list):
       _check_one(field, value)
       continue
@@ -284,7 +302,16 @@ def check(values: Mapping[str, Any]) -> None:
       _check_one(field, element)
 
 
-def _check_options(field, word):
+def check_options(field: str, word: str) -> None:
+  """Checks the numbers among the options of a word; unknown ones are passed by.
+
+  Args:
+    field: that holds it, for messages.
+    word: `'name:option=value'`.
+
+  Raises:
+    ValueError: one is out of its range.
+  """
   for option, value in specs.parse(field, word).items():
     allowed = _OPTIONS.get(option, RANGES.get(option))
     for number in value if isinstance(value, tuple | list) else (value,):

@@ -316,6 +316,7 @@ def check_data(name: str) -> None:
     return
   raise ValueError(
     f'data {name!r}: must be one of {sorted(data.list_sources())}'
+    '; of your own files image_folder, wav_folder or npz, with data_dir=PATH'
   )
 
 
