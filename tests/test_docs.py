@@ -1,6 +1,7 @@
 """The public names are documented, and the documents name what exists."""
 
 import importlib
+import json
 import pathlib
 import re
 import shlex
@@ -14,7 +15,8 @@ import tiny
 from absl import flags
 
 import dcjax
-from dcjax.runs import _fields, _looking, command, settings, tables
+from dcjax import data, specs
+from dcjax.runs import _build, _fields, _looking, command, settings, tables
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -95,6 +97,25 @@ def _resolved(word, changes):
   return found
 
 
+_BUILT = set()
+
+
+def _build_with_black_images(found):
+  """What a run is made of, whatever its data are; once for all pages."""
+  config = found.config
+  text = json.dumps(found.plain(), sort_keys=True)
+  if text in _BUILT or not {'pipeline', 'method'} & set(config):
+    return
+  _BUILT.add(text)
+  spec = specs.parse('data', config.data)
+  known = {n: v for n, v in spec.items() if n in ('size', 'window')}
+  dataset = data.blank(spec['name'], **known)
+  if dataset is None:
+    dataset = data.blank('cifar10', **{'size': 32, **known})
+  config.zca = 'none'
+  _build.build(found, dataset=dataset).real.close()
+
+
 def test_every_page_tells_a_command():
   told = {page for page, text in _TOLD.items() if list(_commands(text))}
   own = {'CHANGELOG.md', 'docs/artefact.md', 'docs/guide.md', 'docs/tried.md'}
@@ -137,7 +158,7 @@ def test_every_command_of_a_page_resolves(page):
     left = [word for word in words if not word.startswith('--config.')]
     assert len(known([program, *left])) == 1, words
     if not known.config.startswith('FILE.py'):
-      _resolved(known.config, changes)
+      _build_with_black_images(_resolved(known.config, changes))
     assert known.workdir or known.print_config or known.plan, words
 
 

@@ -175,6 +175,13 @@ def test_the_headline_names_the_most_telling_rival(write):
   worse = {'condensed': entries['initial'], 'initial': entries['condensed']}
   page = write(results=pages.results(evaluations=worse))
   assert '-17.8 points against its start' in page.text
+  # What a method condensed for comes before networks.
+  own = {'condensed': {'last_mean': 0.9, 'how': 'a regression', 'tests': 100}}
+  own['initial'] = {**own['condensed'], 'last_mean': 0.7}
+  page = write(results=pages.results(evaluations=worse, own=own))
+  first, _, then = page.text.partition('What it was made for: a regression.')
+  assert '+20.0 points over its start' in first
+  assert 'Over its start: -17.8' in then
 
 
 def test_a_run_that_is_not_finished_says_so(write):

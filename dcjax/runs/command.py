@@ -126,7 +126,11 @@ def _main(words, program):
 
 def _look(word, after):
   """Does what is asked about runs that are there."""
+  from dcjax import files
+
   try:
+    for said in after:
+      files.check_local(word, said.partition('=')[2] or said)
     return _looking.WORDS[word](after)
   except (Wrong, ValueError, OSError) as error:
     return say_error(one_line(error))
