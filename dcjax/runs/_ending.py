@@ -1,5 +1,6 @@
 """How a command ends when something is wrong."""
 
+import io
 import os
 import sys
 from typing import Any, NoReturn
@@ -7,6 +8,26 @@ from typing import Any, NoReturn
 
 class Wrong(Exception):
   """Something that the caller has said is wrong."""
+
+
+def prepare_streams() -> None:
+  """Lets nothing fail for what a console cannot show, or for being closed."""
+  # Files would take the numbers of closed streams, and what is said there.
+  while (free := os.open(os.devnull, os.O_RDWR)) < 3:
+    pass
+  os.close(free)
+  for name in ('stdout', 'stderr'):
+    if getattr(sys, name) is None:
+      setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), 'w'))
+  if isinstance(sys.stdout, io.TextIOWrapper):
+    sys.stdout.reconfigure(errors='replace')
+  sys.excepthook = _hook
+
+
+def _hook(kind, error, trace):
+  # Threads of a checkpoint that failed say this; its own error is raised.
+  if str(error) != 'Event loop is closed':
+    sys.__excepthook__(kind, error, trace)
 
 
 def stop_at_once(number: int, frame: Any) -> None:
