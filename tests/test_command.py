@@ -210,7 +210,7 @@ def test_a_reader_that_leaves_ends_the_program_without_a_word(
 def test_closed_streams_take_what_is_said(monkeypatch, capsys):
   for name in ('stdout', 'stderr'):
     monkeypatch.setattr(sys, name, None)
-  monkeypatch.setattr(sys, 'excepthook', sys.excepthook)
+  monkeypatch.setattr(sys, 'unraisablehook', sys.unraisablehook)
   _ending.prepare_streams()
   _progress.say('said')
   assert sys.stderr.write('error')

@@ -21,13 +21,14 @@ def prepare_streams() -> None:
       setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), 'w'))
   if isinstance(sys.stdout, io.TextIOWrapper):
     sys.stdout.reconfigure(errors='replace')
-  sys.excepthook = _hook
+  if sys.unraisablehook is sys.__unraisablehook__:
+    sys.unraisablehook = _hook
 
 
-def _hook(kind, error, trace):
+def _hook(unraisable):
   # Threads of a checkpoint that failed say this; its own error is raised.
-  if str(error) != 'Event loop is closed':
-    sys.__excepthook__(kind, error, trace)
+  if str(unraisable.exc_value) != 'Event loop is closed':
+    sys.__unraisablehook__(unraisable)
 
 
 def stop_at_once(number: int, frame: Any) -> None:
