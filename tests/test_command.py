@@ -160,6 +160,16 @@ def test_a_missing_library_and_too_little_memory_are_one_line(
     assert refused(_CONFIG).startswith(message)
 
 
+def test_a_platform_that_is_not_there_is_one_line(refused, monkeypatch):
+  import jax
+
+  def fail():
+    raise AssertionError
+
+  monkeypatch.setattr(jax, 'devices', fail)
+  assert re.match(r"JAX_PLATFORMS '?\w+'?: there is no such", refused(_CONFIG))
+
+
 @pytest.mark.parametrize('kind', [ValueError, RuntimeError])
 def test_the_end_of_another_process_is_one_sentence(called, monkeypatch, kind):
   from dcjax import runs

@@ -296,7 +296,13 @@ def _check_platform():
     raise ValueError(
       'JAX_ENABLE_X64 is set: runs are in float32; unset it for this command'
     )
-  jax.devices()  # An unknown platform is heard of now.
+  try:
+    jax.devices()  # An unknown platform is heard of now,
+  except AssertionError as error:  # and a known one that is not there.
+    raise ValueError(
+      f'JAX_PLATFORMS {jax.config.jax_platforms!r}: there is no such device '
+      'here; unset it to let JAX choose'
+    ) from error
 
 
 def _join_processes():
