@@ -18,11 +18,17 @@ _SAMPLE, _EVERY = 2**12, 2**20
 
 
 def check_local(field: str, path: AnyPath | None) -> None:
-  """Raises a ValueError if a path is a bucket's, such as `gs://...`."""
-  if path is not None and '://' in os.fspath(path):
+  """Raises a ValueError of `gs://...` and of names that are no UTF-8."""
+  text = '' if path is None else os.fspath(path)
+  if '://' in text:
     raise ValueError(
-      f'{field} {os.fspath(path)}: must be a folder of this machine, or a '
-      'bucket that is mounted as one'
+      f'{field} {text}: must be a folder of this machine, or a bucket that is '
+      'mounted as one'
+    )
+  if '\ud800' <= max(text, default='') <= '\udfff':
+    raise ValueError(
+      f'{field} {text!a}: must be a name in UTF-8; perhaps the locale is '
+      'not (LC_ALL, PYTHONUTF8=1)'
     )
 
 

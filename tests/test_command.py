@@ -7,11 +7,12 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import pytest
 import runner
 
-from dcjax.runs import _ending, _progress, command
+from dcjax.runs import _ending, _progress, _run, command
 
 _CONFIG = '--config=idc:digits,smoke'
 
@@ -201,6 +202,16 @@ def test_a_missing_library_and_too_little_memory_are_one_line(
     assert refused(_CONFIG).startswith(message)
 
 
+def test_a_platform_that_is_not_there_is_one_line(refused, monkeypatch):
+  import jax
+
+  def fail():
+    raise AssertionError
+
+  monkeypatch.setattr(jax, 'devices', fail)
+  assert re.match(r"JAX_PLATFORMS '?\w+'?: there is no such", refused(_CONFIG))
+
+
 @pytest.mark.parametrize('kind', [ValueError, RuntimeError])
 def test_the_end_of_another_process_is_one_sentence(called, monkeypatch, kind):
   from dcjax import runs
@@ -233,6 +244,38 @@ def test_an_interrupted_run_ends_with_130(called, monkeypatch):
   code, _, err = called(_CONFIG, '--workdir=x')
   assert code == 130
   assert err == 'stopped at once; the same command resumes\n'
+
+
+def test_a_reader_that_leaves_ends_the_program_without_a_word(
+  called, monkeypatch
+):
+  from dcjax import runs
+
+  def leave(*arguments, **options):
+    raise BrokenPipeError(32, 'Broken pipe')
+
+  monkeypatch.setattr(runs, 'run', leave)
+  monkeypatch.setattr(os, '_exit', sys.exit)
+  assert called(_CONFIG, '--workdir=x') == (141, '', '')
+
+
+def test_closed_streams_take_what_is_said(monkeypatch, capsys):
+  for name in ('stdout', 'stderr'):
+    monkeypatch.setattr(sys, name, None)
+  monkeypatch.setattr(sys, 'unraisablehook', sys.unraisablehook)
+  _ending.prepare_streams()
+  _progress.say('said')
+  assert sys.stderr.write('error')
+
+
+def test_a_home_that_takes_no_files_is_no_reason_to_fail(monkeypatch):
+  updates = []
+  config = types.SimpleNamespace(update=lambda *update: updates.append(update))
+  monkeypatch.setattr(_run, 'jax', types.SimpleNamespace(config=config))
+  for home in ('/dev/null', '/proc/none'):
+    monkeypatch.setenv('HOME', home)
+    _run.use_compilation_cache()
+    assert not updates
 
 
 def test_a_finished_sentence_is_said_where_signs_are_unknown(monkeypatch):

@@ -105,6 +105,13 @@ def test_learns_and_scales_test_images():
   assert found.loss[0] < 0.3
   wrong = (test[0], (labels + 1) % 3)
   assert _evaluate(evaluator, data, wrong).last[0] < 0.05
+  # What the last step broke, no loss has seen.
+  broken = evaluator._replace(
+    tested=lambda state: jax.tree.map(
+      lambda leaf: leaf.at[..., :1].set(np.nan), evaluator.tested(state)
+    )
+  )
+  assert np.isnan(_evaluate(broken, data, test).loss).all()
 
 
 def test_every_image_is_used_in_every_epoch():

@@ -112,6 +112,10 @@ def test_a_workdir_that_cannot_be_a_folder(tmp_path):
   assert file.read_text() == 'mine'
   with pytest.raises(ValueError, match='must be a folder of this machine'):
     Folder('gs://bucket/run', _SETTINGS)
+  with pytest.raises(
+    ValueError, match=r"workdir 'w\\udcc3': must be a name in"
+  ):
+    Folder('w\udcc3', _SETTINGS)
 
 
 @pytest.mark.parametrize('name', ['config.json', 'results.json'])

@@ -210,6 +210,15 @@ def test_stored_numbers_that_are_not_finite_are_named(work):
   assert np.isnan(loop(work, other, 'key')[0]['sum'][1])
 
 
+def test_numbers_far_beyond_what_trains_are_named(work):
+  begin = lambda: {'sum': jnp.array([0.0, -1e12])}  # noqa: E731
+  with pytest.raises(
+    ValueError, match=r'diverged: the numbers reach 1e\+12 at'
+  ):
+    loop(work, task(begin=begin), 'key')
+  assert saved(work) == []
+
+
 def test_numbers_that_make_no_sense_are_named(work):
   problem = lambda state: 'sum above 2' if state['sum'][0] > 2 else None  # noqa: E731
   with pytest.raises(ValueError, match='diverged: sum above 2 at outer 3; try'):

@@ -33,7 +33,8 @@ class Evaluation(NamedTuple):
   Attributes:
     accuracy: `[S, P]`, of `S` seeds at `P` test points. The last column is the
       result; the best one is picked on the test data.
-    loss: `[S]` mean training loss over the last stretch of training.
+    loss: `[S]` mean training loss over the last stretch of training; NaN of a
+      network whose numbers are not finite.
     predicted: `[S, M]` classes of the test images in the end.
   """
 
@@ -281,7 +282,20 @@ def evaluate(
       jax.block_until_ready(loss)
       progress(done / protocol.epochs)
   predicted = sharding.to_host(predicted)
-  return Evaluation(np.stack(accuracies, axis=1), np.asarray(loss), predicted)
+  # A last step can break networks that no loss has seen since.
+  whole = _finite_networks(sharding.to_host(evaluator.tested(state)))
+  loss = np.where(whole, np.asarray(loss), np.nan)
+  return Evaluation(np.stack(accuracies, axis=1), loss, predicted)
+
+
+def _finite_networks(variables):
+  """Which of `S` networks on the host hold finite numbers only, `[S]`."""
+  floats = [
+    leaf
+    for leaf in jax.tree.leaves(variables)
+    if jnp.issubdtype(leaf.dtype, jnp.floating)
+  ]
+  return np.all([np.isfinite(a).reshape(len(a), -1).all(1) for a in floats], 0)
 
 
 def seed_keys(key: Key, num_seeds: int) -> Array:

@@ -1,5 +1,6 @@
 """How a command ends when something is wrong."""
 
+import io
 import os
 import sys
 from typing import Any, NoReturn
@@ -7,6 +8,27 @@ from typing import Any, NoReturn
 
 class Wrong(Exception):
   """Something that the caller has said is wrong."""
+
+
+def prepare_streams() -> None:
+  """Lets nothing fail for what a console cannot show, or for being closed."""
+  # Files would take the numbers of closed streams, and what is said there.
+  while (free := os.open(os.devnull, os.O_RDWR)) < 3:
+    pass
+  os.close(free)
+  for name in ('stdout', 'stderr'):
+    if getattr(sys, name) is None:
+      setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), 'w'))
+  if isinstance(sys.stdout, io.TextIOWrapper):
+    sys.stdout.reconfigure(errors='replace')
+  if sys.unraisablehook is sys.__unraisablehook__:
+    sys.unraisablehook = _hook
+
+
+def _hook(unraisable):
+  # Threads of a checkpoint that failed say this; its own error is raised.
+  if str(unraisable.exc_value) != 'Event loop is closed':
+    sys.__unraisablehook__(unraisable)
 
 
 def stop_at_once(number: int, frame: Any) -> None:

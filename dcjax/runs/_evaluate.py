@@ -33,6 +33,7 @@ from dcjax.runs._stage import RECORD, Stage, Work
 from dcjax.runs._wanted import Wanted
 
 _FRESH_FOLD = 79
+_ABSURD_LOSS = 1e4
 
 
 class Evaluations(NamedTuple):
@@ -251,10 +252,12 @@ def train_and_test(
     )
   finally:
     progress.close()
-  if not np.isfinite(found.loss).all():
+  # So written that NaN is too large.
+  if not (np.abs(found.loss) < _ABSURD_LOSS).all():
     raise ValueError(
-      f'evaluating {name} diverged: the training loss is not finite; try a '
-      f'smaller evaluation.learning_rate than {protocol.learning_rate:g}'
+      f'evaluating {name} diverged: the training loss is not finite, or above '
+      f'{_ABSURD_LOSS:g}; try a smaller evaluation.learning_rate than '
+      f'{protocol.learning_rate:g}'
     )
   return found
 

@@ -18,6 +18,7 @@ from dcjax.runs._progress import Progress, duration, say
 from dcjax.runs._stage import Work
 
 _SAVE_AFTER = 20  # seconds between checkpoints
+_ABSURD = 1e8  # of networks and images, far beyond what trains
 
 
 class Task(NamedTuple):
@@ -156,12 +157,18 @@ def _warn(task, metrics, done, said):
 
 def _check_finite(task, done, metrics, state, saved):
   finite = np.isfinite(np.asarray(metrics['loss'])).ravel()
-  stored = jax.tree.leaves(task.numbers(state))
+  reach = [
+    float(jnp.abs(leaf).max())
+    for leaf in jax.tree.leaves(task.numbers(state))
+    if leaf.size and jnp.issubdtype(leaf.dtype, jnp.floating)
+  ]
   # A last step can break the stored numbers before any loss sees them.
   if not finite.all():
     what = f'the loss is not finite (step {int(np.argmin(finite)) + 1} of it)'
-  elif not all(bool(jnp.isfinite(leaf).all()) for leaf in stored):
+  elif not np.isfinite(reach).all():
     what = 'the numbers are not finite'
+  elif max(reach, default=0) > _ABSURD:
+    what = f'the numbers reach {max(reach):.2g}'
   else:
     what = task.problem(state)
   if what is None:

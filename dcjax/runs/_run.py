@@ -336,6 +336,10 @@ def _said_to_be_finished(folder):
 def use_compilation_cache() -> None:
   """Keeps compiled programs, so that resuming starts in seconds."""
   if getattr(jax.config, 'jax_compilation_cache_dir', None) is None:
-    cache = pathlib.Path('~/.cache/dcjax/compiled').expanduser()
+    try:
+      cache = pathlib.Path('~/.cache/dcjax/compiled').expanduser()
+      cache.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # no home, or none that takes files
+      return
     jax.config.update('jax_compilation_cache_dir', str(cache))
     jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)

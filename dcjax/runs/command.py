@@ -2,7 +2,7 @@
 
 import difflib
 import importlib.util
-import io
+import os
 import pathlib
 import signal
 import sys
@@ -16,6 +16,7 @@ from dcjax.runs._ending import (
   Wrong,
   end,
   one_line,
+  prepare_streams,
   say_error,
   say_runtime,
   stop_at_once,
@@ -88,17 +89,15 @@ def main(argv: Sequence[str] | None = None, program: str = 'dcjax') -> NoReturn:
     program: how it is called, for messages.
   """
   words = list(sys.argv if argv is None else argv)
-  # What a console cannot show is no reason to fail.
-  if isinstance(sys.stdout, io.TextIOWrapper):
-    sys.stdout.reconfigure(errors='replace')
+  prepare_streams()
   # Before anything large is imported: Ctrl-C ends with one line from the start.
   signal.signal(signal.SIGINT, stop_at_once)
   try:
     code = _main(words, program)
   except KeyboardInterrupt:
     end('stopped at once; the same command resumes', 130)
-  except BrokenPipeError:
-    end('', 141)
+  except BrokenPipeError:  # nobody reads any more, as of `| head -1`
+    os._exit(141)
   sys.stdout.flush()
   sys.exit(code)
 
@@ -177,7 +176,8 @@ def _run(words, overrides, program):
   values = flags.FLAGS
   if not values.config:
     raise Wrong('--config: must name a method, such as idc:digits')
-  logging.set_verbosity(logging.WARNING)  # checkpointing is talkative
+  # Checkpointing is talkative, and raises what it cannot do.
+  logging.set_verbosity(logging.FATAL)
   from dcjax.runs import Interrupted
 
   try:
@@ -195,6 +195,8 @@ def _run(words, overrides, program):
   except Interrupted as stop:
     sys.stderr.write(f'{stop}\n')
     return 130
+  except BrokenPipeError:
+    raise
   except (ValueError, OSError, ImportError, OverflowError) as error:
     return say_error(one_line(error))
   except MemoryError:
@@ -298,7 +300,13 @@ def _check_platform():
     raise ValueError(
       'JAX_ENABLE_X64 is set: runs are in float32; unset it for this command'
     )
-  jax.devices()  # An unknown platform is heard of now.
+  try:
+    jax.devices()  # An unknown platform is heard of now,
+  except AssertionError as error:  # and a known one that is not there.
+    raise ValueError(
+      f'JAX_PLATFORMS {jax.config.jax_platforms!r}: there is no such device '
+      'here; unset it to let JAX choose'
+    ) from error
 
 
 def _join_processes():
