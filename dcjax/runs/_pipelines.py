@@ -186,7 +186,7 @@ def evaluating(shared: Evaluations, asked: Sequence[Wanted]) -> list[Stage]:
   """
   built = shared.built
   names = [w.images for w in asked if w.images != 'fresh']
-  stages = sets(built, list(dict.fromkeys(names)))
+  stages = sets(built, shared.work, list(dict.fromkeys(names)))
   stages += [_evaluate.stage(shared, wanted) for wanted in asked]
   stages += _own_test.stages(built, asked)
   if built.config.evaluation.get('fair'):
@@ -194,16 +194,17 @@ def evaluating(shared: Evaluations, asked: Sequence[Wanted]) -> list[Stage]:
   return stages
 
 
-def sets(built: Built, names: Sequence[str]) -> list[Stage]:
+def sets(built: Built, work: Work, names: Sequence[str]) -> list[Stage]:
   """The stages that hold sets of images, with what they are chosen by.
 
   Args:
     built: the objects of the run.
+    work: of the run.
     names: `'condensed'`, `'initial'`, `'whole'` or coresets.
   """
   stages = []
   if any(name in _costs.BY_FEATURES for name in names):
-    stages.append(_sets.features_stage(built))
+    stages.append(_sets.features_stage(built, work))
   of = {'condensed': 'artefact', 'initial': 'start', 'whole': 'data'}
   for name in names:
     if name not in of:
