@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 
 import notebooks
 import numpy as np
@@ -63,7 +64,7 @@ def _commands(text):
   parts = re.split(r'\n|`|;|&&| & ', text)
   for part in parts:
     starts = re.search(
-      r'(^|\s)(dcjax(?= (-|list|compare|export|gallery))'
+      r'(^|\s)(dcjax(?= (-|list|compare|export|gallery|published))'
       r'|python (?=experiments|benchmarks)'
       r'|experiments/launch/(?=\w+\.sh [^N W]))',
       part,
@@ -160,6 +161,39 @@ def test_every_command_of_a_page_resolves(page):
     if not known.config.startswith('FILE.py'):
       _build_with_black_images(_resolved(known.config, changes))
     assert known.workdir or known.print_config or known.plan, words
+
+
+def _other_commands(text):
+  """Words of what pages tell a shell, but for what `_commands` finds."""
+  inside, lines = None, []
+  for line in re.sub(r'\\\n\s*', ' ', text).splitlines():
+    if line.startswith('```'):
+      inside = line[3:] if inside is None else None
+    elif inside in ('', 'sh'):
+      lines.append(line)
+  prose = re.sub(r'^```.*?^```', '', text, flags=re.DOTALL | re.MULTILINE)
+  codes = re.findall(r'`([^`]+)`', prose)
+  lines += [' '.join(code.split()) for code in codes]
+  for part in re.split(r'\n|;|&&| & ', '\n'.join(lines)):
+    found = re.match(r'\s*((?:dcjax|python|pip|hf) (?!-c).*)', part)
+    if found and not list(_commands(part)):
+      yield shlex.split(found[1], comments=True)
+
+
+@pytest.mark.parametrize('page', _PAGES)
+def test_no_command_of_a_page_goes_unseen(page):
+  project = tomllib.loads((_ROOT / 'pyproject.toml').read_text())['project']
+  for program, *words in _other_commands(_TOLD[page]):
+    if program == 'pip':
+      for name in re.findall(r'\[([\w,]+)\]', ' '.join(words)):
+        assert name in project['optional-dependencies'], words
+    elif program == 'python' and words[0] == '-m':
+      known = words[1] in ('venv', 'pytest', 'mkdocs')
+      assert known or importlib.util.find_spec(words[1]), words
+    elif program == 'python':
+      assert (_ROOT / words[0]).is_file(), words
+    else:  # Hugging Face's own
+      assert (program, words[:1]) == ('hf', ['upload']), (program, words)
 
 
 def _check_benchmark(program, words):

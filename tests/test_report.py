@@ -534,6 +534,18 @@ def test_what_to_try_next_works_as_printed(run, called):
     networks.build(networks.complete('networks', word), (8, 8, 1), 4)
 
 
+@pytest.mark.parametrize(('fewest', 'said'), [(4, False), (5, True)])
+def test_what_is_printed_to_try_next_is_possible(write, fewest, said):
+  command = ['dcjax', '--config=dm:digits', '--config.evaluation.networks=mlp']
+  facts = {**pages.results()['data'], 'fewest': fewest}
+  page = write(
+    config={'ipc': 1}, results=pages.results(command=command, data=facts)
+  )
+  assert ('--config.ipc=5' in page.text) == said
+  assert 'networks=mlp --' in page.text
+  assert 'networks=mlp --config.evaluation.networks' not in page.text
+
+
 def test_classes_are_told_apart_over_all_networks():
   dataset = types.SimpleNamespace(
     test_labels=np.array([0, 0, 2]), num_classes=3

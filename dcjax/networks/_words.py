@@ -1,6 +1,5 @@
 """Networks in words: `vgg11:norm=batch` is what `networks.build` takes."""
 
-import inspect
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -35,14 +34,9 @@ def parse(field: str, word: str) -> specs.Spec:
     averaged = {'average_pooling': True} if numbered[1] != base else {}
     own = {n: v for n, v in spec.items() if n != 'name'}
     spec = {'name': base, 'depth': depth, **averaged, **own}
-  known, widths = options(field, spec), spec.get('width')
-  parameter = inspect.signature(factory(spec['name'])).parameters.get('width')
-  # Some take a width for every layer.
-  if isinstance(widths, tuple | list) and 'tuple' in str(parameter):
-    for width in widths:
-      specs.check(field, {**spec, 'width': width}, known)
-  else:
-    specs.check(field, spec, known)
+  known = options(field, spec)
+  several = specs.several(factory(spec['name']))
+  specs.check(field, spec, known, several=several)
   return spec
 
 

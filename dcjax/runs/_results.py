@@ -81,6 +81,7 @@ def facts(built: Built) -> dict[str, Any]:
   return {
     'classes': list(dataset.class_names),
     'images': images,
+    'fewest': int(built.dataset.counts.min()),
     'tests': len(dataset.test_labels),
     'numbers': numbers,
     'bytes': numbers * dataset.images.dtype.itemsize,

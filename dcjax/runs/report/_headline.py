@@ -183,7 +183,8 @@ def _subtitle(results):
   formation = results.get('formation') or {}
   facts = []
   if 'ipc' in results:
-    facts.append(f'{results["ipc"]} stored images per class (ipc)')
+    many = '' if results['ipc'] == 1 else 's'
+    facts.append(f'{results["ipc"]} stored image{many} per class (ipc)')
   if 'name' in formation:
     facts.append(f'formation {formation["name"]}')
   if 'factor' in formation:
