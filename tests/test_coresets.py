@@ -13,7 +13,7 @@ from stopping import StopWhen
 from dcjax import coresets
 from dcjax.base import Outputs
 from dcjax.coresets import _k_means
-from dcjax.runs import _pipelines, _sets
+from dcjax.runs import _networks, _pipelines, _sets
 from dcjax.runs._folder import Folder, Interrupted, Stop
 from dcjax.runs._outlook import Outlook
 from dcjax.runs._stage import Work
@@ -270,11 +270,15 @@ def built():
   )
 
 
-def _embedded(path, built, stop=None):
+def _made(path, make, built, *args, stop=None):
   folder = Folder(path, {})
   with folder.owned():
     work = Work(folder, stop or Stop(), Outlook())
-    return _sets.features_stage(built, work).make(None)
+    return make(built, work, *args).make(None)
+
+
+def _embedded(path, built, stop=None):
+  return _made(path, _sets.features_stage, built, stop=stop)
 
 
 @pytest.fixture(scope='module')
@@ -294,10 +298,15 @@ def test_an_interrupted_embedding_goes_on_bit_for_bit(
 @pytest.mark.parametrize(
   'name', ['random', 'herding', 'k_center', 'k_means', 'forgetting']
 )
-def test_a_run_selects_as_many_images_of_every_class(built, features, name):
-  stage = _sets.selection_stage(built, name)
-  given = (None, features)[: len(stage.inputs)]
-  chosen = stage.make(*given)['chosen']
+def test_a_run_selects_as_many_images_of_every_class(
+  built, features, name, tmp_path
+):
+  if name == 'forgetting':
+    found = _made(tmp_path, _sets.selection_stage, built, name)
+  else:
+    stage = _sets.selection_stage(built, None, name)
+    found = stage.make(*(None, features)[: len(stage.inputs)])
+  chosen = found['chosen']
   assert chosen.shape == (10, 3)
   for row, count in zip(chosen, built.dataset.counts, strict=True):
     assert len(set(row.tolist())) == 3
@@ -321,15 +330,18 @@ def test_selections_by_features_share_them(built):
 def test_forgetting_is_counted_for_as_long_as_herding_trains(
   steps, monkeypatch
 ):
-  asked = {}
-  monkeypatch.setattr(
-    coresets, 'forgetting_events', lambda *_, **o: asked.update(o)
-  )
-  monkeypatch.setattr(coresets, 'forgetting', lambda *_: np.zeros((10, 1)))
+  asked = []
+
+  def train(work, built, stage, loop, keys, epochs, **options):
+    asked.append(epochs)
+    zeros = np.zeros((1, len(built.dataset.labels)), int)
+    return coresets.ForgettingState((), zeros, zeros, zeros)
+
+  monkeypatch.setattr(_networks, 'train', train)
   built = runner.built('digits:size=8,smoke', evaluation__herding_steps=steps)
-  _sets.selection_stage(built, 'forgetting').make(None)
+  _sets.selection_stage(built, None, 'forgetting').make(None)
   batches = len(built.dataset.labels) // 64
-  assert asked['epochs'] == max(2, steps // batches)
+  assert asked == [max(2, steps // batches)]
 
 
 def test_the_benchmark_agrees_with_a_plain_loop():

@@ -11,26 +11,6 @@ import tiny
 from dcjax import coresets, inner
 
 
-def test_forgetting_is_counted_from_right_to_wrong():
-  correct = np.array(
-    [
-      [1, 1, 1, 1],  # never forgotten
-      [0, 0, 1, 1],  # learnt late
-      [1, 0, 1, 0],  # forgotten twice
-      [0, 1, 0, 0],  # once
-      [0, 0, 0, 0],  # never learnt
-    ],
-    bool,
-  ).T
-  events = coresets.count_forgetting(jnp.asarray(correct))
-  assert events.dtype == jnp.int32
-  np.testing.assert_array_equal(events, [0, 0, 2, 1, 5])
-  with pytest.raises(ValueError, match=r'correct int32 \(4, 5\): must be bool'):
-    coresets.count_forgetting(jnp.asarray(correct, jnp.int32))
-  with pytest.raises(ValueError, match=r'correct bool \(5,\)'):
-    coresets.count_forgetting(jnp.asarray(correct[0]))
-
-
 def test_forgetting_takes_the_most_forgotten():
   rng = np.random.default_rng(4)
   labels = rng.permutation(np.repeat([0, 1, 2], [4, 17, 9]))

@@ -6,9 +6,11 @@ order of the class; `to_dataset_indices` turns them into indices of the set.
 
 from dcjax.coresets._classes import to_dataset_indices
 from dcjax.coresets._forgetting import (
-  count_forgetting,
+  ForgettingState,
+  events_of,
   forgetting,
   forgetting_events,
+  forgetting_loop,
 )
 from dcjax.coresets._greedy import herding, k_center, random
 from dcjax.coresets._k_means import k_means
@@ -20,11 +22,13 @@ from dcjax.coresets._representative import (
 )
 
 __all__ = [
+  'ForgettingState',
   'RepresentativeState',
-  'count_forgetting',
   'embed',
+  'events_of',
   'forgetting',
   'forgetting_events',
+  'forgetting_loop',
   'herding',
   'k_center',
   'k_means',

@@ -1,45 +1,19 @@
 """The images that a network learns and forgets again."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from dcjax import inner
-from dcjax.base import Array, Augment, Key, Network
+from dcjax.base import Array, Augment, Key, Network, Variables
 from dcjax.coresets._classes import select_by_class
 from dcjax.coresets._predict import correct
 from dcjax.data import sampling
+from dcjax.inner import InnerData, InnerLoop, InnerState, train_on_real
 from dcjax.training import Mix
 from dcjax.utils import check_at_least
-
-
-def count_forgetting(correct: Array) -> Array:
-  """Counts how often each image goes from classified right to wrong.
-
-  Toneva et al. (2019), section 3. An image that is never right is never
-  forgotten either; it counts as forgotten `T + 1` times, more often than any
-  other can be.
-
-  Args:
-    correct: `[T, M]` bool, whether image `m` is classified right at time `t`.
-
-  Returns:
-    `[M]` int32 in 0..T/2, or `T + 1`.
-
-  Raises:
-    ValueError: if `correct` is not `[T, M]`, or not bool.
-
-  Example:
-    >>> count_forgetting(jnp.array([[1, 0], [0, 0], [1, 0]], bool))
-    Array([1, 4], dtype=int32)
-  """
-  if correct.ndim != 2 or correct.dtype != bool:
-    raise ValueError(
-      f'correct {correct.dtype} {correct.shape}: must be bool [T, M]'
-    )
-  events = jnp.sum(correct[:-1] & ~correct[1:], axis=0, dtype=jnp.int32)
-  return jnp.where(jnp.any(correct, axis=0), events, correct.shape[0] + 1)
 
 
 def forgetting_events(
@@ -88,33 +62,119 @@ def forgetting_events(
     ...   normalise=normalise)
   """
   check_at_least('epochs', epochs, 2)
+  loop = forgetting_loop(
+    network,
+    optimizer,
+    num_images=data.images.shape[0],
+    num_classes=data.counts.shape[0],
+    normalise=normalise,
+    batch_size=batch_size,
+    augment=augment,
+    mix=mix,
+  )
+
+  @jax.jit
+  def train(key, data):
+    real = InnerData(data)
+
+    def epoch(state, _):
+      return loop.update(key, state, real, None)[0], None
+
+    return jax.lax.scan(epoch, loop.init(key, real), length=epochs)[0]
+
+  return events_of(train(key, data), epochs)
+
+
+class ForgettingState(NamedTuple):
+  """A network in training, and what it forgot so far.
+
+  Attributes:
+    inner: the network.
+    right: `[M]` bool, images that it classified right after the last epoch.
+    learnt: `[M]` bool, those that it ever did.
+    events: `[M]` int32, how often each was right and then wrong.
+  """
+
+  inner: InnerState
+  right: Array
+  learnt: Array
+  events: Array
+
+  @property
+  def variables(self) -> Variables:
+    """The network's numbers."""
+    return self.inner.variables
+
+
+def forgetting_loop(
+  network: Network,
+  optimizer: optax.GradientTransformation,
+  *,
+  num_images: int,
+  num_classes: int,
+  normalise: Augment,
+  batch_size: int = 64,
+  augment: Augment | None = None,
+  mix: Mix | None = None,
+) -> InnerLoop:
+  """The training of `forgetting_events`, an epoch at a time.
+
+  Args:
+    network: see `forgetting_events`.
+    optimizer: see `forgetting_events`.
+    num_images: `M`.
+    num_classes: `C`.
+    normalise: see `forgetting_events`.
+    batch_size: see `forgetting_events`.
+    augment: see `forgetting_events`.
+    mix: see `forgetting_events`.
+
+  Returns:
+    A loop whose `update` is an epoch and a look, on a `ForgettingState`; the
+    same key for every epoch. `events_of` reads the state.
+
+  Raises:
+    ValueError: if `batch_size` is below 1.
+  """
   check_at_least('batch_size', batch_size, 1)
-  num_images = data.images.shape[0]
-  loop = inner.train_on_real(
+  loop = train_on_real(
     network,
     optimizer,
     num_images=num_images,
-    num_classes=data.counts.shape[0],
+    num_classes=num_classes,
     batch_size=batch_size,
     num_batches=max(1, num_images // batch_size),
     augment=normalise if augment is None else augment,
     mix=mix,
   )
 
-  @jax.jit
-  def train(key, data):
-    init_key, train_key = jax.random.split(key)
-    real = inner.InnerData(data)
+  def init(key, data):
+    never = jnp.zeros(num_images, bool)
+    start = loop.init(jax.random.split(key)[0], data)
+    return ForgettingState(start, never, never, never.astype(jnp.int32))
 
-    def epoch(state, _):
-      state, _ = loop.update(train_key, state, real, None)
-      return state, correct(network, state.variables, data, normalise)
+  def update(key, state, data, synthetic):
+    train_key = jax.random.split(key)[1]
+    trained, metrics = loop.update(train_key, state.inner, data, synthetic)
+    now = correct(network, trained.variables, data.real, normalise)
+    forgotten = state.events + (state.right & ~now)
+    return ForgettingState(trained, now, state.learnt | now, forgotten), metrics
 
-    start = loop.init(init_key, real)
-    _, record = jax.lax.scan(epoch, start, length=epochs)
-    return count_forgetting(record)
+  return loop._replace(init=init, update=update)
 
-  return train(key, data)
+
+def events_of(state: ForgettingState, epochs: int) -> Array:
+  """How often each image was forgotten: `[M]` int32.
+
+  Toneva et al. (2019), section 3: how often it went from right to wrong. An
+  image that is never right is never forgotten either; it counts as forgotten
+  `epochs + 1` times, more often than any other can be.
+
+  Args:
+    state: after so many epochs.
+    epochs: that were made.
+  """
+  return jnp.where(state.learnt, state.events, epochs + 1)
 
 
 def forgetting(events: Array, labels: np.ndarray, ipc: int) -> Array:

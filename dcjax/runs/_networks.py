@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dcjax import inner, optimizers, sharding
-from dcjax.base import Augment, Network, Variables
+from dcjax.base import Augment, Network
 from dcjax.data import sampling
 from dcjax.inner import InnerData, InnerLoop
 from dcjax.runs import _augment
@@ -31,7 +31,8 @@ def train(
   field: str = 'learning rate of these networks',
   fixed: sampling.DeviceData | None = None,
   unit: str = 'epoch',
-) -> Variables:
+  keep: Callable[[Any], Any] = lambda states: states.variables,
+) -> Any:
   """Trains networks of one shape, all of them in every round.
 
   Args:
@@ -45,9 +46,10 @@ def train(
     field: what drives them, for messages.
     fixed: images of every round, in the place of those of its number.
     unit: what a round is called.
+    keep: what is returned of the states.
 
   Returns:
-    `Variables` in host memory with leaves `[E, ...]`.
+    What is kept, in host memory with leaves `[E, ...]`; `Variables` by default.
 
   Raises:
     Interrupted: if a stop was asked for; finished rounds are kept.
@@ -77,7 +79,7 @@ def train(
     advice=f'try a smaller {field}',
   )
   states, _ = loop(work, task, stage)
-  return sharding.to_host(states.variables)
+  return sharding.to_host(keep(states))
 
 
 def rounds_of(made: InnerLoop) -> tuple[Callable, Callable]:

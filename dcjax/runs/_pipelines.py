@@ -208,7 +208,7 @@ def sets(built: Built, work: Work, names: Sequence[str]) -> list[Stage]:
   of = {'condensed': 'artefact', 'initial': 'start', 'whole': 'data'}
   for name in names:
     if name not in of:
-      stages.append(_sets.selection_stage(built, name))
+      stages.append(_sets.selection_stage(built, work, name))
     stages.append(_sets.set_stage(built, name, of.get(name, f'select/{name}')))
   return stages
 

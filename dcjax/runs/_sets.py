@@ -17,7 +17,7 @@ from dcjax.runs._stage import MEMORY, Stage, Work, tree
 _PIECE = 100
 
 
-def selection_stage(built: Built, name: str) -> Stage:
+def selection_stage(built: Built, work: Work, name: str) -> Stage:
   """A coreset: positions `[C, ipc]` of real images within their classes."""
   ipc, key = built.config.ipc, built.keys['herding']
   settings: dict[str, Any] = {'ipc': ipc, 'seed': built.config.seed}
@@ -28,7 +28,7 @@ def selection_stage(built: Built, name: str) -> Stage:
       return {'chosen': np.asarray(chosen)}
     labels = np.asarray(built.real.local.labels)
     if name == 'forgetting':
-      chosen = coresets.forgetting(_forgetting(built, key), labels, ipc)
+      chosen = coresets.forgetting(_forgetting(built, work), labels, ipc)
     elif name == 'k_means':
       start = jax.random.fold_in(key, 1)
       chosen = coresets.k_means(features['features'], labels, ipc, start)
@@ -40,11 +40,11 @@ def selection_stage(built: Built, name: str) -> Stage:
   inputs: tuple[str, ...] = ('data',)
   if name in _costs.BY_FEATURES:
     inputs = ('data', 'features')
-  work = 0.0
+  cost = 0.0
   if name == 'forgetting':
     settings |= _feature_settings(built)
-    work = _costs.selection(built)
-  return Stage(f'select/{name}', make, inputs, settings, tree(), work)
+    cost = _costs.selection(built)
+  return Stage(f'select/{name}', make, inputs, settings, tree(), cost)
 
 
 def features_stage(built: Built, work: Work) -> Stage:
@@ -122,20 +122,31 @@ def _features(built, work):
   return embed(own, built.real.local)
 
 
-def _forgetting(built, key):
+def _forgetting(built, work):
   """How often each real image is forgotten, in as many updates as herding."""
-  size = _costs.BASELINE_BATCH
-  per_epoch = max(1, len(built.dataset.labels) // size)
-  return coresets.forgetting_events(
+  images, size = len(built.dataset.labels), _costs.BASELINE_BATCH
+  per_epoch = max(1, images // size)
+  # One epoch alone holds no event.
+  epochs = max(2, built.config.evaluation.herding_steps // per_epoch)
+  training = coresets.forgetting_loop(
     built.network,
-    built.real.local,
-    key,
-    optimizer=_baseline_optimizer(),
-    # One epoch alone holds no event.
-    epochs=max(2, built.config.evaluation.herding_steps // per_epoch),
+    _baseline_optimizer(),
+    num_images=images,
+    num_classes=built.dataset.num_classes,
     normalise=built.normalise,
     batch_size=size,
   )
+  states = _networks.train(
+    work,
+    built,
+    'forgetting',
+    training,
+    built.keys['herding'][None],
+    epochs,
+    fixed=built.real.local,
+    keep=lambda states: states._replace(inner=()),
+  )
+  return coresets.events_of(jax.tree.map(lambda x: x[0], states), epochs)
 
 
 def _baseline_optimizer():

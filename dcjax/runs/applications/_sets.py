@@ -94,7 +94,7 @@ def make(
     stages = [data_stage(built)]
     if name in _costs.BY_FEATURES:
       stages.append(_sets.features_stage(built, at_work.work))
-    stages.append(_sets.selection_stage(built, name))
+    stages.append(_sets.selection_stage(built, at_work.work, name))
 
     def selected(found):
       images = _sets.chosen_images(built, found)
