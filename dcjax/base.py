@@ -11,15 +11,23 @@ Images are channels-last and in [0, 1] (spectrograms: any range), not
 normalised; normalisation happens just before augmentation.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import jax
+import numpy as np
 
 Array = jax.Array
 Key = jax.Array
-PyTree = Any
-Params = PyTree
+PyTree: TypeAlias = (
+  Array
+  | np.ndarray
+  | np.generic
+  | float
+  | Iterable['PyTree']
+  | Mapping[Any, 'PyTree']
+)
+Params = Mapping[str, PyTree]
 Metrics = dict[str, Array]
 
 # (key, images [N, H, W, D]) -> images [N, H, W, D]. The key alone decides the
@@ -55,11 +63,11 @@ class Variables(NamedTuple):
 
   Attributes:
     params: pytree of trained arrays.
-    state: pytree of running statistics; `{}` for networks without any.
+    state: collections of running statistics; `{}` for networks without any.
   """
 
   params: Params
-  state: PyTree
+  state: Params
 
 
 class Outputs(NamedTuple):

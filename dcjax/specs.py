@@ -112,6 +112,17 @@ def options_of(factory: Callable[..., Any], skip: int = 0) -> Spec:
   return options
 
 
+def several(factory: Callable[..., Any]) -> tuple[str, ...]:
+  """Returns the numbers that may be a tuple as well, one for each layer."""
+  parameters = inspect.signature(factory).parameters.items()
+  return tuple(
+    name
+    for name, parameter in parameters
+    if isinstance(parameter.default, int | float)
+    and 'tuple' in str(parameter.annotation)
+  )
+
+
 def arguments(factory: Callable[..., Any], options: Mapping[str, Any]) -> Spec:
   """Returns keyword arguments in which fields of records are put into these.
 
@@ -134,6 +145,7 @@ def check(
   known: Mapping[str, Any],
   *,
   offered: Sequence[str] = (),
+  several: Sequence[str] = (),
 ) -> None:
   """Checks that options exist and have the type of their defaults.
 
@@ -142,6 +154,7 @@ def check(
     spec: `{'name': ..., option: value, ...}`.
     known: option -> default; one without a value takes anything.
     offered: options that messages list; all known ones by default.
+    several: options that may be a tuple of what their default is.
 
   Raises:
     ValueError: naming the field, the option and what is allowed.
@@ -157,7 +170,8 @@ def check(
     default = known[option]
     if default is None or default is inspect.Parameter.empty:
       continue
-    if not _fits(value, default):
+    layered = option in several and isinstance(value, tuple | list)
+    if not all(_fits(v, default) for v in (value if layered else (value,))):
       raise ValueError(
         f'{field} {spec["name"]!r}: {option}={value} must be '
         f'{type(default).__name__}'
@@ -179,7 +193,7 @@ def _fits(value, default):
 def call(
   field: str,
   factories: Mapping[str, Callable[..., Any]],
-  spec: Mapping[str, Any],
+  spec: Mapping[str, Any] | str,
   *args: Any,
 ) -> Any:
   """Calls the factory that `spec['name']` names with the rest of `spec`.
@@ -187,19 +201,21 @@ def call(
   Args:
     field: what is built, for messages: `'network'`, `'formation'`, ...
     factories: name -> factory; options are keyword arguments.
-    spec: `{'name': ..., option: value, ...}`.
+    spec: `{'name': ..., option: value, ...}`, or the same as a word, see
+      `parse`.
     *args: positional arguments passed on.
 
   Raises:
     ValueError: if the name or an option is unknown, an option is missing or of
       another type than its default; lists the known ones.
   """
+  spec = parse(field, spec) if isinstance(spec, str) else spec
   options = dict(spec)
   name = options.pop('name', None)
   if name not in factories:
     raise ValueError(f'{field} {name!r}: must be one of {sorted(factories)}')
   known = options_of(factories[name], len(args))
-  check(field, spec, known)
+  check(field, spec, known, several=several(factories[name]))
   for option, default in known.items():
     if default is inspect.Parameter.empty and option not in options:
       raise ValueError(f'{field} {name!r}: option {option!r} is missing')

@@ -62,7 +62,7 @@ def refused(tmp_path):
     ({'execution__classes': 'all'}, "^execution.classes 'all': must be 'auto'"),
     ({'labels__regime': 'online'}, r'^labels\.regime .*observers\.labelling'),
     ({'data': 'digits:size=0'}, '^data|size'),
-    ({'data': 'digits:x=1'}, 'digits has no option ..x'),
+    ({'data': 'digits:x=1'}, "'digits' has no option 'x'"),
     ({'method__name': 'dm'}, r"^method\.\w+: method 'dm' takes none"),
     ({'inner': 'real:x=1'}, "^inner 'real' has no option 'x'"),
   ],

@@ -57,6 +57,48 @@ def test_a_wrong_value_is_named(refused, word, message):
   assert line == message or (message.endswith('[') and line.startswith(message))
 
 
+@pytest.mark.parametrize(
+  'words',
+  [
+    f'{_CONFIG} --workdir=U',
+    f'{_CONFIG} --store=U',
+    f'{_CONFIG} --config.data_dir=U',
+    '--config=idc:npz --config.data_dir=U',
+    '--config=dm:tfds:mnist --config.data_dir=U --plan=cpu',
+    '--config=given:digits,file=U',
+    '--config=sre2l:digits,smoke --config.weights=U',
+    '--config=table:idc_table1,size=smoke --workdir=U',
+    '--config=table:idc_table1,size=smoke --store=U',
+    '--config=table:idc_table1,size=smoke,records=U',
+    '--config=continual:digits,smoke --workdir=U',
+    '--config=continual:digits,smoke --store=U',
+    'compare U',
+    'compare runs --page=U',
+    'compare runs --plot=U',
+    'gallery U',
+    'gallery runs --page=U',
+    'export U OUT --as=hub',
+    *(f'export run U --as={kind}' for kind in ('images', 'idc', 'uint8')),
+    'published U',
+  ],
+)
+def test_a_bucket_is_refused_before_anything_is_done(
+  called, tmp_path, monkeypatch, words
+):
+  monkeypatch.chdir(tmp_path)
+  words = words.replace('U', 'gs://bucket/place').split()
+  if words[0].startswith('--') and not any('--workdir' in w for w in words):
+    words.append('--workdir=run')
+  code, out, err = called(*words)
+  assert (code, out) == (2, '')
+  assert re.fullmatch(
+    r'error: [\w.]+ gs://bucket/place: must be a folder of this machine, or a '
+    r'bucket that is mounted as one\n',
+    err,
+  )
+  assert not list(tmp_path.iterdir())
+
+
 def test_a_flag_may_have_its_value_in_the_next_word(refused):
   assert refused(_CONFIG, '--config.ipc', '0').startswith('ipc 0: must be')
   assert refused('--config', 'idc:nope').startswith("data 'nope'")

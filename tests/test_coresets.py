@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 import runner
 import tiny
+from stopping import StopWhen
 
 from dcjax import coresets
 from dcjax.base import Outputs
 from dcjax.coresets import _k_means
 from dcjax.runs import _pipelines, _sets
+from dcjax.runs._folder import Folder, Interrupted, Stop
+from dcjax.runs._outlook import Outlook
+from dcjax.runs._stage import Work
 
 
 def _features(labels, seed=0, size=4):
@@ -258,12 +262,33 @@ def test_k_means_takes_a_whole_class(copies):
 @pytest.fixture(scope='module')
 def built():
   network = 'convnet:width=4:depth=1'
-  return runner.built('digits:size=8,smoke', ipc=3, network=network)
+  return runner.built(
+    'digits:size=8,smoke',
+    ipc=3,
+    network=network,
+    evaluation__herding_steps=200,
+  )
+
+
+def _embedded(path, built, stop=None):
+  folder = Folder(path, {})
+  with folder.owned():
+    work = Work(folder, stop or Stop(), Outlook())
+    return _sets.features_stage(built, work).make(None)
 
 
 @pytest.fixture(scope='module')
-def features(built):
-  return _sets.features_stage(built).make(None)
+def features(built, tmp_path_factory):
+  return _embedded(tmp_path_factory.mktemp('features'), built)
+
+
+def test_an_interrupted_embedding_goes_on_bit_for_bit(
+  built, features, tmp_path
+):
+  stop = StopWhen(tmp_path, 'checkpoints/features')
+  with pytest.raises(Interrupted, match='training features after 100 steps 1'):
+    _embedded(tmp_path, built, stop)
+  tiny.assert_trees_equal(_embedded(tmp_path, built), features)
 
 
 @pytest.mark.parametrize(
@@ -284,7 +309,7 @@ def test_a_run_selects_as_many_images_of_every_class(built, features, name):
 
 
 def test_selections_by_features_share_them(built):
-  stages = _pipelines.sets(built, ['herding', 'k_means', 'random'])
+  stages = _pipelines.sets(built, None, ['herding', 'k_means', 'random'])
   inputs = {stage.name: stage.inputs for stage in stages}
   assert inputs['select/herding'] == inputs['select/k_means']
   assert inputs['select/k_means'] == ('data', 'features')

@@ -1,11 +1,13 @@
 """The public names are documented, and the documents name what exists."""
 
 import importlib
+import json
 import pathlib
 import re
 import shlex
 import subprocess
 import sys
+import tomllib
 
 import notebooks
 import numpy as np
@@ -14,7 +16,8 @@ import tiny
 from absl import flags
 
 import dcjax
-from dcjax.runs import _fields, _looking, command, settings, tables
+from dcjax import data, specs
+from dcjax.runs import _build, _fields, _looking, command, settings, tables
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -61,7 +64,7 @@ def _commands(text):
   parts = re.split(r'\n|`|;|&&| & ', text)
   for part in parts:
     starts = re.search(
-      r'(^|\s)(dcjax(?= (-|list|compare|export|gallery))'
+      r'(^|\s)(dcjax(?= (-|list|compare|export|gallery|published))'
       r'|python (?=experiments|benchmarks)'
       r'|experiments/launch/(?=\w+\.sh [^N W]))',
       part,
@@ -93,6 +96,25 @@ def _resolved(word, changes):
   if 'table' in found.config:
     tables.load(found.config.table, found.config.size, found.config.dataset)
   return found
+
+
+_BUILT = set()
+
+
+def _build_with_black_images(found):
+  """What a run is made of, whatever its data are; once for all pages."""
+  config = found.config
+  text = json.dumps(found.plain(), sort_keys=True)
+  if text in _BUILT or not {'pipeline', 'method'} & set(config):
+    return
+  _BUILT.add(text)
+  spec = specs.parse('data', config.data)
+  known = {n: v for n, v in spec.items() if n in ('size', 'window')}
+  dataset = data.blank(spec['name'], **known)
+  if dataset is None:
+    dataset = data.blank('cifar10', **{'size': 32, **known})
+  config.zca = 'none'
+  _build.build(found, dataset=dataset).real.close()
 
 
 def test_every_page_tells_a_command():
@@ -137,8 +159,41 @@ def test_every_command_of_a_page_resolves(page):
     left = [word for word in words if not word.startswith('--config.')]
     assert len(known([program, *left])) == 1, words
     if not known.config.startswith('FILE.py'):
-      _resolved(known.config, changes)
+      _build_with_black_images(_resolved(known.config, changes))
     assert known.workdir or known.print_config or known.plan, words
+
+
+def _other_commands(text):
+  """Words of what pages tell a shell, but for what `_commands` finds."""
+  inside, lines = None, []
+  for line in re.sub(r'\\\n\s*', ' ', text).splitlines():
+    if line.startswith('```'):
+      inside = line[3:] if inside is None else None
+    elif inside in ('', 'sh'):
+      lines.append(line)
+  prose = re.sub(r'^```.*?^```', '', text, flags=re.DOTALL | re.MULTILINE)
+  codes = re.findall(r'`([^`]+)`', prose)
+  lines += [' '.join(code.split()) for code in codes]
+  for part in re.split(r'\n|;|&&| & ', '\n'.join(lines)):
+    found = re.match(r'\s*((?:dcjax|python|pip|hf) (?!-c).*)', part)
+    if found and not list(_commands(part)):
+      yield shlex.split(found[1], comments=True)
+
+
+@pytest.mark.parametrize('page', _PAGES)
+def test_no_command_of_a_page_goes_unseen(page):
+  project = tomllib.loads((_ROOT / 'pyproject.toml').read_text())['project']
+  for program, *words in _other_commands(_TOLD[page]):
+    if program == 'pip':
+      for name in re.findall(r'\[([\w,]+)\]', ' '.join(words)):
+        assert name in project['optional-dependencies'], words
+    elif program == 'python' and words[0] == '-m':
+      known = words[1] in ('venv', 'pytest', 'mkdocs')
+      assert known or importlib.util.find_spec(words[1]), words
+    elif program == 'python':
+      assert (_ROOT / words[0]).is_file(), words
+    else:  # Hugging Face's own
+      assert (program, words[:1]) == ('hf', ['upload']), (program, words)
 
 
 def _check_benchmark(program, words):

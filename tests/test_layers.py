@@ -2,6 +2,9 @@
 
 import ast
 import pathlib
+from typing import Any
+
+from dcjax import base
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Lowest first; within a layer imports go one way, too.
@@ -239,3 +242,15 @@ def test_modules_and_functions_are_short_enough_to_read():
   assert (long.keys(), wide.keys()) == (LONG.keys(), WIDE.keys())
   old = {name for name in named if WORDS & set(name.lower().split('_'))}
   assert old == set()
+
+
+def test_no_state_holds_just_anything():
+  states = {}
+  for file in (ROOT / 'dcjax').glob('**/*.py'):
+    for node in ast.walk(ast.parse(file.read_text())):
+      if isinstance(node, ast.ClassDef) and node.name.endswith('State'):
+        fields = [f for f in node.body if isinstance(f, ast.AnnAssign)]
+        states[node.name] = {ast.unparse(f.annotation) for f in fields}
+  assert len(states) >= 10
+  assert {n for n, types in states.items() if 'Any' in ' '.join(types)} == set()
+  assert base.PyTree is not Any

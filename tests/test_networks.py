@@ -243,6 +243,11 @@ def test_unknown_network_and_option_list_the_known():
     networks.build({'name': 'vit'}, (32, 32, 3), 10)
   with pytest.raises(ValueError, match=r"no option 'widht'.*width"):
     networks.build({'name': 'convnet', 'widht': 3}, (32, 32, 3), 10)
+  with pytest.raises(ValueError, match=r"'mlp': width=\(3, 4\) must be int"):
+    networks.build('mlp:width=(3,4)', (32, 32, 3), 10)
+  layered = networks.parse('network', 'convnet:width=(3,4,5)')
+  for spec in (layered, 'convnet:width=(3,4,5)'):
+    assert networks.build(spec, (32, 32, 3), 10).name == 'convnet3w3-4-5'
 
 
 class _Linen(nn.Module):

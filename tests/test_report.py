@@ -175,6 +175,13 @@ def test_the_headline_names_the_most_telling_rival(write):
   worse = {'condensed': entries['initial'], 'initial': entries['condensed']}
   page = write(results=pages.results(evaluations=worse))
   assert '-17.8 points against its start' in page.text
+  # What a method condensed for comes before networks.
+  own = {'condensed': {'last_mean': 0.9, 'how': 'a regression', 'tests': 100}}
+  own['initial'] = {**own['condensed'], 'last_mean': 0.7}
+  page = write(results=pages.results(evaluations=worse, own=own))
+  first, _, then = page.text.partition('What it was made for: a regression.')
+  assert '+20.0 points over its start' in first
+  assert 'Over its start: -17.8' in then
 
 
 def test_a_run_that_is_not_finished_says_so(write):
@@ -525,6 +532,18 @@ def test_what_to_try_next_works_as_printed(run, called):
   # The networks fit the smallest images.
   for word in others.partition('networks=')[2].split()[0].split('+'):
     networks.build(networks.complete('networks', word), (8, 8, 1), 4)
+
+
+@pytest.mark.parametrize(('fewest', 'said'), [(4, False), (5, True)])
+def test_what_is_printed_to_try_next_is_possible(write, fewest, said):
+  command = ['dcjax', '--config=dm:digits', '--config.evaluation.networks=mlp']
+  facts = {**pages.results()['data'], 'fewest': fewest}
+  page = write(
+    config={'ipc': 1}, results=pages.results(command=command, data=facts)
+  )
+  assert ('--config.ipc=5' in page.text) == said
+  assert 'networks=mlp --' in page.text
+  assert 'networks=mlp --config.evaluation.networks' not in page.text
 
 
 def test_classes_are_told_apart_over_all_networks():

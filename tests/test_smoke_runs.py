@@ -46,6 +46,9 @@ _RUNS: dict[str, dict[str, Any]] = {
     evaluation__seeds=2,
     evaluation__baselines=('initial', 'random'),
     labels__regime='image',
+    objective='gradient',
+    inner='observers',
+    observers__matching=(_OBSERVER, 'convnet:width=3:depth=1'),
     observers__labelling=(_OBSERVER,),
   ),
   'dsa': dict(

@@ -2,13 +2,15 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
+import torch_layout
 
-from dcjax import optimizers, training
+from dcjax import networks, optimizers, training
 from dcjax.base import Batch, Variables
 from dcjax.data import sampling
 
@@ -202,3 +204,57 @@ def test_in_batches(count, batch_size):
   np.testing.assert_allclose(
     result['sum'], np.asarray(images).sum((1, 2, 3)), rtol=1e-6
   )
+
+
+def _convnet_of(file, prefix, norm):
+  """The `Variables` of a ConvNet-2 of width 4 in the golden file."""
+
+  def layer(name, shape=None):
+    arrays = {n: file[f'{prefix}/{name}/{n}'] for n in ('weight', 'bias')}
+    if arrays['weight'].ndim == 3:  # layer norm: one number for each pixel
+      moved = {n: np.moveaxis(array, 0, -1) for n, array in arrays.items()}
+      return {'scale': moved['weight'], 'bias': moved['bias']}
+    if arrays['weight'].ndim == 1:
+      return {'scale': arrays['weight'], 'bias': arrays['bias']}
+    kernel = torch_layout.weight(arrays['weight'], shape)
+    return {'kernel': kernel, 'bias': arrays['bias']}
+
+  params = {'classifier': layer('head', (4, 2, 2))}
+  for block in (0, 1):
+    params[f'conv{block}'] = layer(f'conv{block}')
+    if norm != 'none':
+      params[f'norm{block}'] = layer(f'norm{block}')
+  return jax.tree.map(lambda x: jnp.asarray(x, float), params)
+
+
+@pytest.mark.parametrize(
+  'norm', ['instance', 'batch', 'layer', 'group', 'none']
+)
+def test_fifteen_steps_are_pytorchs(golden, norm):
+  """`golden/sgd_15_steps.npz`: torch 2.14 in float64, rate 0.01, decay 5e-4.
+
+  Images and labels are drawn, and weights start as torch draws them, float32.
+  """
+  file = golden('sgd_15_steps')
+  optimizer = optimizers.sgd(0.01, momentum=0.9, weight_decay=5e-4)
+  with jax.enable_x64(True):
+    network = networks.convnet((8, 8, 3), 3, width=4, depth=2, norm=norm)
+    fresh = network.init(jax.random.key(0))
+    params = _convnet_of(file, f'{norm}/start', norm)
+    chex.assert_trees_all_equal_shapes(fresh.params, params)
+    tracked = jax.tree.map(lambda x: jnp.asarray(x, float), fresh.state)
+    state = training.start_from(Variables(params, tracked), optimizer)
+    images = jnp.moveaxis(jnp.asarray(file['x'], float), 2, -1)
+    batches = Batch(images, jax.nn.one_hot(file['y'], 3, dtype=float))
+
+    def step(state, batch):
+      state, metrics = training.train_step(network, optimizer, state, batch)
+      return state, metrics['loss']
+
+    state, losses = jax.jit(lambda s: jax.lax.scan(step, s, batches))(state)
+    np.testing.assert_allclose(losses, file[f'{norm}/losses'], rtol=1e-12)
+    chex.assert_trees_all_close(
+      state.variables.params,
+      _convnet_of(file, f'{norm}/end', norm),
+      atol=1e-13,
+    )

@@ -141,6 +141,7 @@ def prepare(name: str, data_dir: _files.AnyPath | None) -> str:
     ImportError: tensorflow_datasets or TensorFlow is missing.
     ValueError: unknown set, or one whose files must be fetched by hand first.
   """
+  files.check_local('data_dir', data_dir)
   if importlib.util.find_spec('tensorflow') is None or not installed():
     raise ImportError(
       'preparing a TFDS set needs TensorFlow (reading it later does not): '

@@ -1,13 +1,15 @@
 """Drawing batches inside compiled programs from data held on the device."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dcjax.base import Array, Batch, Key, PyTree
+from dcjax.base import Array, Batch, Key
+
+Tree = TypeVar('Tree')
 
 
 class DeviceData(NamedTuple):
@@ -91,7 +93,7 @@ class Drawn(NamedTuple):
     return Batch(images, self.labels, self.weights)
 
 
-def gathered(tree: PyTree) -> PyTree:
+def gathered(tree: Tree) -> Tree:
   """Replaces every `Drawn` in a pytree by its batch."""
   return jax.tree.map(
     lambda leaf: leaf.batch() if isinstance(leaf, Drawn) else leaf,

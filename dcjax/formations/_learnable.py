@@ -1,7 +1,7 @@
 """Multi-formation with a learned upsampler in place of the bilinear one."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -125,7 +125,8 @@ def _formation(spec: dict[str, Any], network: FSRCNN) -> base.Formation:
     size = stored.shape[2:4]
     crops = _patches.crop(stored, factor, factor, spec['padding'])
     flat = crops.reshape(-1, *crops.shape[2:])
-    detail = network.apply({'params': params['decoder']}, flat)
+    decoder = cast(Mapping[str, Any], params['decoder'])
+    detail = network.apply({'params': decoder}, flat)
     images = resizing.bilinear(flat, size) + resizing.bilinear(detail, size)
     return _patches.label(images.reshape(*crops.shape[:2], *images.shape[1:]))
 

@@ -98,7 +98,7 @@ def cafe(
       formation.stored_images,
     )
   return condenser(
-    network,
+    instead.observers or network,
     formation=formation,
     objective=instead.objective
     or objectives.cafe_matching(

@@ -117,7 +117,7 @@ def dc(
       formation.stored_images,
     )
   return condenser(
-    network,
+    instead.observers or network,
     formation=formation,
     # The same for networks without running statistics, where train mode is
     # kept: dropout depends on it.

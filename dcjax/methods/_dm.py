@@ -57,7 +57,7 @@ def dm(
       formation.stored_images,
     )
   return condenser(
-    network,
+    instead.observers or network,
     formation=formation,
     objective=instead.objective
     or objectives.distribution_matching(joint=inner.tracks_statistics(network)),

@@ -109,7 +109,7 @@ def idc(
     mix=networks.train_mix,
   )
   return condenser(
-    network,
+    instead.observers or network,
     formation=formation,
     objective=instead.objective
     or objectives.gradient_matching(distance, tensors=tensors),

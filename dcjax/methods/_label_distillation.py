@@ -90,7 +90,7 @@ def label_distillation(
     else objectives.ridge(regularisation)
   )
   return condenser(
-    network,
+    instead.observers or network,
     formation=formation,
     objective=instead.objective or own,
     source=instead.source or real_batches(counts, batch_real),

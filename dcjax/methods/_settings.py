@@ -3,6 +3,7 @@
 Fields are named as those of a config's section `method`.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import optax
@@ -21,12 +22,15 @@ class Instead(NamedTuple):
     source: where targets come from.
     loop: where networks come from.
     optimizer: of the stored numbers, which it takes as they are.
+    observers: networks that judge, one step each in turns; `loop` must supply
+      them, as `inner.observers` does.
   """
 
   objective: Objective | StatefulObjective | None = None
   source: Source | None = None
   loop: InnerLoop | None = None
   optimizer: optax.GradientTransformation | None = None
+  observers: Sequence[Network] = ()
 
 
 # Nothing does.

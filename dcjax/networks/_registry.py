@@ -48,12 +48,15 @@ def factory(name: str) -> Callable[..., Network]:
 
 
 def build(
-  spec: Mapping[str, Any], image_shape: tuple[int, int, int], num_classes: int
+  spec: Mapping[str, Any] | str,
+  image_shape: tuple[int, int, int],
+  num_classes: int,
 ) -> Network:
   """Makes a network from a description.
 
   Args:
-    spec: `{'name': 'convnet', 'width': 32, ...}`, options of that factory.
+    spec: `{'name': 'convnet', 'width': 32, ...}`, options of that factory, or
+      the same as a word, `'convnet:width=32'`.
     image_shape: `(H, W, D)`.
     num_classes: `K`.
 

@@ -34,7 +34,9 @@ def parse(field: str, word: str) -> specs.Spec:
     averaged = {'average_pooling': True} if numbered[1] != base else {}
     own = {n: v for n, v in spec.items() if n != 'name'}
     spec = {'name': base, 'depth': depth, **averaged, **own}
-  specs.check(field, spec, options(field, spec))
+  known = options(field, spec)
+  several = specs.several(factory(spec['name']))
+  specs.check(field, spec, known, several=several)
   return spec
 
 

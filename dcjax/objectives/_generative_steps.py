@@ -40,11 +40,11 @@ class DiscriminatorState(NamedTuple):
 
   Attributes:
     weights: its own.
-    optimiser: state of its optimiser.
+    opt_state: of its optimiser.
   """
 
   weights: Params
-  optimiser: PyTree
+  opt_state: PyTree
 
 
 def generative_matching(
@@ -164,11 +164,11 @@ def _step(discriminator, optimizer, state, real, fake, conditions):
   (loss, logits), gradient = jax.value_and_grad(loss_fn, has_aux=True)(
     state.weights
   )
-  updates, optimiser = optimizer.update(
-    gradient, state.optimiser, state.weights
+  updates, opt_state = optimizer.update(
+    gradient, state.opt_state, state.weights
   )
   weights = optax.apply_updates(state.weights, updates)
-  return DiscriminatorState(weights, optimiser), {
+  return DiscriminatorState(weights, opt_state), {
     'discriminator_loss': loss,
     'discriminator_accuracy': discriminator_accuracy(*logits),
   }

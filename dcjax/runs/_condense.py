@@ -61,7 +61,8 @@ def stage(
       observers and their statistics.
     after: what is done along the way.
   """
-  make = _under_observers if observers else _outer_iterations
+  statistical = 'iterations' in built.config.method
+  make = _image_batches if statistical else _outer_iterations
 
   def made(data, start, *found):
     del data
@@ -95,10 +96,13 @@ def unflattened(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _outer_iterations(built, work, observers, start, given, after):
-  del observers
   soft = given.get('embeddings')
   condenser = _method.condenser(
-    Given(built, soft_labels=None if soft is None else _soft(built, soft))
+    Given(
+      built,
+      [o.network for o in observers],
+      None if soft is None else _soft(built, soft),
+    )
   )
   pool = given.get('pool')
   if pool is not None:
@@ -106,9 +110,10 @@ def _outer_iterations(built, work, observers, start, given, after):
   key = built.placement.everywhere(built.keys['condense'])
   ways = [made for name, made in given.items() if name.startswith('experts/')]
   experts = _experts.gathered(ways) if ways else None
+  looking = built.placement.everywhere(_variables(observers, given))
 
   def data_at(number):
-    return InnerData(built.real.at(number), pool, experts)
+    return InnerData(built.real.at(number), pool, experts, looking)
 
   first = data_at(0)
   shapes = jax.eval_shape(condenser.init, key, start, first)
@@ -219,7 +224,7 @@ def _record(built, steps, number, metrics, seconds, took, batch=None):
   }
 
 
-def _under_observers(built, work, observers, start, given, after):
+def _image_batches(built, work, observers, start, given, after):
   """Image batch after image batch, period after period."""
   condenser = _method.condenser(Given(built, [o.network for o in observers]))
   key, data = built.placement.everywhere(
@@ -320,8 +325,13 @@ def _under_observers(built, work, observers, start, given, after):
   return {**start, 'images': sharding.to_host(state['images'])}
 
 
+def _variables(observers, given):
+  """The numbers of the frozen networks, in the order of their turns."""
+  found = tuple(given[o.stage]['variables'] for o in observers)
+  return jax.tree.map(jnp.asarray, found)
+
+
 def _observer_data(built, observers, given) -> InnerData:
-  variables = [given[o.stage]['variables'] for o in observers]
   targets = [
     given[f'statistics/{o.stage.partition("/")[2]}'] for o in observers
   ]
@@ -329,7 +339,7 @@ def _observer_data(built, observers, given) -> InnerData:
     jnp.asarray,
     InnerData(
       None,
-      observers=tuple(variables),
+      observers=_variables(observers, given),
       targets=tuple(_statistics.used(built, t) for t in targets),
     ),
   )

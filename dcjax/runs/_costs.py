@@ -83,7 +83,7 @@ def iteration(built: Built) -> float | None:
 def condensation(built: Built, observers: Sequence[Observer]) -> float:
   """Operations of the whole condensation; 0: not counted."""
   section, config = built.config.method, built.config
-  if not observers:
+  if 'iterations' not in section:
     return (iteration(built) or 0.0) * config.outer
   shape = built.dataset.image_shape
   costs = [forward(o.network, shape) or 0.0 for o in observers]

@@ -229,7 +229,8 @@ def train_and_test(
   """
   built, work = shared.built, shared.work
   protocol, dataset = program.protocol, built.dataset
-  progress = Progress(f'evaluating {name}', protocol.epochs, unit='ep')
+  shown = name.replace('outer_', 'the set after outer iteration ')
+  progress = Progress(f'evaluating {shown}', protocol.epochs, unit='ep')
   before = [0.0, 0.0]
 
   def report(done):

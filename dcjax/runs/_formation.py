@@ -12,7 +12,9 @@ def build_formation(
   config: Any, dataset: Dataset, network: Network
 ) -> Formation:
   """Makes the formation; labels that are learned are stored in it, too."""
-  spec = specs.parse('formation', config.get('formation', 'identity'))
+  # A file of IDC's code tells no factor: the config does.
+  usual = 'uniform' if config.get('pipeline') == 'given' else 'identity'
+  spec = specs.parse('formation', config.get('formation', usual))
   name = spec['name']
   # What a quantised set takes beside bits and scales, its inner one decides.
   cut = spec.get('inner', 'identity') if name == 'quantised' else name

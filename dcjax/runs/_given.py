@@ -165,6 +165,7 @@ def _loop(given):
     )
 
   makers = {
+    'observers': lambda: inner.observers(len(given.observers)),
     'random': lambda: inner.resample(network),
     'real': real,
     'synthetic': synthetic,
@@ -182,6 +183,11 @@ def judge(given: Given) -> Network:
     network = networks.drawn_as(network, 'xavier')
   precision = built.config.execution.get('precision', 'auto')
   return networks.with_precision(network, precision)
+
+
+def looks_through_observers(built: Built) -> bool:
+  """Whether frozen observers take the place of a method's own networks."""
+  return built.config.get('inner', '') == 'observers'
 
 
 def unroll(built: Built) -> objectives.Unroll:

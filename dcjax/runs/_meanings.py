@@ -123,7 +123,7 @@ _MEANINGS = {
   'observers.images_per_class': 'that they are trained on; 0 for all',
   'observers.labelling': 'networks that label, as words',
   'observers.labelling_epochs': 'of observers that label',
-  'observers.matching': 'networks whose statistics are matched, as words',
+  'observers.matching': 'networks whose statistics, or gradients, are matched',
   'observers.padding': 'pixels round an image, which is then cut; 0: none',
   'observers.seed': 'of the observers alone',
   'observers.smallest_crop': 'smallest share of the area that a crop keeps; 1: '

@@ -9,6 +9,7 @@ import numpy as np
 
 from dcjax import inner, optimizers, sharding
 from dcjax.base import Augment, Network, Variables
+from dcjax.data import sampling
 from dcjax.inner import InnerData, InnerLoop
 from dcjax.runs import _augment
 from dcjax.runs._build import Built
@@ -28,6 +29,8 @@ def train(
   rounds: int,
   images_per_class: int = 0,
   field: str = 'learning rate of these networks',
+  fixed: sampling.DeviceData | None = None,
+  unit: str = 'epoch',
 ) -> Variables:
   """Trains networks of one shape, all of them in every round.
 
@@ -40,6 +43,8 @@ def train(
     rounds: how many there are in all; each sees the images of its number.
     images_per_class: the first ones of every class; 0: all.
     field: what drives them, for messages.
+    fixed: images of every round, in the place of those of its number.
+    unit: what a round is called.
 
   Returns:
     `Variables` in host memory with leaves `[E, ...]`.
@@ -55,7 +60,7 @@ def train(
   programs: list[Callable[..., Any]] = []
 
   def prepare(states, number):
-    data = built.real.at(number, images_per_class)
+    data = fixed or built.real.at(number, images_per_class)
     if not programs:
       programs.append(compiled(once, keys, like, data))
     return lambda states: programs[0](keys, states, data)
@@ -63,7 +68,7 @@ def train(
   task = Task(
     stage,
     f'training {stage.partition("/")[2] or stage}',
-    'epoch',
+    unit,
     rounds,
     lambda done: like,
     lambda: jax.jit(begin, out_shardings=places)(keys),

@@ -102,7 +102,7 @@ class Outlook:
       if speed is None:
         return None
       total += operations / speed
-    return None if left is None or not total else 1 - left / total
+    return None if left is None or not total else max(0.0, 1 - left / total)
 
   def _speak(self):
     """Says what is left, unless it is little or was just said."""

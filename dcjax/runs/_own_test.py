@@ -36,7 +36,7 @@ def stages(built: Built, asked: Sequence[Wanted]) -> list[Stage]:
   return []
 
 
-def _recorded(kind, per_seed):
+def _recorded(kind, per_seed, dataset):
   values = [float(value) for value in per_seed]
   spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
   return {
@@ -44,6 +44,7 @@ def _recorded(kind, per_seed):
     'last_mean': float(np.mean(values)),
     'last_std': spread,
     'per_seed_last': values,
+    'tests': len(dataset.test_labels),
   }
 
 
@@ -70,7 +71,8 @@ def _regression(built, name) -> Stage:
         scale=dataset.scale,
       )
     )(Batch(images, labels), dataset.test_images, dataset.test_labels)
-    return _recorded(f'kernel regression, {section.kernel}', [right])
+    how = f'kernel regression, {section.kernel}'
+    return _recorded(how, [right], dataset)
 
   settings = {n: section[n] for n in ('kernel', 'regularisation')}
   return Stage(f'own/{name}', make, (f'set/{name}',), settings, RECORD)
@@ -106,7 +108,8 @@ def _unrolled(built, name) -> Stage:
     batch = jax.tree.map(jnp.asarray, batch)
     tests = jnp.asarray(dataset.test_images), jnp.asarray(dataset.test_labels)
     how = f'{_given.unroll(built).steps} steps of the unrolled training'
-    return _recorded(how, [right(v, batch, *tests) for v in starts(start)])
+    found = [right(v, batch, *tests) for v in starts(start)]
+    return _recorded(how, found, dataset)
 
   settings: dict[str, Any] = {
     'method': section.to_dict(),

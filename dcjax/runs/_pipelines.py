@@ -16,6 +16,7 @@ from dcjax.runs import (
   _evaluate,
   _experts,
   _generator,
+  _given,
   _labels,
   _networks,
   _observers,
@@ -79,7 +80,9 @@ def condensing(built: Built, work: Work, made: Made) -> Pipeline:
   """From data to evaluations, for every method."""
   config = built.config
   statistical = 'iterations' in config.method
-  matching = statistical or _start.parse(built)['name'] == 'rded'
+  through = _given.looks_through_observers(built)
+  start = _start.parse(built)['name']
+  matching = statistical or through or start == 'rded'
   roles = ['matching'] * matching
   roles += ['labelling'] * (config.labels.regime != 'hard')
   _labels.check(built)
@@ -110,6 +113,8 @@ def condensing(built: Built, work: Work, made: Made) -> Pipeline:
     measured = [_statistics.stage(built, o) for o in looking]
     stages += measured
     inputs = [o.stage for o in looking] + [s.name for s in measured]
+  elif through:
+    inputs += [o.stage for o in looking]
   shared = _evaluate.evaluations(built, work, teachers)
   if config.method.name == 'rded':
     alone = Stage(
@@ -118,7 +123,7 @@ def condensing(built: Built, work: Work, made: Made) -> Pipeline:
     stages.append(alone)
   else:
     along = _along_the_way(shared, made)
-    seen = looking if statistical else ()
+    seen = looking if statistical or through else ()
     stages.append(_condense.stage(built, work, seen, inputs, along))
   stages.append(_labels.stage(built, teachers))
   stages.append(_artefact.stage(built, teachers))
@@ -181,7 +186,7 @@ def evaluating(shared: Evaluations, asked: Sequence[Wanted]) -> list[Stage]:
   """
   built = shared.built
   names = [w.images for w in asked if w.images != 'fresh']
-  stages = sets(built, list(dict.fromkeys(names)))
+  stages = sets(built, shared.work, list(dict.fromkeys(names)))
   stages += [_evaluate.stage(shared, wanted) for wanted in asked]
   stages += _own_test.stages(built, asked)
   if built.config.evaluation.get('fair'):
@@ -189,16 +194,17 @@ def evaluating(shared: Evaluations, asked: Sequence[Wanted]) -> list[Stage]:
   return stages
 
 
-def sets(built: Built, names: Sequence[str]) -> list[Stage]:
+def sets(built: Built, work: Work, names: Sequence[str]) -> list[Stage]:
   """The stages that hold sets of images, with what they are chosen by.
 
   Args:
     built: the objects of the run.
+    work: of the run.
     names: `'condensed'`, `'initial'`, `'whole'` or coresets.
   """
   stages = []
   if any(name in _costs.BY_FEATURES for name in names):
-    stages.append(_sets.features_stage(built))
+    stages.append(_sets.features_stage(built, work))
   of = {'condensed': 'artefact', 'initial': 'start', 'whole': 'data'}
   for name in names:
     if name not in of:

@@ -21,7 +21,7 @@ from dcjax.runs import (
   _wanted,
 )
 from dcjax.runs._build import Built
-from dcjax.runs._given import Given
+from dcjax.runs._given import Given, looks_through_observers
 from dcjax.runs._observers import Observer
 from dcjax.trajectories import Experts
 
@@ -60,7 +60,8 @@ def programs(built: Built) -> Iterator[Program]:
   config, section = built.config, built.config.method
   statistical = 'iterations' in section
   observers = []
-  if statistical or section.name == 'rded':
+  through = looks_through_observers(built)
+  if statistical or through or section.name == 'rded':
     observers = _observers.observers(built, ['matching'])
   for observer in observers:
     if not observer.file:
@@ -74,7 +75,7 @@ def programs(built: Built) -> Iterator[Program]:
   if statistical:
     yield _observed(built, observers)
   elif section.name != 'rded':
-    yield _outer(built)
+    yield _outer(built, observers if through else ())
   if config.evaluation.seeds:
     yield _evaluation(built)
 
@@ -99,21 +100,23 @@ def _training(built, name, loop, networks, rounds) -> Program:
   return Program(name, 'epoch', rounds, 1, once, (keys, states, real))
 
 
-def _outer(built) -> Program:
+def _outer(built, observers: Sequence[Observer]) -> Program:
   config, section = built.config, built.config.method
   dataset = built.dataset
   key, soft = _key(built), None
   if section.get('soft_labels') and _start.needs_embeddings(built):
     soft = jnp.eye(dataset.num_classes)
-  condenser = _method.condenser(Given(built, soft_labels=soft))
+  looking = [o.network for o in observers]
+  condenser = _method.condenser(Given(built, looking, soft))
+  variables = tuple(jax.eval_shape(n.init, key) for n in looking)
   pool = experts = None
   if section.get('pool_networks'):
     keys = _key(built, section.pool_networks)
     pool = jax.eval_shape(jax.vmap(built.network.init), keys)
   if config.get('experts'):
     experts = _ways(built)
-  pool, experts = _everywhere(built, (pool, experts))
-  data = InnerData(built.placement.data_shapes(dataset), pool, experts)
+  known = _everywhere(built, (pool, experts, variables))
+  data = InnerData(built.placement.data_shapes(dataset), *known)
   shapes = jax.eval_shape(condenser.init, key, _stored(built), data)
   places = built.placement.state(shapes, dataset.num_classes)
   state = sharding.placed(shapes, places)

@@ -9,6 +9,7 @@ from dcjax import (
   artefact,
   augment,
   evaluation,
+  files,
   labelling,
   methods,
   networks,
@@ -326,6 +327,8 @@ def _check_one(field, value):
   known = CHOICES.get(field, CHOICES.get(field.rpartition('.')[2]))
   if known is not None:
     check_choice(field, value, known)
+  if isinstance(value, str):
+    files.check_local(field, value)
   if isinstance(value, bool) or not isinstance(value, int | float):
     return
   allowed = range_of(field)

@@ -81,6 +81,7 @@ def facts(built: Built) -> dict[str, Any]:
   return {
     'classes': list(dataset.class_names),
     'images': images,
+    'fewest': int(built.dataset.counts.min()),
     'tests': len(dataset.test_labels),
     'numbers': numbers,
     'bytes': numbers * dataset.images.dtype.itemsize,
@@ -254,18 +255,8 @@ def finish(built: Built, work: Work, made: Made, pipeline: Pipeline) -> Any:
     looks = _variants.looks_of(made('artefact'))
     work.writer.picture(None, 'condensed', _variants.picture(built, looks))
   work.folder.finish(results)
-  for name, entry in results['evaluations'].items():
-    say(
-      f'  {name:>10}: {100 * entry["last_mean"]:5.1f} ± '
-      f'{100 * entry["last_std"]:.1f} %  (trained on {entry["images"]} images)'
-    )
-  for name, entry in results.get('own', {}).items():
-    say(
-      f'  {name:>10}: {100 * entry["last_mean"]:5.1f} ± '
-      f'{100 * entry["last_std"]:.1f} %  ({entry["how"]})'
-    )
-  for name, score in results.get('fair', {}).items():
-    say(f'  {name:>10}: {score["mean"]:.3f} ± {score["std"]:.3f}')
+  for line in _lines(results):
+    say(line)
   path = work.folder.path
   say(f'condensed set: {path / "condensed.npz"}')
   say(f'report:        {path / "report.html"}')
@@ -274,3 +265,18 @@ def finish(built: Built, work: Work, made: Made, pipeline: Pipeline) -> Any:
     f'{path / "condensed.npz"}\').numpy()[0].shape)"'
   )
   return results
+
+
+def _lines(results):
+  """What was measured, the method's own test first, a line for each."""
+  entries, own = results['evaluations'], results.get('own', {})
+  wide = max(map(len, entries), default=0)
+  told = [(n, entry, entry['how']) for n, entry in own.items()]
+  for name, entry in entries.items():
+    how = f'{entry["network"]}, trained on {entry["images"]} images'
+    told.append((name, entry, how))
+  for name, entry, how in told:
+    mean, std = 100 * entry['last_mean'], 100 * entry['last_std']
+    yield f'  {name:>{wide}}: {mean:5.1f} ± {std:.1f} %  ({how})'
+  for name, score in results.get('fair', {}).items():
+    yield f'  {name:>{wide}}: {score["mean"]:.3f} ± {score["std"]:.3f}'

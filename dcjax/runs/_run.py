@@ -205,6 +205,8 @@ def run(
     ...   'idc:digits,smoke', 'runs/digits')
     >>> results['evaluations']['condensed']['last_mean']  # doctest: +SKIP
   """
+  files.check_local('workdir', workdir)
+  files.check_local('store', store)
   chosen = settings.resolve(config_of(config))
   work = settings.module(chosen.config.recipe)
   if hasattr(work, 'run'):  # applications and tables

@@ -6,13 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dcjax import coresets, data, inner, optimizers
+from dcjax import coresets, data, optimizers
 from dcjax.artefact import Artefact
 from dcjax.base import Batch
-from dcjax.inner import InnerData
-from dcjax.runs import _build, _condense, _costs
+from dcjax.runs import _build, _condense, _costs, _networks
 from dcjax.runs._build import Built
-from dcjax.runs._stage import MEMORY, Stage, tree
+from dcjax.runs._stage import MEMORY, Stage, Work, tree
+
+# Updates between two looks at whether a stop was asked for, at most.
+_PIECE = 100
 
 
 def selection_stage(built: Built, name: str) -> Stage:
@@ -45,7 +47,7 @@ def selection_stage(built: Built, name: str) -> Stage:
   return Stage(f'select/{name}', make, inputs, settings, tree(), work)
 
 
-def features_stage(built: Built) -> Stage:
+def features_stage(built: Built, work: Work) -> Stage:
   """Embeddings of a network trained on the whole real set, class by class.
 
   Raises:
@@ -54,7 +56,7 @@ def features_stage(built: Built) -> Stage:
   _check_embedding(built)
 
   def make(_):
-    return {'features': np.asarray(_features(built, built.keys['herding']))}
+    return {'features': np.asarray(_features(built, work))}
 
   return Stage(
     'features',
@@ -89,26 +91,35 @@ def _feature_settings(built):
   }
 
 
-def _features(built, key):
-  loop = inner.train_on_real(
+def _features(built, work):
+  """Embeddings by a network that is trained a piece at a time."""
+  steps = built.config.evaluation.herding_steps
+  piece = max(n for n in range(1, _PIECE + 1) if steps % n == 0)
+  training = _networks.on_real(
+    built,
     built.network,
-    _baseline_optimizer(),
-    num_images=int(built.dataset.counts.sum()),
-    num_classes=built.dataset.num_classes,
     batch_size=_costs.BASELINE_BATCH,
-    num_batches=built.config.evaluation.herding_steps,
+    optimizer=_baseline_optimizer(),
     augment=built.normalise,
+    num_batches=piece,
   )
+  variables = _networks.train(
+    work,
+    built,
+    'features',
+    training,
+    built.keys['herding'][None],
+    steps // piece,
+    fixed=built.real.local,
+    unit=f'{piece} steps' if piece > 1 else 'step',
+  )
+  own = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), variables)
 
   @jax.jit
-  def train(key, data):
-    state = loop.init(key, data)
-    state, _ = loop.update(key, state, data, None)
-    return coresets.embed(
-      built.network, state.variables, data.real, built.normalise
-    )
+  def embed(variables, data):
+    return coresets.embed(built.network, variables, data, built.normalise)
 
-  return train(key, InnerData(built.real.local, None))
+  return embed(own, built.real.local)
 
 
 def _forgetting(built, key):

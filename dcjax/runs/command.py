@@ -105,7 +105,9 @@ def main(argv: Sequence[str] | None = None, program: str = 'dcjax') -> NoReturn:
 def _main(words, program):
   plain = [word for word in words[1:] if not word.startswith('-')]
   if plain[:1] == ['list']:
-    return _list(plain[1:])
+    from dcjax.runs import _list
+
+    return _list.show(plain[1:])
   if plain and plain[0] in _looking.WORDS:
     return _look(plain[0], words[words.index(plain[0]) + 1 :])
   if plain[:1] == ['run']:  # a word that people expect
@@ -125,7 +127,11 @@ def _main(words, program):
 
 def _look(word, after):
   """Does what is asked about runs that are there."""
+  from dcjax import files
+
   try:
+    for said in after:
+      files.check_local(word, said.partition('=')[2] or said)
     return _looking.WORDS[word](after)
   except (Wrong, ValueError, OSError) as error:
     return say_error(one_line(error))
@@ -312,37 +318,3 @@ def _join_processes():
   place = (values.coordinator, values.processes, values.process)
   if values.distributed or any(value is not None for value in place):
     sharding.start_processes(*place)
-
-
-def _list(what):
-  """Prints methods, data sets, networks and tables, or one config's page."""
-  from dcjax import data, networks
-  from dcjax.runs import settings, tables
-
-  if what and what[0] in names():
-    print(settings.module(what[0]).__doc__.strip())
-    return 0
-  if what[:1] == ['fields']:
-    from dcjax.runs import _reference
-
-    print(_reference.page(names()), end='')
-    return 0
-  if what:
-    near = difflib.get_close_matches(what[0], names(), 3, 0.4)
-    meant = f'; did you mean {" or ".join(near)}?' if near else ''
-    return say_error(f'list {what[0]!r}: no such config{meant}')
-  print('configs (list NAME shows one):')
-  for name in names():
-    title = (settings.module(name).__doc__ or '').strip().splitlines()[0]
-    print(f'  {name:20} {title}')
-  print('data sets:')
-  for name, needs in sorted(data.list_sources().items()):
-    print(f'  {name:20} {needs}')
-  print('networks (with options, as convnet:width=32:norm=batch):')
-  for name in networks.names():
-    known = networks.options('network', {'name': name})
-    print(f'  {name:20} {", ".join(known)}')
-  print('tables (as table:NAME):')
-  for name, title in tables.titles().items():
-    print(f'  {name:20} {title}')
-  return 0

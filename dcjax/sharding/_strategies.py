@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 
 from dcjax import mapping
-from dcjax.base import Array, Augment
+from dcjax.base import Array, Augment, PyTree
+from dcjax.data.sampling import Drawn
 from dcjax.sharding._mesh import CLASS_AXIS, DATA_AXIS, by, replicated
 
 
@@ -82,12 +83,12 @@ def _mapped(mesh, axes, over):
       padded = -(-count // places) * places
       whole = padded != count
 
-      def split(leaf):
+      def split(leaf, drawn):
         if leaf.shape[0] > count:
           return leaf
         # Otherwise the partitioner would split what comes before, too, and
         # send it around.
-        if whole or _is_draw(leaf):
+        if whole or drawn:
           leaf = jax.lax.with_sharding_constraint(leaf, replicated(mesh))
         return _padded(leaf, padded)
 
@@ -99,7 +100,7 @@ def _mapped(mesh, axes, over):
         axis_names=set(names),
         # Gradients are those of one class: no sums over the mesh.
         check_vma=False,
-      )(*jax.tree.map(split, args))
+      )(*jax.tree.map(split, args, _draws(args)))
       if not whole:
         return result
       return jax.tree.map(
@@ -114,15 +115,19 @@ def _mapped(mesh, axes, over):
   return strategy
 
 
-def _is_draw(leaf: Array) -> bool:
-  """Whether an array holds random draws, which every device makes itself.
+def _draws(args: PyTree) -> PyTree:
+  """True for arrays of random draws, which every device makes itself.
 
-  Positions of a `Drawn` are all that is int32 where classes or networks are
-  mapped: the dtype says what a mark would.
+  These are keys, and the positions of what is drawn but not gathered yet.
   """
-  return leaf.dtype == jnp.int32 or jax.dtypes.issubdtype(
-    leaf.dtype, jax.dtypes.prng_key
-  )
+
+  def mark(node):
+    if not isinstance(node, Drawn):
+      return jax.dtypes.issubdtype(node.dtype, jax.dtypes.prng_key)
+    marks = jax.tree.map(lambda leaf: False, node)
+    return marks._replace(positions=True)
+
+  return jax.tree.map(mark, args, is_leaf=lambda node: isinstance(node, Drawn))
 
 
 def _padded(leaf: Array, size: int) -> Array:

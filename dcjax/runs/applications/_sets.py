@@ -93,7 +93,7 @@ def make(
     built = at_work.built
     stages = [data_stage(built)]
     if name in _costs.BY_FEATURES:
-      stages.append(_sets.features_stage(built))
+      stages.append(_sets.features_stage(built, at_work.work))
     stages.append(_sets.selection_stage(built, name))
 
     def selected(found):

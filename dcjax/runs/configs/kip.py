@@ -40,7 +40,7 @@ def values(chosen):
       batch_real=50 if chosen.like == 'cifar100' else 500,
       inner_steps=20,
     ),
-    evaluation=dict(protocol='dm', baselines=('initial', 'random')),
+    evaluation=dict(protocol='frepo', baselines=('initial', 'random')),
   )
 
 

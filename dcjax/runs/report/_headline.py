@@ -145,32 +145,46 @@ def title(results: Mapping[str, Any]) -> str:
 
 
 def headline(results: Mapping[str, Any]) -> str:
-  """Title, what condensation brought, and cards of what it is set beside."""
-  evaluations = results.get('evaluations') or {}
-  main = main_name(results)
+  """Title, what condensation brought, and cards of what it is set beside.
+
+  A test of the method's own comes before networks trained on the set.
+  """
   parts = [f'<h1>{escape(title(results))}</h1>', _subtitle(results)]
-  if main is None or not is_number(evaluations[main].get('last_mean')):
-    return '\n'.join(parts)
-  ours = evaluations[main]
+  own, lead = results.get('own') or {}, ''
+  if is_number(own.get('condensed', {}).get('last_mean')):
+    parts += _told(own, 'condensed')
+    how = own['condensed'].get('how')
+    parts.append(note(f'What it was made for: {how}.'))
+    lead = 'Networks trained on it instead. '
+  entries, main = results.get('evaluations') or {}, main_name(results)
+  if main is not None and is_number(entries[main].get('last_mean')):
+    parts += [*_told(entries, main, lead), note(_how(entries[main]))]
+  return '\n'.join(parts)
+
+
+def _told(entries, main, lead=''):
+  """Sentences and cards of one kind of test; small, if it has a lead."""
+  ours = entries[main]
   gains = {
-    name: difference(ours, evaluations[name])
+    name: difference(ours, entries[name])
     for name in RIVALS
-    if name in evaluations and name != main
+    if name in entries and name != main
   }
   gains = {name: gain for name, gain in gains.items() if gain is not None}
-  parts += _sentences(ours, gains)
-  shown = [main, *gains, *(n for n in ('whole',) if n in evaluations)]
-  cards = (_card(n, evaluations[n], gains.get(n)) for n in dict.fromkeys(shown))
-  parts.append(f'<div class="cards">{"".join(cards)}</div>')
-  parts.append(note(_how(ours)))
-  return '\n'.join(parts)
+  shown = [main, *gains, *(n for n in ('whole',) if n in entries)]
+  cards = (_card(n, entries[n], gains.get(n)) for n in dict.fromkeys(shown))
+  return [
+    *_sentences(ours, gains, lead),
+    f'<div class="cards">{"".join(cards)}</div>',
+  ]
 
 
 def _subtitle(results):
   formation = results.get('formation') or {}
   facts = []
   if 'ipc' in results:
-    facts.append(f'{results["ipc"]} stored images per class (ipc)')
+    many = '' if results['ipc'] == 1 else 's'
+    facts.append(f'{results["ipc"]} stored image{many} per class (ipc)')
   if 'name' in formation:
     facts.append(f'formation {formation["name"]}')
   if 'factor' in formation:
@@ -178,15 +192,17 @@ def _subtitle(results):
   return f'<p>{escape(", ".join(facts))}</p>' if facts else ''
 
 
-def _sentences(ours, gains):
+def _sentences(ours, gains, lead):
   if not gains:
-    yield f'<p class="big">{accuracy(ours)}</p>'
+    yield f'<p class="{"" if lead else "big"}">{lead}{accuracy(ours)}</p>'
     return
-  first, *others = gains
-  yield f'<p class="big">{escape(_brought(first, gains[first]))}</p>'
+  others = list(gains)
+  if not lead:
+    first = others.pop(0)
+    yield f'<p class="big">{escape(_brought(first, gains[first]))}</p>'
   if others:
     said = (f'{_OVER[n]}: {verdict(gains[n])}' for n in others)
-    yield f'<p>Over {escape("; over ".join(said))}.</p>'
+    yield f'<p>{lead}Over {escape("; over ".join(said))}.</p>'
 
 
 def _brought(name, gain):
@@ -199,11 +215,8 @@ def _brought(name, gain):
 def _card(name, entry, gain):
   error, count = test_error(entry), networks_of(entry)
   facts = []
-  if is_number(entry.get('last_std')):
-    facts.append(
-      f'± {100 * entry["last_std"]:.1f} over {count} '
-      f'network{"s" if count > 1 else ""}'
-    )
+  if is_number(entry.get('last_std')) and count > 1:
+    facts.append(f'± {100 * entry["last_std"]:.1f} over {count} networks')
   if error is not None:
     facts.append(f'± {100 * error:.1f} by the {entry["tests"]:,} test images')
   if 'images' in entry:

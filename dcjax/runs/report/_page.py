@@ -250,8 +250,11 @@ def _next_commands(
   if not words:
     return ''
 
-  def command(suffix: str, *more: str) -> str:
-    return shlex.join([*words, *more, f'--workdir={folder}{suffix}'])
+  def command(suffix: str, more: str = '') -> str:
+    field = more.partition('=')[0]
+    kept = [w for w in words if w.partition('=')[0] != field]
+    changed = [more] if more else []
+    return shlex.join([*kept, *changed, f'--workdir={folder}{suffix}'])
 
   lines = {'The same again: resumes if unfinished.': command('')}
   # These fit images of any size.
@@ -264,8 +267,11 @@ def _next_commands(
     seed = config['seed'] + 1
     other = command(f'-seed{seed}', f'--config.seed={seed}')
     lines['Another seed.'] = other
-  if is_number(config.get('ipc')) and 'file' not in config:
-    ipc = 5 * config['ipc']
+  ipc = config.get('ipc')
+  fewest = (results.get('data') or {}).get('fewest')
+  large = is_number(ipc) and is_number(fewest) and 5 * ipc > fewest
+  if is_number(ipc) and not large and 'file' not in config:
+    ipc *= 5
     lines['More images.'] = command(f'-ipc{ipc}', f'--config.ipc={ipc}')
   program = list(itertools.takewhile(lambda word: word[:2] != '--', words))
   beside = [*(word for word in program if word != 'run'), 'gallery']

@@ -99,7 +99,7 @@ def _of_its_own(at_work):
   if not own:
     method = built.config.method.name
     raise ValueError(f'method {method!r}: has no test of its own')
-  sets = _pipelines.sets(built, ['condensed'])
+  sets = _pipelines.sets(built, at_work.work, ['condensed'])
   return _made(at_work, [*sets, own[0]])
 
 
@@ -147,7 +147,7 @@ def _accuracy(at_work, measure, size, name):
   if measure.pack != 1:
     own = [_packed_stage(asked.images, measure.pack)]
   else:
-    own = _pipelines.sets(built, [asked.images])
+    own = _pipelines.sets(built, at_work.work, [asked.images])
   stage = _evaluate.stage(shared, asked)
   return _made(at_work, [*own, stage])
 
