@@ -75,6 +75,37 @@ def test_a_pod_gets_the_code_and_one_command_for_all_hosts(tmp_path):
     assert part in text, part
 
 
+def test_what_a_pod_is_told_is_quoted_for_its_shell(tmp_path):
+  if not (_LAUNCH.parent.parent / '.git').exists():
+    pytest.skip('what travels is what git knows')
+  odd = "a b;touch $(x) 'c"
+  told = tmp_path / 'told'
+  # What ssh is given last stays; the program says what it is called with.
+  text = f'for last; do :; done\nprintf %s "$last" > {told}'
+  gcloud = _tool(tmp_path / 'gcloud', text)
+  done = _run(
+    'tpu_pod.sh',
+    *('pod', 'zone-b', f'/mnt/{odd}', f'idc:{odd}', f'--flag={odd}'),
+    DCJAX_GCLOUD=gcloud,
+    DCJAX_RUN=odd,
+  )
+  assert done.returncode == 0, done.stderr
+  command = told.read_text()
+  start = command.index('export JAX_COMPILATION_CACHE_DIR')
+  shown = command[start:].replace('.venv/bin/python', "printf '%s\\n'")
+  shown += '; echo "$JAX_COMPILATION_CACHE_DIR"'
+  said = subprocess.run(
+    ['bash', '-c', shown], capture_output=True, text=True, cwd=tmp_path
+  )
+  assert said.stdout.splitlines()[2:] == [
+    f'--config=idc:{odd}',
+    f'--workdir=/mnt/{odd}/runs/{odd}',
+    f'--config.data_dir=/mnt/{odd}/data',
+    f'--flag={odd}',
+    f'/mnt/{odd}/compiled',
+  ]
+
+
 def test_a_pod_that_fails_says_so(tmp_path):
   if not (_LAUNCH.parent.parent / '.git').exists():
     pytest.skip('what travels is what git knows')

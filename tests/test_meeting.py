@@ -78,6 +78,12 @@ def test_a_port_in_use_and_an_address_of_another_machine_are_said():
     sharding.start_processes(f'192.0.2.1:{port}', 2, 0)
 
 
+@pytest.mark.parametrize('count', [-1, 0, 10**9])
+def test_numbers_of_processes_that_cannot_be_are_refused(count):
+  with pytest.raises(ValueError, match=rf'processes {count}: must be in 1\.\.'):
+    sharding.start_processes('127.0.0.1:1', count, 0)
+
+
 def test_processes_that_do_not_come_are_named():
   (error,) = _meet(f'127.0.0.1:{free_port()}', 4, [0], 0.2)
   assert 'process 1, 2, 3 of 4 did not come to 127.0.0.1:' in str(error)

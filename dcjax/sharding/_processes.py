@@ -10,6 +10,8 @@ from jax.experimental import multihost_utils
 from dcjax import files
 from dcjax.sharding import _meeting
 
+_MOST = 2**16  # processes that wait for one another
+
 
 def start_processes(
   coordinator: str | None = None,
@@ -48,6 +50,8 @@ def start_processes(
   if coordinator is None or count is None or index is None:
     _start_in_cluster()
     return
+  if not 1 <= count <= _MOST:
+    raise ValueError(f'processes {count}: must be in 1..{_MOST}')
   if not 0 <= index < count:
     raise ValueError(f'process {index}: must be in 0..{count - 1}')
   address = _meeting.meet(coordinator, count, index, wait_seconds, say)

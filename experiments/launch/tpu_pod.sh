@@ -26,7 +26,10 @@ shift 4
 root=$(cd "$(dirname "$0")/../.." && pwd)
 run=${DCJAX_RUN:-$(echo "$config" | tr -c 'A-Za-z0-9\n' '_')}
 gcloud=${DCJAX_GCLOUD:-gcloud}
+# Quoted for the shell of the hosts.
 python=$(printf %q "${DCJAX_PYTHON:-3.12}")
+folder=$(printf %q "$bucket")
+workdir=$(printf %q "$bucket/runs/$run")
 flags=''
 for flag in "$@"; do flags+=" $(printf %q "$flag")"; done
 
@@ -50,10 +53,10 @@ if ! test -d .venv; then
 fi
 python3 -m uv pip install --quiet --python .venv/bin/python \
 -r requirements-tpu.txt
-export JAX_COMPILATION_CACHE_DIR=$bucket/compiled
+export JAX_COMPILATION_CACHE_DIR=$folder/compiled
 .venv/bin/python experiments/run.py --distributed \
---config=$(printf %q "$config") --workdir=$bucket/runs/$run \
---config.data_dir=$bucket/data$flags ||
+--config=$(printf %q "$config") --workdir=$workdir \
+--config.data_dir=$folder/data$flags ||
 { code=\$?; echo \"dcjax ended with \$code\"; exit \$code; }" |
   tee "$place/log" || {
   code=$?
