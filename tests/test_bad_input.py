@@ -1,12 +1,13 @@
 """What is wrong with settings and data is said before anything is made."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import runner
 from published import write_cifar, write_idx_set
 
 import dcjax
-from dcjax.runs import _run
+from dcjax.runs import _diverged, _run
 
 
 @pytest.fixture
@@ -179,3 +180,18 @@ def test_a_smaller_rate_may_follow_one_that_explodes(tmp_path):
   chosen = runner.resolved(arguments, 'dm', method__learning_rate=0.1)
   with _run.opened(chosen, workdir):
     assert (workdir / 'config.json').exists()
+
+
+def test_numbers_that_are_no_images_any_more_name_what_drives_them():
+  built = runner.built('digits:size=8,smoke,network=mlp', 'dm')
+  near = {'images': jnp.ones((10, 1, 8, 8, 1)), 'codes': jnp.ones((1, 4))}
+  assert _diverged.too_large(built, near) is None
+  for name, what in (('images', 'an image'), ('codes', 'a code')):
+    far = {**near, name: near[name] * -2e6}
+    assert _diverged.too_large(built, far) == f'{what} holds 2e+06'
+  assert _diverged.driver({'codes_learning_rate': 3.0}) == (
+    'method.codes_learning_rate 3.0'
+  )
+  assert _diverged.driver(built.config.method) == (
+    f'method.learning_rate {built.config.method.learning_rate}'
+  )

@@ -11,15 +11,13 @@ import numpy as np
 from dcjax import methods, optimizers, sharding, trees
 from dcjax.base import Params
 from dcjax.inner import InnerData
-from dcjax.runs import _costs, _experts, _method, _statistics, _watch
+from dcjax.runs import _costs, _diverged, _experts, _method, _statistics, _watch
 from dcjax.runs._build import Built
 from dcjax.runs._given import Given
 from dcjax.runs._loop import Task, compiled, loop
 from dcjax.runs._observers import Observer
 from dcjax.runs._stage import Stage, Work, tree
 
-# Ranges of real images that no condensed one leaves unless it diverges.
-_FAR = 100
 # What is done with the numbers along the way: called with the number of
 # iterations so far, the stored numbers, and the seconds.
 After = Callable[[int, Params, float], None]
@@ -146,9 +144,8 @@ def _outer_iterations(built, work, observers, start, given, after):
     prepare,
     functools.partial(_record, built, built.config.method.inner_steps),
     numbers,
-    lambda state: _too_large(built, state.params),
-    f'method.learning_rate {built.config.method.get("learning_rate")} is '
-    'probably too large',
+    lambda state: _diverged.too_large(built, state.params),
+    f'{_diverged.driver(built.config.method)} is probably too large',
     methods.discriminator_problem,
     _points(built, built.config.outer, numbers, after),
   )
@@ -170,20 +167,6 @@ def known_start(built: Built, start: Any) -> Any:
 def _soft(built, found):
   wanted = built.config.method.get('soft_labels')
   return jnp.asarray(found['soft_labels']) if wanted else None
-
-
-def _too_large(built, params) -> str | None:
-  """Says that images are far outside what real ones can be."""
-  low, high = built.dataset.value_range
-  if low is None or high is None:
-    real = built.dataset.images
-    low, high = real.min() / built.dataset.scale, real.max()
-    high = high / built.dataset.scale
-  most = _FAR * max(abs(low), abs(high), 1.0)
-  images = params.get('images') if isinstance(params, dict) else None
-  if images is None or float(jnp.abs(images).max()) <= most:
-    return None
-  return f'an image holds {float(jnp.abs(images).max()):.3g}'
 
 
 def _points(built, total, numbers, after):
@@ -312,7 +295,7 @@ def _image_batches(built, work, observers, start, given, after):
     prepare,
     record,
     lambda state: state['images'],
-    lambda state: _too_large(built, state),
+    lambda state: _diverged.too_large(built, state),
     'method.learning_rate or method.weight is probably too large',
     after=_points(
       built,
