@@ -167,7 +167,7 @@ def test_specs_survive_json():
   [
     ({'count': 0}, 'count is 0'),
     ({'size': 7}, 'size is 7; it must be at most the 6 rows'),
-    ({'tiles': 1.5}, 'tiles is 1.5'),
+    ({'tiles': 1.5}, 'tiles=1.5 must be int'),
     ({'image_shape': (6, 8)}, 'image_shape is'),
     ({'value_range': (1, 0)}, 'value_range'),
     ({'factor': 2}, "no option 'factor'"),
