@@ -5,53 +5,53 @@ that decodes it into training images. Methods are recipes over five axes:
 formation, augmentation, objective, inner loop, labels.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from dcjax import (
-  applications,
-  augment,
-  coresets,
-  data,
-  evaluation,
-  fairness,
-  feeds,
-  files,
-  formations,
-  initialisation,
-  inner,
-  kernels,
-  labelling,
-  losses,
-  methods,
-  networks,
-  objectives,
-  optimizers,
-  pictures,
-  records,
-  sharding,
-  statistics,
-  training,
-  trajectories,
-  trees,
-  whitening,
-)
-from dcjax.artefact import Artefact, ArtefactError, load, save
-from dcjax.base import (
-  Batch,
-  Formation,
-  InTurns,
-  Network,
-  Objective,
-  Outputs,
-  StatefulObjective,
-  Variables,
-)
-from dcjax.condensing import Condenser, CondenseState, condenser
-from dcjax.evaluation import evaluate
-from dcjax.matching import match, match_and_gradient
+from dcjax import _lazy
 
 if TYPE_CHECKING:
+  from dcjax import (
+    applications,
+    augment,
+    coresets,
+    data,
+    evaluation,
+    fairness,
+    feeds,
+    files,
+    formations,
+    initialisation,
+    inner,
+    kernels,
+    labelling,
+    losses,
+    methods,
+    networks,
+    objectives,
+    optimizers,
+    pictures,
+    records,
+    sharding,
+    statistics,
+    training,
+    trajectories,
+    trees,
+    whitening,
+  )
+  from dcjax.artefact import Artefact, ArtefactError, load, save
+  from dcjax.base import (
+    Batch,
+    Formation,
+    InTurns,
+    Network,
+    Objective,
+    Outputs,
+    StatefulObjective,
+    Variables,
+  )
+  from dcjax.condensing import Condenser, CondenseState, condenser
+  from dcjax.evaluation import evaluate
+  from dcjax.matching import match, match_and_gradient
   from dcjax.runs import condense
 
 __version__ = '0.1.0'
@@ -106,12 +106,28 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-  """`runs` and `condense`, imported when they are first asked for.
+# Public name -> the module that it is from; all others are modules.
+_FROM = {
+  'Artefact': 'artefact',
+  'ArtefactError': 'artefact',
+  'Batch': 'base',
+  'CondenseState': 'condensing',
+  'Condenser': 'condensing',
+  'Formation': 'base',
+  'InTurns': 'base',
+  'Network': 'base',
+  'Objective': 'base',
+  'Outputs': 'base',
+  'StatefulObjective': 'base',
+  'Variables': 'base',
+  'condense': 'runs',
+  'condenser': 'condensing',
+  'evaluate': 'evaluation',
+  'load': 'artefact',
+  'match': 'matching',
+  'match_and_gradient': 'matching',
+  'save': 'artefact',
+}
 
-  What runs need (checkpoints, configs, plots) is no price of `import dcjax`.
-  """
-  if name not in ('runs', 'condense'):
-    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-  runs = importlib.import_module('dcjax.runs')
-  return runs if name == 'runs' else runs.condense
+# So `import dcjax` costs next to nothing, and `dcjax --help` is there at once.
+__getattr__, __dir__ = _lazy.attributes(__name__, __all__, _FROM)

@@ -326,3 +326,14 @@ def test_a_clone_runs_its_own_code_wherever_it_is_called(tmp_path):
   assert process.returncode == 2
   assert err == 'error: ipc 0: must be at least 1 and at most 1e+09\n'
   assert not list(tmp_path.iterdir())
+
+
+def test_help_and_the_import_need_no_jax():
+  code = (
+    'import sys, dcjax, dcjax.runs.command; assert "jax" not in sys.modules; '
+    'assert not hasattr(dcjax, "nope") and not hasattr(dcjax, "_nope"); '
+    'assert dcjax.artefact.load is dcjax.load and "match" in dir(dcjax); '
+    'assert all(getattr(dcjax, name) is not None for name in dcjax.__all__); '
+    'assert all(hasattr(dcjax.runs, name) for name in dcjax.runs.__all__)'
+  )
+  subprocess.run([sys.executable, '-c', code], check=True)

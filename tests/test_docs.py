@@ -349,7 +349,7 @@ def test_the_notebook_runs_as_it_stands(tmp_path, monkeypatch):
     return condensed
 
   monkeypatch.chdir(tmp_path)
-  monkeypatch.setattr(dcjax.runs, 'condense', condense)
+  monkeypatch.setattr(dcjax, 'condense', condense)
   _, code = notebooks.cells(_ROOT / 'docs/examples/digits.ipynb')
   names, torch = {}, importlib.util.find_spec('torch') is not None
   for cell in code:

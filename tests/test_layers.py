@@ -9,7 +9,7 @@ from dcjax import base
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Lowest first; within a layer imports go one way, too.
 LAYERS = (
-  {'base', 'resizing', 'specs', 'utils'},
+  {'_lazy', 'base', 'resizing', 'specs', 'utils'},
   {
     '_npz',
     '_torch_files',

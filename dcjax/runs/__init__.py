@@ -7,11 +7,16 @@ A run is a list of stages (`_stage`), whose pieces are made by one loop
 (`_loop`). Nothing of the library imports this package.
 """
 
-from dcjax.runs import settings
-from dcjax.runs._call import condense
-from dcjax.runs._folder import Interrupted
-from dcjax.runs._run import condensed, config_of, plan, run
-from dcjax.runs.settings import Settings, resolve
+from typing import TYPE_CHECKING
+
+from dcjax import _lazy
+
+if TYPE_CHECKING:
+  from dcjax.runs import settings
+  from dcjax.runs._call import condense
+  from dcjax.runs._folder import Interrupted
+  from dcjax.runs._run import condensed, config_of, plan, run
+  from dcjax.runs.settings import Settings, resolve
 
 __all__ = [
   'Interrupted',
@@ -24,3 +29,16 @@ __all__ = [
   'run',
   'settings',
 ]
+
+_FROM = {
+  'Interrupted': '_folder',
+  'Settings': 'settings',
+  'condense': '_call',
+  'condensed': '_run',
+  'config_of': '_run',
+  'plan': '_run',
+  'resolve': 'settings',
+  'run': '_run',
+}
+
+__getattr__, __dir__ = _lazy.attributes(__name__, __all__, _FROM)
