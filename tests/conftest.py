@@ -1,5 +1,6 @@
 """Shared test set-up: CPU, persistent compilation cache, golden files."""
 
+import gc
 import importlib.metadata
 import os
 import pathlib
@@ -19,6 +20,8 @@ os.environ['XLA_FLAGS'] = ' '.join(
     os.environ.get('XLA_FLAGS', ''),
   )
 )
+# Tracing leaves many objects behind that are no garbage.
+gc.set_threshold(200_000, 50, 1000)
 # Every program is kept: many tests and programs compile the same small ones.
 os.environ.setdefault(
   'JAX_COMPILATION_CACHE_DIR',

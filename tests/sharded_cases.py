@@ -1,7 +1,7 @@
 """What `test_sharding.py` runs on eight virtual devices, in its own process.
 
-  sharded_cases.py FILE               eight devices, and one
-  sharded_cases.py FILE PORT INDEX    one of two processes of four devices
+  sharded_cases.py FILE CASES               eight devices, and one
+  sharded_cases.py FILE CASES PORT INDEX    one of two processes of four devices
 
 Writes, for each case: the stored numbers and metrics of the run on one device
 and on the mesh, and the collectives of the compiled step.
@@ -16,10 +16,10 @@ import jax
 
 from dcjax import sharding
 
-ALONE = len(sys.argv) == 2
+ALONE = len(sys.argv) == 3
 jax.config.update('jax_num_cpu_devices', 8 if ALONE else 4)
 if not ALONE:  # before anything asks for a device
-  sharding.start_processes(f'127.0.0.1:{sys.argv[2]}', 2, int(sys.argv[3]))
+  sharding.start_processes(f'127.0.0.1:{sys.argv[3]}', 2, int(sys.argv[4]))
 
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
@@ -191,18 +191,13 @@ def collectives(text):
 
 
 def compare(name, method, num_classes, devices_per_class=1, norm=None):
-  """Records one method on one device and on the mesh."""
-  _record(name, 'alone', run(method, num_classes, None, norm)[0])
-  text = share(name, method, num_classes, devices_per_class, norm)
-  RESULTS[f'{name}/collectives'] = np.array(collectives(text), str)
-
-
-def share(name, method, num_classes, devices_per_class=1, norm=None):
-  """Records one method on the mesh; returns the compiled text."""
+  """Records one method on one device and on the mesh; or on the mesh alone."""
+  if ALONE:
+    _record(name, 'alone', run(method, num_classes, None, norm)[0])
   mesh = sharding.make_mesh(num_classes, devices_per_class)
   found, text = run(method, num_classes, mesh, norm)
   _record(name, 'shared', found)
-  return text
+  RESULTS[f'{name}/collectives'] = np.array(collectives(text), str)
 
 
 def _record(name, side, tree):
@@ -253,39 +248,33 @@ def compare_synthesis(num_classes):
 RESULTS: dict[str, np.ndarray] = {}
 
 
-def on_eight_devices():
-  """Every case beside the same on one device."""
-  compare('idc', 'idc', 8, norm='instance')
-  compare('idc uneven', 'idc', 10)
-  compare('idc few classes', 'idc', 3, devices_per_class=0)
-  compare('dc', 'dc', 10)
-  compare('dm', 'dm', 8)
-  compare('dm uneven', 'dm', 10)
-  compare('dm batch norm', 'dm', 10, norm='batch')
-  compare('feature', 'feature', 10, norm='instance')
-  compare('cafe', 'cafe', 10, norm='instance')
-  compare('second_order', 'second_order', 10)
-  compare('ridge', 'ridge', 8)
-  compare_synthesis(8)
-  compare_evaluation()
-
-
-def in_two_processes():
-  """One case of each objective."""
-  share('idc uneven', 'idc', 10)
-  share('dc', 'dc', 10)
-  share('dm uneven', 'dm', 10)
-  share('feature', 'feature', 10, norm='instance')
-  share('cafe', 'cafe', 10, norm='instance')
-  share('second_order', 'second_order', 10)
-  share('ridge', 'ridge', 8)
+_INSTANCE = {'norm': 'instance'}
+CASES = {
+  'idc': functools.partial(compare, 'idc', 'idc', 8, **_INSTANCE),
+  'idc uneven': functools.partial(compare, 'idc uneven', 'idc', 10),
+  'idc few classes': functools.partial(
+    compare, 'idc few classes', 'idc', 3, devices_per_class=0
+  ),
+  'dc': functools.partial(compare, 'dc', 'dc', 10),
+  'dm': functools.partial(compare, 'dm', 'dm', 8),
+  'dm uneven': functools.partial(compare, 'dm uneven', 'dm', 10),
+  'dm batch norm': functools.partial(
+    compare, 'dm batch norm', 'dm', 10, norm='batch'
+  ),
+  'feature': functools.partial(compare, 'feature', 'feature', 10, **_INSTANCE),
+  'cafe': functools.partial(compare, 'cafe', 'cafe', 10, **_INSTANCE),
+  'second_order': functools.partial(
+    compare, 'second_order', 'second_order', 10
+  ),
+  'ridge': functools.partial(compare, 'ridge', 'ridge', 8),
+  'edc': functools.partial(compare_synthesis, 8),
+  'evaluation': compare_evaluation,
+}
 
 
 if __name__ == '__main__':
-  if ALONE:
-    on_eight_devices()
-  else:
-    in_two_processes()
+  for case in sys.argv[2].split('+'):
+    CASES[case]()
   if sharding.is_main():
     np.savez(pathlib.Path(sys.argv[1]), **RESULTS)
   sharding.barrier('written')

@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import pathlib
 import re
 import shlex
 import subprocess
@@ -14,78 +13,29 @@ import numpy as np
 import pytest
 import tiny
 from absl import flags
+from told import PAGES, ROOT, TOLD, as_flags, commands
 
 import dcjax
 from dcjax import data, specs
 from dcjax.runs import _build, _fields, _looking, command, settings, tables
 
-_ROOT = pathlib.Path(__file__).resolve().parent.parent
-
 
 def test_version_agrees_with_the_package():
-  text = (_ROOT / 'pyproject.toml').read_text()
+  text = (ROOT / 'pyproject.toml').read_text()
   assert f'version = "{dcjax.__version__}"' in text
 
 
-_PAGES = [
-  'README.md',
-  'CHANGELOG.md',
-  *sorted(str(p.relative_to(_ROOT)) for p in (_ROOT / 'docs').glob('*.md')),
-]
-
-
-@pytest.mark.parametrize('page', _PAGES)
+@pytest.mark.parametrize('page', PAGES)
 def test_links_and_scripts_exist(page):
-  text = (_ROOT / page).read_text(encoding='utf-8')
-  folder = (_ROOT / page).parent
+  text = (ROOT / page).read_text(encoding='utf-8')
+  folder = (ROOT / page).parent
   for target in re.findall(r'\]\(([^)#]+)\)', text):
     if not target.startswith('http'):
       assert (folder / target).exists(), target
   # The changelog names what is gone.
   if page != 'CHANGELOG.md':
     for script in re.findall(r'(?:experiments|examples)/[\w/]+\.py', text):
-      assert (_ROOT / script).exists(), script
-
-
-# Where commands are printed: pages, help on configs, headers of scripts.
-_TOLD = {
-  **{page: (_ROOT / page).read_text(encoding='utf-8') for page in _PAGES},
-  **{name: settings.module(name).__doc__ for name in command.names()},
-}
-
-
-def _commands(text):
-  """Command lines of a page, word by word, variables filled in."""
-  text = re.sub(r'\\\n\s*|\n\s*(?=--)', ' ', text)
-  filled = dict(re.findall(r'^([A-Z]+)="?([^"\n]+)"?$', text, re.MULTILINE))
-  filled |= {'c': 'G', 'i': '0', 'NAME': 'n', 'ZONE': 'z', 'BUCKET': '/b'}
-  for name, value in filled.items():
-    text = re.sub(rf'\${name}\b', value, text)
-  parts = re.split(r'\n|`|;|&&| & ', text)
-  for part in parts:
-    starts = re.search(
-      r'(^|\s)(dcjax(?= (-|list|compare|export|gallery|published))'
-      r'|python (?=experiments|benchmarks)'
-      r'|experiments/launch/(?=\w+\.sh [^N W]))',
-      part,
-    )
-    if starts:
-      words = shlex.split(part[starts.start() :].strip(), comments=True)
-      yield (
-        words[0] if words[0] != 'python' else words[1],
-        [w for w in words[1 + (words[0] == 'python') :] if w != '&'],
-      )
-
-
-def _as_flags(program, words):
-  """What a launch script hands on."""
-  if program.endswith('gpu_host.sh'):
-    folder, config, *rest = words
-  elif program.endswith('tpu_pod.sh'):
-    _, _, folder, config, *rest = words
-  else:
-    return words
-  return [f'--config={config}', f'--workdir={folder}', *rest]
+      assert (ROOT / script).exists(), script
 
 
 def _resolved(word, changes):
@@ -118,15 +68,15 @@ def _build_with_black_images(found):
 
 
 def test_every_page_tells_a_command():
-  told = {page for page, text in _TOLD.items() if list(_commands(text))}
+  told = {page for page, text in TOLD.items() if list(commands(text))}
   own = {'CHANGELOG.md', 'docs/artefact.md', 'docs/guide.md', 'docs/tried.md'}
   library = {'docs/new_objective.md', 'docs/observers.md'}
-  assert set(_TOLD) - told <= own | library
+  assert set(TOLD) - told <= own | library
 
 
-@pytest.mark.parametrize('page', _TOLD)
+@pytest.mark.parametrize('page', TOLD)
 def test_every_command_of_a_page_resolves(page):
-  for program, words in _commands(_TOLD[page]):
+  for program, words in commands(TOLD[page]):
     if not words or '--config=...' in words:
       continue
     if program.startswith('benchmarks/'):
@@ -135,7 +85,7 @@ def test_every_command_of_a_page_resolves(page):
     if words[0] == 'list':
       assert set(words[1:]) <= {*command.names(), 'fields'}, words
       continue
-    words = _as_flags(program, words)
+    words = as_flags(program, words)
     if words[0] == 'compare':
       _looking.said_of(words[1:], ('page', 'plot'))
       continue
@@ -147,7 +97,7 @@ def test_every_command_of_a_page_resolves(page):
       assert len(words) <= 2
       continue
     if words[0] == 'published':
-      assert (_ROOT / words[1]).is_dir()
+      assert (ROOT / words[1]).is_dir()
       continue
     known = flags.FlagValues()
     command.define_flags(known)
@@ -176,14 +126,14 @@ def _other_commands(text):
   lines += [' '.join(code.split()) for code in codes]
   for part in re.split(r'\n|;|&&| & ', '\n'.join(lines)):
     found = re.match(r'\s*((?:dcjax|python|pip|hf) (?!-c).*)', part)
-    if found and not list(_commands(part)):
+    if found and not list(commands(part)):
       yield shlex.split(found[1], comments=True)
 
 
-@pytest.mark.parametrize('page', _PAGES)
+@pytest.mark.parametrize('page', PAGES)
 def test_no_command_of_a_page_goes_unseen(page):
-  project = tomllib.loads((_ROOT / 'pyproject.toml').read_text())['project']
-  for program, *words in _other_commands(_TOLD[page]):
+  project = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
+  for program, *words in _other_commands(TOLD[page]):
     if program == 'pip':
       for name in re.findall(r'\[([\w,]+)\]', ' '.join(words)):
         assert name in project['optional-dependencies'], words
@@ -191,15 +141,15 @@ def test_no_command_of_a_page_goes_unseen(page):
       known = words[1] in ('venv', 'pytest', 'mkdocs')
       assert known or importlib.util.find_spec(words[1]), words
     elif program == 'python':
-      assert (_ROOT / words[0]).is_file(), words
+      assert (ROOT / words[0]).is_file(), words
     else:  # Hugging Face's own
       assert (program, words[:1]) == ('hf', ['upload']), (program, words)
 
 
 def _check_benchmark(program, words):
-  assert (_ROOT / program).exists(), program
+  assert (ROOT / program).exists(), program
   sources = ''.join(
-    p.read_text(encoding='utf-8') for p in (_ROOT / 'benchmarks').glob('*.py')
+    p.read_text(encoding='utf-8') for p in (ROOT / 'benchmarks').glob('*.py')
   )
   for word in words:
     name = word.removeprefix('--').partition('=')[0]
@@ -216,13 +166,13 @@ def fields():
   return found
 
 
-@pytest.mark.parametrize('page', [p for p in _TOLD if p != 'CHANGELOG.md'])
+@pytest.mark.parametrize('page', [p for p in TOLD if p != 'CHANGELOG.md'])
 def test_fields_that_a_page_names_exist(page, fields):
   sections = {f.partition('.')[0] for f in fields if '.' in f}
-  named = re.findall(r'--config\.([a-z_.]+[a-z_])', _TOLD[page])
+  named = re.findall(r'--config\.([a-z_.]+[a-z_])', TOLD[page])
   assert set(named) <= fields | sections
   old = {field.partition('.')[0] for field in _fields.RENAMED}
-  for code in re.findall(r'`([a-z_]+\.[a-z_]+)(?:=[^`]*)?`', _TOLD[page]):
+  for code in re.findall(r'`([a-z_]+\.[a-z_]+)(?:=[^`]*)?`', TOLD[page]):
     section, _, name = code.partition('.')
     is_code = hasattr(getattr(dcjax, section, None), name)
     is_code |= section == 'formation' or name in ('npz', 'png', 'pt', 'py')
@@ -231,9 +181,9 @@ def test_fields_that_a_page_names_exist(page, fields):
 
 
 # Lists of defaults look like configs.
-@pytest.mark.parametrize('page', [p for p in _PAGES if 'fields' not in p])
+@pytest.mark.parametrize('page', [p for p in PAGES if 'fields' not in p])
 def test_configs_that_a_page_names_in_passing_resolve(page):
-  text = _TOLD[page]
+  text = TOLD[page]
   words = re.findall(r'`(\w+(?:\.py)?:[\w.=:,+|/-]+)`', text)
   words += re.findall(r"(?:run|condensed|config_of)\(\s*'([^']+)'", text)
   for word in words:
@@ -243,7 +193,7 @@ def test_configs_that_a_page_names_in_passing_resolve(page):
 
 
 def test_the_changelog_has_every_new_name_of_a_field():
-  text = ' '.join(_TOLD['CHANGELOG.md'].split())
+  text = ' '.join(TOLD['CHANGELOG.md'].split())
   missing = [old for old in _fields.RENAMED if f'`{old}`' not in text]
   assert not missing
 
@@ -270,7 +220,7 @@ def test_import_needs_neither_tfds_nor_torch():
 
 
 def test_the_own_data_example_runs(tmp_path, monkeypatch):
-  monkeypatch.syspath_prepend(str(_ROOT / 'examples'))
+  monkeypatch.syspath_prepend(str(ROOT / 'examples'))
   example = importlib.import_module('own_data')
   short = ',outer=1,method.inner_steps=2,evaluation.epochs=2,evaluation.at=()'
   found = example.main(tmp_path / 'own', short)
@@ -283,7 +233,7 @@ def test_the_own_data_example_runs(tmp_path, monkeypatch):
 def test_herding_asks_for_an_embedding_before_anything_is_trained(
   tmp_path, monkeypatch
 ):
-  monkeypatch.syspath_prepend(str(_ROOT / 'examples'))
+  monkeypatch.syspath_prepend(str(ROOT / 'examples'))
   example = importlib.import_module('own_data')
   with pytest.raises(
     ValueError, match=r'^evaluation.baselines: .*exposes none'
@@ -302,7 +252,7 @@ def test_the_guide_runs_as_it_stands(tmp_path, monkeypatch):
 
 def _python_blocks(page):
   """Returns the code of a page, with the lines where it stands there."""
-  text = (_ROOT / page).read_text(encoding='utf-8')
+  text = (ROOT / page).read_text(encoding='utf-8')
   blocks = re.finditer(r'^```python\n(.*?)^```', text, re.DOTALL | re.MULTILINE)
   return [
     '\n' * text[: block.start(1)].count('\n') + block[1] for block in blocks
@@ -350,7 +300,7 @@ def test_the_notebook_runs_as_it_stands(tmp_path, monkeypatch):
 
   monkeypatch.chdir(tmp_path)
   monkeypatch.setattr(dcjax, 'condense', condense)
-  _, code = notebooks.cells(_ROOT / 'docs/examples/digits.ipynb')
+  _, code = notebooks.cells(ROOT / 'docs/examples/digits.ipynb')
   names, torch = {}, importlib.util.find_spec('torch') is not None
   for cell in code:
     assert cell['outputs'] and cell['execution_count']

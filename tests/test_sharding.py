@@ -12,20 +12,11 @@ import runner
 
 from dcjax import sharding
 
-_CASES = (
-  'idc',
-  'idc uneven',
-  'idc few classes',
-  'dc',
-  'dm',
-  'dm uneven',
-  'dm batch norm',
-  'feature',
-  'cafe',
-  'second_order',
-  'ridge',
-  'edc',
-)
+# Each brings something of its own; the others are combinations of these.
+_CASES = ('idc', 'idc uneven', 'dc', 'dm', 'dm uneven', 'cafe', 'ridge', 'edc')
+_FURTHER = ('idc few classes', 'dm batch norm', 'feature', 'second_order')
+_IN_TWO = ('idc uneven', 'cafe')
+_FURTHER_IN_TWO = ('dc', 'dm uneven', 'feature', 'second_order', 'ridge')
 
 
 _HERE = pathlib.Path(__file__).parent
@@ -49,19 +40,21 @@ def _finish(processes, file):
     return dict(stored)
 
 
+def _of_eight(folder, cases):
+  file = folder / 'results.npz'
+  return _finish([_start(file, '+'.join(cases))], file)
+
+
+def _of_two(folder, cases):
+  file, port = folder / 'results.npz', runner.free_port()
+  cases = '+'.join(cases)
+  return _finish([_start(file, cases, port, index) for index in range(2)], file)
+
+
 @pytest.fixture(scope='module')
 def results(tmp_path_factory):
   """What `sharded_cases.py` records, run on eight virtual devices."""
-  file = tmp_path_factory.mktemp('sharding') / 'results.npz'
-  return _finish([_start(file)], file)
-
-
-@pytest.fixture(scope='module')
-def of_two(tmp_path_factory):
-  """The same, run by two processes of four virtual devices."""
-  file = tmp_path_factory.mktemp('processes') / 'results.npz'
-  port = runner.free_port()
-  return _finish([_start(file, port, index) for index in range(2)], file)
+  return _of_eight(tmp_path_factory.mktemp('sharding'), (*_CASES, 'evaluation'))
 
 
 def _sides(results, name):
@@ -74,8 +67,7 @@ def _sides(results, name):
   return alone, {k: results[f'{name}/shared/{k}'] for k in alone}
 
 
-@pytest.mark.parametrize('name', _CASES)
-def test_sharded_equals_unsharded(results, name):
+def _check_eight(results, name):
   """Stored numbers and every metric, after two periods."""
   alone, shared = _sides(results, name)
   assert any('loss' in k for k in alone)
@@ -86,11 +78,19 @@ def test_sharded_equals_unsharded(results, name):
     )
 
 
-@pytest.mark.parametrize(
-  'name',
-  ['idc uneven', 'dc', 'dm uneven', 'feature', 'cafe', 'second_order', 'ridge'],
-)
-def test_two_processes_equal_one_device(results, of_two, name):
+@pytest.mark.parametrize('name', _CASES)
+def test_sharded_equals_unsharded(results, name):
+  _check_eight(results, name)
+
+
+@pytest.mark.slow
+def test_further_methods_sharded_equal_unsharded(tmp_path):
+  results = _of_eight(tmp_path, _FURTHER)
+  for name in _FURTHER:
+    _check_eight(results, name)
+
+
+def _check_two(results, of_two, name):
   """Stored numbers and every metric, after two periods."""
   alone, _ = _sides(results, name)
   for key, expected in alone.items():
@@ -99,8 +99,23 @@ def test_two_processes_equal_one_device(results, of_two, name):
       expected,
       rtol=2e-5,
       atol=2e-4,
-      err_msg=key,
+      err_msg=f'{name} {key}',
     )
+
+
+def test_two_processes_equal_one_device(results, tmp_path):
+  of_two = _of_two(tmp_path, _IN_TWO)
+  for name in _IN_TWO:
+    _check_two(results, of_two, name)
+
+
+@pytest.mark.slow
+def test_further_methods_in_two_processes_equal_one_device(tmp_path):
+  (tmp_path / 'two').mkdir()
+  results = _of_eight(tmp_path, _FURTHER_IN_TWO)
+  of_two = _of_two(tmp_path / 'two', _FURTHER_IN_TWO)
+  for name in _FURTHER_IN_TWO:
+    _check_two(results, of_two, name)
 
 
 def test_evaluation_spread_over_devices_is_the_same(results):

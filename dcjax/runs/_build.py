@@ -1,7 +1,7 @@
 """Turns settings into the objects of a run."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -321,13 +321,6 @@ def _check_sizes(built):
         f'{field}.images_per_class {few}: must be 0 where only a window of the '
         'images is in memory'
       )
-
-
-def network_words(config: Any) -> Iterator[tuple[str, str]]:
-  """Every field that names a network, and the word."""
-  yield 'network', config.network
-  for word in config.evaluation.get('networks', ()):
-    yield 'evaluation.networks', word
 
 
 def plain(config: Any) -> dict[str, Any]:

@@ -11,10 +11,18 @@ import numpy as np
 from dcjax import methods, optimizers, sharding, trees
 from dcjax.base import Params
 from dcjax.inner import InnerData
-from dcjax.runs import _costs, _diverged, _experts, _method, _statistics, _watch
+from dcjax.runs import (
+  _batches,
+  _costs,
+  _diverged,
+  _experts,
+  _method,
+  _statistics,
+  _watch,
+)
 from dcjax.runs._build import Built
 from dcjax.runs._given import Given
-from dcjax.runs._loop import Task, compiled, loop
+from dcjax.runs._loop import Task, loop
 from dcjax.runs._observers import Observer
 from dcjax.runs._stage import Stage, Work, tree
 
@@ -123,7 +131,7 @@ def _outer_iterations(built, work, observers, start, given, after):
     data = first if number == 0 else data_at(number)
     if not programs:
       programs.append(
-        _program(condenser.period, key, like, data, built, places)
+        _batches.program(condenser.period, key, like, data, built, places)
       )
     return lambda state: programs[0](key, state, data)
 
@@ -179,19 +187,6 @@ def _points(built, total, numbers, after):
   return {done: functools.partial(follow, done=done) for done in sorted(at)}
 
 
-def _program(period, key, like, data, built, places):
-  where = out_places(built, places)
-  options = {} if where is None else {'out_shardings': where}
-  return compiled(period, key, like, data, **options)
-
-
-def out_places(built: Built, places: Any) -> Any:
-  """Where the results of a period lie, from where its state does."""
-  if built.placement.mesh is None:
-    return None
-  return places, built.placement.copies({'m': 0})['m']
-
-
 def _record(built, steps, number, metrics, seconds, took, batch=None):
   """A line of `metrics.jsonl`."""
   done = (number + 1) * steps
@@ -214,92 +209,29 @@ def _image_batches(built, work, observers, start, given, after):
     (built.keys['condense'], _observer_data(built, observers, given))
   )
   images = jnp.asarray(built.formation.project(start)['images'])
-  classes, ipc = images.shape[:2]
-  cut = built.config.batches
-  batches = methods.image_batches(
-    classes, ipc, cut.batch_size or classes * ipc, cut.order
-  )
-  steps = built.config.method.inner_steps
-  periods = built.config.method.iterations // steps
-  whole = built.placement.by_class(classes)
-  set_like = jax.ShapeDtypeStruct(images.shape, images.dtype, sharding=whole)
-  programs: dict[Any, Any] = {}
-
-  def begin(images, slots, before):
-    """The state at the start of an image batch."""
-    params = methods.cut_batch(images, slots, built.formation.tiles)
-    if before is None:
-      return condenser.init(key, params, data)
-    return condenser.restart(before, params)
-
-  def places(slots):
-    shapes = jax.eval_shape(lambda x: begin(x, slots, None), set_like)
-    return shapes, built.placement.image_batch(shapes, slots.shape[:2])
-
-  def like(done):
-    slots = batches[max(done - 1, 0) // periods]
-    return {'images': set_like, 'batch': sharding.placed(*places(slots))}
-
-  def started(images, slots, before):
-    program = jax.jit(
-      lambda images, before: begin(images, slots, before),
-      out_shardings=places(slots)[1],
-    )
-    return program(images, before)
-
-  def first():
-    placed = built.placement.put(images, whole)
-    return {'images': placed, 'batch': started(placed, batches[0], None)}
-
-  def prepare(state, number):
-    batch, within = divmod(number, periods)
-    slots = batches[batch]
-    if slots.shape not in programs:
-      shapes, where = places(slots)
-      programs[slots.shape] = _program(
-        condenser.period,
-        key,
-        sharding.placed(shapes, where),
-        data,
-        built,
-        where,
-      )
-    program = programs[slots.shape]
-    put = jax.jit(
-      lambda images, params: methods.put_batch(images, slots, params),
-      out_shardings=whole,
-    )
-
-    def piece(state):
-      images, own = state['images'], state['batch']
-      if within == 0 and number:
-        own = started(images, slots, own)
-      own, metrics = program(key, own, data)
-      if within + 1 == periods:
-        images = put(images, own.params)
-      return {'images': images, 'batch': own}, metrics
-
-    return piece
+  batches = _batches.batches(built, condenser, key, data, images)
+  total = len(batches.slots) * batches.periods
 
   def record(number, metrics, seconds, took):
-    batch = number // periods + 1
+    batch = number // batches.periods + 1
+    steps = built.config.method.inner_steps
     return _record(built, steps, number, metrics, seconds, took, batch)
 
   task = Task(
     'condense',
     'synthesising',
     'period',
-    len(batches) * periods,
-    like,
-    first,
-    prepare,
+    total,
+    batches.like,
+    lambda: batches.first(images),
+    batches.prepare,
     record,
     lambda state: state['images'],
     lambda state: _diverged.too_large(built, state),
     'method.learning_rate or method.weight is probably too large',
     after=_points(
       built,
-      len(batches) * periods,
+      total,
       lambda state: {**start, 'images': state['images']},
       after,
     ),

@@ -67,8 +67,8 @@ def iteration(built: Built) -> float | None:
     return None
   classes = section.get('classes_per_step') or built.dataset.num_classes
   decoded = formations.decoded_count(built.formation, built.config.ipc)
-  compared = min(decoded, section.get('most_synthetic', decoded))
-  per_step = classes * (section.get('batch_real', 0) + 3 * compared)
+  per_step = classes * section.get('batch_real', 0)
+  per_step += _synthetic(section, classes, decoded)
   if 'network_batches' in section:
     per_step += section.network_batches * section.network_batch_size
   else:
@@ -78,6 +78,17 @@ def iteration(built: Built) -> float | None:
     early = section.early_batches * section.network_batch_size
     images += early + section.get('early_epochs', 0) * built.real.counts.sum()
   return float(_TRAINING * images * one)
+
+
+def _synthetic(section, classes, decoded):
+  """Passes of images of a step, one with a second derivative as three."""
+  if 'unrolled_steps' in section:
+    each = section.unrolled_per_class or decoded
+    return classes * each * (section.unrolled_steps + 2 * section.window)
+  if 'synthetic_batch' in section:
+    return 3 * section.steps * (section.synthetic_batch or classes * decoded)
+  compared = min(decoded, section.get('most_synthetic', decoded))
+  return 3 * section.get('passes', 1) * classes * compared
 
 
 def condensation(built: Built, observers: Sequence[Observer]) -> float:

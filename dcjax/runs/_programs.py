@@ -10,7 +10,7 @@ from dcjax import evaluation, methods, sharding
 from dcjax.base import PyTree
 from dcjax.inner import InnerData
 from dcjax.runs import (
-  _condense,
+  _batches,
   _evaluate,
   _experts,
   _method,
@@ -128,7 +128,7 @@ def _outer(built, observers: Sequence[Observer]) -> Program:
     1,
     condenser.period,
     (key, state, data),
-    _condense.out_places(built, places),
+    _batches.out_places(built, places),
   )
 
 
@@ -185,7 +185,7 @@ def _observed(built, observers: Sequence[Observer]) -> Program:
     1,
     condenser.period,
     (key, state, data),
-    _condense.out_places(built, places),
+    _batches.out_places(built, places),
   )
 
 

@@ -4,6 +4,7 @@ Wang et al., CVPR 2022, https://arxiv.org/abs/2203.01531; settings of the
 published code, with the numbers of steps fixed (see `methods.cafe`). This is
 CAFE + DSA:
 
+  # needs an accelerator
   python experiments/run.py --config=experiments/configs/cafe.py:cifar10,ipc=10
     --config.data_dir=DATA --workdir=runs/cafe
 

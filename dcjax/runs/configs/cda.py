@@ -3,6 +3,7 @@
 Yin & Shen, TMLR 2024, https://arxiv.org/abs/2311.18838; all but the crops, the
 image rate and the weight of the statistics is SRe2L's:
 
+  # needs an accelerator
   python experiments/run.py --config=experiments/configs/cda.py:cifar10,ipc=10
     --config.data_dir=DATA --workdir=runs/cda
 

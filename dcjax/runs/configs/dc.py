@@ -3,6 +3,7 @@
 Zhao, Mopuri & Bilen, ICLR 2021, https://arxiv.org/abs/2006.05929; settings of
 the published code.
 
+  # needs an accelerator
   python experiments/run.py --config=experiments/configs/dc.py:mnist,ipc=10
     --config.data_dir=DATA --workdir=runs/dc
 

@@ -4,6 +4,7 @@ Zhao & Bilen, WACV 2023, https://arxiv.org/abs/2110.04181; settings of the
 published code. With `factor=2` it is the DM + multi-formation of IDC's
 Table 13.
 
+  # needs an accelerator
   python experiments/run.py --config=experiments/configs/dm.py:cifar10,ipc=10
     --config.data_dir=DATA --workdir=runs/dm
 

@@ -3,6 +3,7 @@
 Zhao & Bilen, ICML 2021, https://arxiv.org/abs/2102.08259; settings of the
 published code.
 
+  # needs an accelerator
   python experiments/run.py --config=experiments/configs/dsa.py:cifar10,ipc=10
     --config.data_dir=DATA --workdir=runs/dsa
 

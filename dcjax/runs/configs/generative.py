@@ -4,6 +4,7 @@ Zhang et al., "Dataset Condensation via Generative Model" (2023),
 https://arxiv.org/abs/2309.07698. A generator is pretrained once for a data set
 (`--store` keeps it for other runs), then condensed:
 
+  # needs an accelerator
   python experiments/run.py
     --config=experiments/configs/generative.py:cifar10,ipc=10
     --config.data_dir=DATA --workdir=runs/generative

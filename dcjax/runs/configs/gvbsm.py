@@ -2,6 +2,7 @@
 
 Shao et al., CVPR 2024, https://arxiv.org/abs/2311.17950:
 
+  # needs an accelerator
   python experiments/run.py --config=experiments/configs/gvbsm.py:cifar10,ipc=10
     --config.data_dir=DATA --workdir=runs/gvbsm
 

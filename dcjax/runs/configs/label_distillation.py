@@ -4,6 +4,7 @@ Bohdal, Yang & Hospedales, 2020, https://arxiv.org/abs/2006.08572; settings of
 the published code except for the deviations listed in
 `methods.label_distillation`.
 
+  # needs an accelerator
   python experiments/run.py
     --config=experiments/configs/label_distillation.py:cifar10,ipc=10
     --config.data_dir=DATA --workdir=runs/labels

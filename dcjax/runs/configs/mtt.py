@@ -5,6 +5,7 @@ https://arxiv.org/abs/2203.11932; settings of its table, whose image rate for
 CIFAR-10 at 10 images a class, 100,000, its author calls a typo: here 1000. Only
 the rows of CIFAR-100 at one image and of ImageNet were compared with its code.
 
+  # needs an accelerator
   python experiments/run.py --config=experiments/configs/mtt.py:cifar10,ipc=1
     --config.data_dir=DATA --workdir=runs/mtt
 

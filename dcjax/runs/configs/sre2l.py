@@ -3,6 +3,7 @@
 Yin, Xing & Shen, NeurIPS 2023, https://arxiv.org/abs/2306.13092. Images from
 noise whose statistics agree with one network's BatchNorm:
 
+  # needs an accelerator
   python experiments/run.py --config=experiments/configs/sre2l.py:cifar10,ipc=10
     --config.data_dir=DATA --workdir=runs/sre2l
 
