@@ -20,8 +20,6 @@ os.environ['XLA_FLAGS'] = ' '.join(
     os.environ.get('XLA_FLAGS', ''),
   )
 )
-# Tracing leaves many objects behind that are no garbage.
-gc.set_threshold(200_000, 50, 1000)
 # Every program is kept: many tests and programs compile the same small ones.
 os.environ.setdefault(
   'JAX_COMPILATION_CACHE_DIR',
@@ -34,6 +32,9 @@ os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
 
 import numpy as np
 import pytest
+
+# Tracing leaves many objects behind that are no garbage.
+gc.set_threshold(200_000, 50, 1000)
 
 # Files that take minutes: begun first, they do not keep one worker busy alone
 # in the end.

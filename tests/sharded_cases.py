@@ -33,6 +33,7 @@ from dcjax import (  # noqa: E402
   evaluation,
   formations,
   inner,
+  mapping,
   methods,
   networks,
   objectives,
@@ -72,12 +73,15 @@ def condenser(method, network, real, mesh):
   match, train, normalise = treatments(real, mesh)
   formation = formations.uniform(2)
   common = {'match_augment': match, 'batch_real': 4}
-  if method in ('idc', 'dc', 'dm', 'feature'):
+  if method in ('idc', 'idc shared', 'dc', 'dm', 'feature'):
+    inner_word = 'scan'
+    if method == 'idc shared':  # what an accelerator would choose
+      mapping.platform, inner_word = lambda: 'tpu', 'auto'
     common['classes'] = (
-      'scan' if mesh is None else sharding.class_strategy(mesh, 'scan')
+      'scan' if mesh is None else sharding.class_strategy(mesh, inner_word)
     )
   counts, std = real.counts, real.std
-  if method == 'idc':
+  if method in ('idc', 'idc shared'):
     return methods.idc(
       network,
       formation,
@@ -85,7 +89,7 @@ def condenser(method, network, real, mesh):
       learning_rate=0.05,
       tensors='all',
       inner_steps=STEPS,
-      most_synthetic=6,
+      most_synthetic=6 if method == 'idc' else 100,
       networks=methods.OnReal(2, 16, train_augment=train),
       **common,
     )
@@ -254,6 +258,9 @@ CASES = {
   'idc uneven': functools.partial(compare, 'idc uneven', 'idc', 10),
   'idc few classes': functools.partial(
     compare, 'idc few classes', 'idc', 3, devices_per_class=0
+  ),
+  'idc shared': functools.partial(
+    compare, 'idc shared', 'idc shared', 4, devices_per_class=4, **_INSTANCE
   ),
   'dc': functools.partial(compare, 'dc', 'dc', 10),
   'dm': functools.partial(compare, 'dm', 'dm', 8),

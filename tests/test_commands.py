@@ -99,26 +99,23 @@ def _small(words, files, folder):
     chosen = chosen.replace(name, file)
   chosen = re.sub(r'\bdata\.pt', str(files / 'data.pt'), chosen)
   chosen = _SIZED.sub('', chosen) + ',smoke'
+  where = files
   if 'imagenet' in chosen and 'image_folder' not in chosen:
-    pictures = 'imagenet10'
-    chosen = re.sub(
-      r'imagenet100?',
-      r'image_folder:size=16,like=\g<0>,network=convnet',
-      chosen,
-    )
-  else:
-    pictures = 'pictures'
-  if ':smoke' not in chosen:
-    chosen = chosen.replace(':,', ':')
+    where = files / 'imagenet10'
+    small = r'image_folder:size=16,like=\g<0>,network=convnet,start=random'
+    chosen = re.sub('imagenet100?', small, chosen)
+  elif 'image_folder' in chosen:
+    where = files / 'pictures'
+  chosen = chosen.replace(':,', ':')
+  told['config.data_dir'] = str(where)
   for name, value in told.items():
-    if name == 'config.data_dir':
-      of_pictures = 'image_folder' in chosen
-      value = files / pictures if of_pictures else files
+    if name.endswith(('epochs', 'iterations', 'outer')):
+      value = '2'
+    if name == 'config.evaluation.networks':
+      value = value.replace('vgg11', 'vgg11:width=4')
     if name in ('workdir', 'store', 'config.records'):
       value = folder / pathlib.Path(value).name
-    made.append(f'--{name}={value}')
-  if 'config.data_dir' not in told:
-    made.append(f'--config.data_dir={files}')
+    made.append(f'--{name}={value}' if value else f'--{name}')
   return [f'--config={chosen}', *made]
 
 

@@ -14,7 +14,13 @@ from dcjax import sharding
 
 # Each brings something of its own; the others are combinations of these.
 _CASES = ('idc', 'idc uneven', 'dc', 'dm', 'dm uneven', 'cafe', 'ridge', 'edc')
-_FURTHER = ('idc few classes', 'dm batch norm', 'feature', 'second_order')
+_FURTHER = (
+  'idc few classes',
+  'idc shared',
+  'dm batch norm',
+  'feature',
+  'second_order',
+)
 _IN_TWO = ('idc uneven', 'cafe')
 _FURTHER_IN_TWO = ('dc', 'dm uneven', 'feature', 'second_order', 'ridge')
 
@@ -88,6 +94,14 @@ def test_further_methods_sharded_equal_unsharded(tmp_path):
   results = _of_eight(tmp_path, _FURTHER)
   for name in _FURTHER:
     _check_eight(results, name)
+  # Four devices share the images of a class: stored ones and the gradients of
+  # networks travel, and no activations (decoded images are 2 x 4 x 8 x 8 x 1).
+  found = [str(c) for c in results['idc shared/collectives']]
+  assert any(c.startswith('all-reduce (f32[1,4]') for c in found)
+  gathered = [re.findall(r'f32\[([\d,]+)\]', c) for c in found if 'gather' in c]
+  for shapes in gathered:
+    for shape in shapes:
+      assert np.prod([int(n) for n in shape.split(',')]) <= 2 * 2 * 64, shape
 
 
 def _check_two(results, of_two, name):

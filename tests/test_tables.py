@@ -54,6 +54,7 @@ _WANTED = {
   'kip_fc',
   'label_distillation',
   'rded',
+  'same_bytes',
 }
 _PLAIN_CELL = tables.Accuracy()
 # Augmentation and depth are most of what compiles.

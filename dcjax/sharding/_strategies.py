@@ -25,11 +25,16 @@ def class_strategy(
 
   Args:
     mesh: see `make_mesh`.
-    inner: how a device maps its classes; see `mapping.over_classes`.
+    inner: how a device maps its classes; see `mapping.over_classes`. `'auto'`
+      is `'scan'` where devices share the images of a class: `vmap` lays the
+      images of all classes in one axis, which cannot be split as each class
+      is, so that every convolution would gather its input.
 
   Raises:
     ValueError: if `inner` is unknown.
   """
+  if inner == 'auto' and mesh.shape[DATA_AXIS] > 1:
+    inner = 'scan'
   return _mapped(
     mesh,
     CLASS_AXIS,

@@ -12,7 +12,7 @@ from dcjax.runs._folder import write_text
 from dcjax.runs.tables import _records
 from dcjax.runs.tables._pages import linked
 from dcjax.runs.tables._records import Measured
-from dcjax.runs.tables._types import Accuracy, OwnTest, Place, Table
+from dcjax.runs.tables._types import OWN, Accuracy, OwnTest, Place, Table
 
 PAGE = 'published.md'
 # Accelerator -> operations a second that networks of this size are taken to
@@ -98,18 +98,25 @@ def page(folder: pathlib.Path, known: Mapping[str, Table]) -> str:
   found = _records.read(folder)
   path = folder / _records.COSTS
   costs = records.read(path) if path.is_file() else {}
+  printed = {n: t for n, t in known.items() if t.source != OWN}
   drawn = {
-    n: lines(t, found.get((n, 'reference'), {})) for n, t in known.items()
+    n: lines(t, found.get((n, 'reference'), {})) for n, t in printed.items()
   }
-  parts = [_ABOUT, '## In all', _totals(known, drawn)]
+  parts = [_ABOUT, '## In all', _totals(printed, drawn)]
   for name, table in known.items():
-    source = linked(table.source)
-    parts += [f'## {table.title}', f'`{name}`. Published: {source}.']
-    parts += [_grid(drawn[name], costs.get(name, {}))]
-    parts += list(_reasons(drawn[name])) + list(_made(drawn[name]))
-    for (other, size), cells in found.items():
-      if other == name and size != 'reference':
-        parts += [_reduced(size, cells)]
+    reduced = [
+      _reduced(size, cells)
+      for (other, size), cells in found.items()
+      if other == name and (size != 'reference' or name not in printed)
+    ]
+    if name in printed:
+      source = linked(table.source)
+      parts += [f'## {table.title}', f'`{name}`. Published: {source}.']
+      parts += [_grid(drawn[name], costs.get(name, {}))]
+      parts += list(_reasons(drawn[name])) + list(_made(drawn[name]))
+    elif reduced:
+      parts += [f'## {table.title}', f"`{name}`, dcjax's own. {table.note}"]
+    parts += reduced
   return '\n\n'.join(part.strip() for part in parts) + '\n'
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+OWN = 'dcjax'  # source of tables that no paper has
 SIZES = ('reference', 'short', 'smoke')
 Place = tuple[str, str]  # (row, column)
 

@@ -108,7 +108,8 @@ def _evaluation(built, measure, observers) -> float:
     _wanted.protocol(built, asked).epochs,
     [o for o in observers if 'labelling' in o.roles] if online else (),
   )
-  chosen = asked.images in _costs.BY_FEATURES
+  trained = (*_costs.BY_FEATURES, 'forgetting')
+  chosen = asked.images in trained
   return total + (_costs.selection(built) if chosen else 0.0)
 
 
