@@ -78,7 +78,8 @@ def short(chosen):
 def smoke(chosen):
   """Seconds."""
   made = observing.smoke(chosen)
-  return shared.merged(made, dict(start=_start(chosen, 8, 2)))
+  needed = chosen.ipc * chosen.factor**2
+  return shared.merged(made, dict(start=_start(chosen, max(8, needed), 2)))
 
 
 def _start(chosen, candidates, crops):
