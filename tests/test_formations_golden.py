@@ -141,9 +141,15 @@ def test_bilinear_is_as_linear_as_a_product_with_its_weights():
     def ours(x, size=size):
       return jax.vmap(lambda x: resizing.bilinear(x, size))(x)
 
-    for of in (
-      lambda f: f(x),
-      lambda f: jax.grad(lambda x: jnp.sum(f(x) ** 3))(x),
-      lambda f: jax.jvp(f, (x,), (x,))[1],
-    ):
-      np.testing.assert_allclose(of(ours), of(dense), atol=2e-5, rtol=1e-5)
+    def forth_and_back(f, x):
+      gradient = jax.grad(lambda x: jnp.sum(f(x) ** 3))(x)
+      return f(x), gradient, jax.jvp(f, (x,), (x,))[1]
+
+    found, expected = jax.jit(
+      lambda x, f=forth_and_back, ours=ours, dense=dense: (
+        f(ours, x),
+        f(dense, x),
+      )
+    )(x)
+    for one, other in zip(found, expected, strict=True):
+      np.testing.assert_allclose(one, other, atol=2e-5, rtol=1e-5)
