@@ -237,6 +237,37 @@ def test_the_page_says_what_was_reproduced_and_what_changed(tmp_path):
   assert 'MLP · ConvNet: too short' in _page(tmp_path)
 
 
+def test_a_record_keeps_the_cells_of_the_same_settings(tmp_path):
+  _record(tmp_path)
+  place = ('condensed with MLP', 'LeNet')
+  made = {
+    'key': 'abc',
+    'environment': {'device': 'cpu', 'devices': 1, 'jax': '0.10'},
+    'seconds': {},
+  }
+  before = _truth.measured_texts(tmp_path)
+  new = {place: {'last_mean': 0.8}}
+  for key, count, said in (
+    ('abc', 3, ['new']),
+    ('other', 1, ['gone', 'gone']),
+  ):
+    _records.keep(
+      tmp_path,
+      'dc_table2',
+      'reference',
+      'dc-mnist',
+      new,
+      made | {'key': key},
+      '',
+    )
+    after = _truth.measured_texts(tmp_path)
+    assert len(after) == count
+    changes = list(_truth.changes(before, after))
+    assert all(w in c for w, c in zip(said, changes, strict=True))
+    before = after
+  assert 'condensed with MLP' in _page(tmp_path)
+
+
 @pytest.mark.parametrize(
   ('old', 'new', 'said'),
   [

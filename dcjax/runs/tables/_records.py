@@ -60,7 +60,10 @@ def keep(
   made: Mapping[str, Any],
   command: str,
 ) -> pathlib.Path:
-  """Writes the record of a run; reasons that it had stay.
+  """Writes the record of a run; reasons and cells that it had stay.
+
+  Cells of an earlier record that were not measured again stay where their
+  settings are the same, with the commit and the date that were theirs.
 
   Args:
     folder: of all records.
@@ -76,9 +79,10 @@ def keep(
   """
   path = folder / name / f'{run}.json'
   path.parent.mkdir(parents=True, exist_ok=True)
-  reasons = {}
+  reasons, others = {}, []
   if path.is_file():
     reasons = {place: m.reason for place, m in cells_of(path).items()}
+    others = _others(records.read(path), made['key'], found)
   cells = [
     {
       'row': place[0],
@@ -90,6 +94,7 @@ def keep(
     }
     for place, entry in sorted(found.items())
   ]
+  cells = sorted([*cells, *others], key=lambda c: (c['row'], c['column']))
   record = {
     'table': name,
     'size': size,
@@ -105,6 +110,18 @@ def keep(
   }
   records.write(path, record)
   return path
+
+
+def _others(record, key, found):
+  """Cells of a record of the same settings that are not found anew."""
+  if record['settings'] != key:
+    return []
+  own = {name: record[name] for name in ('commit', 'date')}
+  return [
+    {**own, **cell}
+    for cell in record['cells']
+    if (cell['row'], cell['column']) not in found
+  ]
 
 
 def commit() -> str:

@@ -262,9 +262,11 @@ def measured_texts(folder: pathlib.Path) -> dict[tuple[str, ...], str]:
 def changes(
   before: Mapping[tuple[str, ...], str], after: Mapping[tuple[str, ...], str]
 ) -> Iterator[str]:
-  """What is new or another number, a sentence each."""
+  """What is new, another number or gone, a sentence each."""
   for place, text in after.items():
     old = before.get(place)
     if old != text:
       was = 'new' if old is None else f'before: {old}'
       yield f'{" · ".join(place)}: {text} ({was})'
+  for place in before.keys() - after.keys():
+    yield f'{" · ".join(place)}: gone (before: {before[place]})'
