@@ -9,7 +9,7 @@ from dcjax.runs import report
 from dcjax.runs._folder import write_text
 from dcjax.runs.report import duration, escape, section
 from dcjax.runs.tables import _plots
-from dcjax.runs.tables._types import Accuracy, Place, RecordedLoss, Table
+from dcjax.runs.tables._types import OWN, Accuracy, Place, RecordedLoss, Table
 
 _MISSING = '–'
 _RUN_HEADER = (
@@ -132,7 +132,8 @@ def linked(text: str) -> str:
 def _sentences(page):
   """What has to be known before comparing."""
   table = page.table
-  yield f'Published: {table.source}.'
+  own = table.source == OWN
+  yield "dcjax's own." if own else f'Published: {table.source}.'
   if table.note:
     yield table.note
   measures = [cell.measure for cell in table.cells.values()]

@@ -268,5 +268,5 @@ def changes(
     if old != text:
       was = 'new' if old is None else f'before: {old}'
       yield f'{" · ".join(place)}: {text} ({was})'
-  for place in before.keys() - after.keys():
+  for place in sorted(before.keys() - after.keys()):
     yield f'{" · ".join(place)}: gone (before: {before[place]})'
