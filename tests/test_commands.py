@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 from published import write_cifar, write_idx_set
-from told import ROOT, TOLD, as_flags, commands
+from told import ROOT, TOLD, as_flags, black_images, commands
 
 import dcjax
-from dcjax import data, formations, specs
+from dcjax import data, formations
 from dcjax.runs import _build, _costs, _observers, command, settings
 
 # Sets that come from elsewhere, and files of the same images.
@@ -178,12 +178,8 @@ def _operations(words):
   found = settings.resolve(made)
   if 'inner_steps' not in found.config.get('method', {}):
     return 0.0
-  spec = specs.parse('data', found.config.data)
-  known = {n: v for n, v in spec.items() if n in ('size', 'window')}
-  dataset = data.blank(spec['name'], **known)
-  dataset = dataset or data.blank('cifar10', size=32)
   found.config.zca = 'none'
-  built = _build.build(found, dataset=dataset)
+  built = _build.build(found, dataset=black_images(found.config))
   looking = _observers.observers(built, _observers.ROLES)
   total = sum(_costs.observer(built, o) for o in looking)
   total += _costs.condensation(built, looking)

@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 import tiny
 from absl import flags
-from told import PAGES, ROOT, TOLD, as_flags, commands
+from told import PAGES, ROOT, TOLD, as_flags, black_images, commands
 
 import dcjax
-from dcjax import data, specs
 from dcjax.runs import _build, _fields, _looking, command, settings, tables
 
 
@@ -58,13 +57,8 @@ def _build_with_black_images(found):
   if text in _BUILT or not {'pipeline', 'method'} & set(config):
     return
   _BUILT.add(text)
-  spec = specs.parse('data', config.data)
-  known = {n: v for n, v in spec.items() if n in ('size', 'window')}
-  dataset = data.blank(spec['name'], **known)
-  if dataset is None:
-    dataset = data.blank('cifar10', **{'size': 32, **known})
   config.zca = 'none'
-  _build.build(found, dataset=dataset).real.close()
+  _build.build(found, dataset=black_images(config)).real.close()
 
 
 def test_every_page_tells_a_command():

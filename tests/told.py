@@ -4,6 +4,7 @@ import pathlib
 import re
 import shlex
 
+from dcjax import data, specs
 from dcjax.runs import command, settings
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -52,3 +53,11 @@ def as_flags(program, words):
   else:
     return words
   return [f'--config={config}', f'--workdir={folder}', *rest]
+
+
+def black_images(config):
+  """A data set of black images, such as the one that a config names."""
+  spec = specs.parse('data', config.data)
+  known = {n: v for n, v in spec.items() if n in ('size', 'window')}
+  dataset = data.blank(spec['name'], **known)
+  return dataset or data.blank('cifar10', **{'size': 32, **known})

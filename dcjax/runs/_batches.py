@@ -20,14 +20,15 @@ State = dict[str, Any]
 class Batches(NamedTuple):
   """Condenses one image batch after another, in periods.
 
-  built: the objects of the run.
-  condenser: of one batch.
-  key: of the condensation.
-  data: what observers bring.
-  images: shape, type and place of the images of the whole set.
-  slots: of every batch, its images' places in the set.
-  periods: of every batch.
-  programs: those compiled so far, by the shape of the slots.
+  Attributes:
+    built: the objects of the run.
+    condenser: of one batch.
+    key: of the condensation.
+    data: what observers bring.
+    images: shape, type and place of the images of the whole set.
+    slots: of every batch, its images' places in the set.
+    periods: of every batch.
+    programs: those compiled so far, by the shape of the slots.
   """
 
   built: Built
