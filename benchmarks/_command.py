@@ -254,7 +254,9 @@ def _version(package):
     return 'not installed'
 
 
-def run(title: str, report: Callable[[], str]) -> None:
+def run(
+  title: str, report: Callable[[], str], how: Callable[[], str] | None = None
+) -> None:
   """Parses flags, prints the report under its heading, writes it to `--out`.
 
   What is wrong with a setting ends the program with one sentence.
@@ -262,13 +264,14 @@ def run(title: str, report: Callable[[], str]) -> None:
   Args:
     title: of the report.
     report: makes it, after flags have been read.
+    how: says how it was measured; in turns, unless told otherwise.
   """
 
   def main(argv):
     try:
       if len(argv) > 1:
         raise ValueError(f'argument {argv[1]!r}: only flags are taken')
-      heading = f'## {title}\n\n{machine()}; {_how()}.\n\n'
+      heading = f'## {title}\n\n{machine()}; {(how or _how)()}.\n\n'
       text = f'{heading}{report()}\n'
     except ValueError as error:
       sys.exit(f'error: {error}')

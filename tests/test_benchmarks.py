@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import pathlib
 import subprocess
 import sys
 
@@ -327,6 +328,65 @@ def test_startup_tells_cold_from_warm(tmp_path, monkeypatch):
   assert float(cold[2]) - float(cold[1]) > 0.5
   with pytest.raises(ValueError, match='failed: error: broken'):
     startup.report(reps=1, arguments='broken')
+
+
+# What answers instead of `--plan`: a page, a failure, or nothing in time.
+_PLANS = """
+import pathlib, sys, time
+config, target = (word.partition('=')[2] for word in sys.argv[1:])
+with open(pathlib.Path(__file__).parent / 'calls', 'a') as file:
+  print(config, target, file=file)
+if config == 'broken':
+  sys.exit('error: broken')
+time.sleep(60 if config == 'slow' else 0)
+page = pathlib.Path(__file__).with_name('page').read_text()
+print(page.replace('h100', target), end='')
+"""
+
+
+def test_plans_are_tabulated_and_kept(tmp_path, monkeypatch):
+  targets = _module('targets')
+  folder = tmp_path / 'experiments'
+  folder.mkdir()
+  (folder / 'run.py').write_text(_PLANS)
+  pods = pathlib.Path(targets.__file__).parents[1] / 'docs' / 'pods.md'
+  printed = pods.read_text(encoding='utf-8').split('```')
+  one, lowered = (t.lstrip() for t in printed if t.startswith('\nplan: '))
+  (folder / 'page').write_text(one)
+  monkeypatch.setattr(targets, '_ROOT', tmp_path)
+
+  def rows(*runs, target='h100'):
+    kept = str(tmp_path / 'plans')
+    return _rows(
+      targets.report(runs=runs, targets=[target], kept=kept, seconds=2.0)
+    )
+
+  condense, evaluate = rows('idc')
+  assert condense == [
+    '`idc`',
+    'condense (outer iteration of 100 steps)',
+    'h100',
+    '5 min 25 s',
+    '0.15 + 1.48',
+    '1.18e+14',
+    'none',
+  ]
+  assert evaluate[1].startswith('evaluate (') and evaluate[-2] == '4.1e+14'
+  assert rows('idc') == [condense, evaluate]
+  assert (folder / 'calls').read_text() == 'idc h100\n'  # not made again
+  ((_, _, _, problem, *_),) = rows('broken')
+  assert problem == 'error: broken'
+  ((_, _, _, problem, *_),) = rows('slow')
+  assert problem == 'not within 2 s'
+  (folder / 'page').write_text(lowered)
+  for _ in range(2):  # the compiler may be installed meanwhile
+    found = rows('idc', target='v5e:4x8')
+    assert [row[3] for row in found] == 3 * ['only lowered']
+  assert (folder / 'calls').read_text().count('idc v5e:4x8\n') == 2
+  full = one.replace(': fits', ': does NOT fit')
+  assert '0.15 + 1.48, too much' in next(targets.rows(full))
+  with pytest.raises(ValueError, match='must be of --plan'):
+    next(targets.rows('condensing: 1/8 outer'))
 
 
 @pytest.mark.parametrize(

@@ -157,11 +157,7 @@ def _warn(task, metrics, done, said):
 
 def _check_finite(task, done, metrics, state, saved):
   finite = np.isfinite(np.asarray(metrics['loss'])).ravel()
-  reach = [
-    float(jnp.abs(leaf).max())
-    for leaf in jax.tree.leaves(task.numbers(state))
-    if leaf.size and jnp.issubdtype(leaf.dtype, jnp.floating)
-  ]
+  reach = [float(most) for most in _reach(task.numbers(state))]
   # A last step can break the stored numbers before any loss sees them.
   if not finite.all():
     what = f'the loss is not finite (step {int(np.argmin(finite)) + 1} of it)'
@@ -178,6 +174,16 @@ def _check_finite(task, done, metrics, state, saved):
     f'nothing of this {task.unit} was saved'
     + ('' if saved is None else '; use another --workdir')
   )
+
+
+@jax.jit
+def _reach(numbers):
+  """The largest magnitude of each array of floats."""
+  return [
+    jnp.abs(leaf).max()
+    for leaf in jax.tree.leaves(numbers)
+    if leaf.size and jnp.issubdtype(leaf.dtype, jnp.floating)
+  ]
 
 
 def _save(work, task, key, state, done, seconds, checkpoints):

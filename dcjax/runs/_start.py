@@ -146,7 +146,7 @@ def _real_or_noise(built, spec):
       key, dataset.counts, needed, order=spec['order']
     )
   images = jnp.asarray(data.images_at(dataset, chosen))
-  return built.formation.pack(images) if packed else images
+  return jax.jit(built.formation.pack)(images) if packed else images
 
 
 def _representative(built, needed):

@@ -37,7 +37,7 @@ def looks(formation: Formation, params: Any) -> Looks:
   """Stored numbers as what they look like."""
   images = params.get('images') if isinstance(params, dict) else None
   params = jax.tree.map(jnp.asarray, params)
-  return Looks(images, np.asarray(formation.decode(params).images))
+  return Looks(images, np.asarray(jax.jit(formation.decode)(params).images))
 
 
 def looks_of(condensed: Artefact) -> Looks:

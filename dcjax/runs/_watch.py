@@ -31,13 +31,8 @@ def utilisation(operations: float | None, seconds: float) -> float | None:
   """
   if operations is None or not seconds:
     return None
-  speed = _speed() * jax.device_count()
+  speed = matmul_speed() * jax.device_count()
   return round(operations / seconds / speed, 4)
-
-
-@functools.cache
-def _speed():
-  return matmul_speed()
 
 
 @contextlib.contextmanager
@@ -55,6 +50,7 @@ def trace(folder: pathlib.Path, wanted: bool) -> Iterator[None]:
     yield
 
 
+@functools.cache
 def matmul_speed() -> float:
   """Floating-point operations a second of a matrix product on this device."""
   n = 1024
