@@ -63,10 +63,14 @@ def test_decoded_order_meets_golden_labels(golden, name, spec):
 def test_vjp_meets_golden(golden, file, factor):
   data = golden(file)
   decode = formations.uniform(factor).decode
-  _, pull = jax.vjp(
-    lambda x: decode({'images': x}).images, jnp.asarray(_layout(data['x']))
+
+  @jax.jit
+  def pulled(x, cotangent):
+    return jax.vjp(lambda x: decode({'images': x}).images, x)[1](cotangent)
+
+  (gradient,) = pulled(
+    _layout(data['x']), _layout(data[f'single_f{factor}_cotangent'])
   )
-  (gradient,) = pull(jnp.asarray(_layout(data[f'single_f{factor}_cotangent'])))
   expected = _layout(data[f'single_f{factor}_vjp'])
   np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-5)
 
@@ -79,10 +83,11 @@ def test_mix_start_meets_golden(golden, file, every, factor):
   data = golden(file)
   formation = formations.uniform(factor)
   real = _layout(data[f'real_f{factor}'])[:, : 2 * factor**2]
-  params = formation.init(jax.random.key(0), formation.pack(real))
-  packed = _layout(data[f'packed_f{factor}'])
-  np.testing.assert_array_equal(params['images'], packed)
-  decoded = formation.decode(params).images[:, ::every]
+  packed = jax.jit(formation.pack)(real)
+  params = formation.init(jax.random.key(0), packed)
+  expected = _layout(data[f'packed_f{factor}'])
+  np.testing.assert_array_equal(params['images'], expected)
+  decoded = jax.jit(formation.decode)(params).images[:, ::every]
   expected = _layout(data[f'decoded_f{factor}'])
   np.testing.assert_allclose(decoded, expected, atol=1e-6)
 
@@ -95,8 +100,8 @@ def test_time_axis_meets_golden(golden, factor):
     _layout(data[f'{part}_f{factor}']) for part in ('real', 'packed', 'decoded')
   )
   assert formation.tiles == factor
-  np.testing.assert_array_equal(formation.pack(real), packed)
-  images = formation.decode({'images': packed}).images
+  np.testing.assert_array_equal(jax.jit(formation.pack)(real), packed)
+  images = jax.jit(formation.decode)({'images': packed}).images
   np.testing.assert_allclose(images, decoded, atol=2e-6)
   plain = formations.numpy_decode(formation.spec, packed)
   np.testing.assert_allclose(plain, decoded, atol=2e-6)
@@ -110,7 +115,7 @@ def test_bilinear_meets_golden(golden, case):
   size = target.shape[2:4]
   # 75 to 224 pixels: positions in float32, so 6e-6 between implementations.
   atol = 1e-5 if case == 4 else 2e-6
-  resized = resizing.bilinear(jnp.asarray(source), size)
+  resized = jax.jit(resizing.bilinear, static_argnums=1)(source, size)
   np.testing.assert_allclose(resized, target, atol=atol)
   np.testing.assert_allclose(_numpy.bilinear(source, *size), target, atol=atol)
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import runner
 import tiny
 
 import dcjax
@@ -23,6 +24,7 @@ from dcjax import (
   optimizers,
 )
 from dcjax.base import Batch
+from dcjax.runs import _given
 
 _CENTRED = formations.with_labels(
   formations.identity(value_range=(None, None)), 'hard', 'centred'
@@ -104,6 +106,22 @@ def test_kip_keeps_fixed_labels_and_augments_real_images_alone():
   np.testing.assert_allclose(
     metrics[0]['loss'][0], np.mean(error**2) / 2, rtol=1e-3
   )
+
+
+def test_a_word_augments_the_real_images_of_kip_alone():
+  images = np.broadcast_to(np.arange(8.0) / 8, (40, 8, 8))[..., None]
+
+  def seen(word):
+    built = runner.built('digits:size=8,smoke', 'kip', augment__real=word)
+    treat = _given.SUPPLIED['target_augment'](_given.Given(built))
+    return treat if word == 'none' else treat(tiny.KEY, jnp.asarray(images))
+
+  flipped = np.all(seen('flip') == images[:, :, ::-1], axis=(1, 2, 3))
+  kept = np.all(seen('flip') == images, axis=(1, 2, 3))
+  assert np.all(flipped ^ kept) and 8 < flipped.sum() < 32
+  assert seen('none') is _given.ABSENT
+  with pytest.raises(ValueError, match=r"^augment\.real 'turn': .*'turn'"):
+    seen('turn')
 
 
 def test_frepo_runs_two_periods_on_its_pool():

@@ -1,5 +1,6 @@
 """Kernels in closed form, their regression, and the objective over them."""
 
+import functools
 import itertools
 import pathlib
 
@@ -31,6 +32,12 @@ def _as_images(rows):
 def _apply(kernel, first, second=None):
   """The kernel as one program."""
   return jax.jit(kernel.apply)(first, second)
+
+
+def _predict(kernel, support, images, **options):
+  """The regression as one program."""
+  predict = functools.partial(kernels.predict, kernel, **options)
+  return jax.jit(predict)(support, images)
 
 
 # Against the golden recursion, in both floating types.
@@ -76,7 +83,7 @@ def test_ridge_prediction_equals_the_golden_one(x64):
   with jax.enable_x64(x64):
     a, b = (_as_images(_KIP[name]) for name in 'ab')
     support = Batch(b, jnp.asarray(_KIP['labels_b']))
-    predicted = kernels.predict(
+    predicted = _predict(
       kernels.fully_connected(), support, a, label_form='centred', batch_size=2
     )
     tolerance = 1e-12 if x64 else 1e-5
@@ -278,7 +285,7 @@ def test_prediction_is_the_direct_solve_in_any_batches():
     del key
     return images / 2
 
-  predicted = kernels.predict(
+  predicted = _predict(
     kernel,
     support,
     asked,
@@ -299,8 +306,9 @@ def test_prediction_is_the_direct_solve_in_any_batches():
     'scale': 255.0,
     'normalise': halved,
   }
-  right = kernels.accuracy(kernel, support, asked, answers, **options)
-  wrong = kernels.accuracy(kernel, support, asked, answers + 1, **options)
+  accuracy = jax.jit(functools.partial(kernels.accuracy, kernel, **options))
+  right = accuracy(support, asked, answers)
+  wrong = accuracy(support, asked, answers + 1)
   assert (float(right), float(wrong)) == (1, 0)
 
 
@@ -309,8 +317,8 @@ def test_images_of_weight_zero_do_not_count():
   labels = jnp.eye(3)[jnp.arange(6) % 3]
   weights = jnp.array([1.0, 1, 1, 1, 0, 0])
   kernel, asked = kernels.fully_connected(), _images(4, 1)
-  padded = kernels.predict(kernel, Batch(images, labels, weights), asked)
-  short = kernels.predict(kernel, Batch(images[:4], labels[:4]), asked)
+  padded = _predict(kernel, Batch(images, labels, weights), asked)
+  short = _predict(kernel, Batch(images[:4], labels[:4]), asked)
   np.testing.assert_allclose(padded, short, rtol=1e-4, atol=1e-5)
 
 
@@ -409,7 +417,7 @@ def test_mirrored_images_double_the_set():
       jnp.zeros((1, 13, 1, 2, 1)).at[0, :, 0, 0, 0].set(jnp.arange(13.0) + 1)
     )
     target, synthetic = _frepo_batches()
-    value, _ = dcjax.match(
+    value, _ = tiny.match(
       Network(lambda key: Variables({}, {}), apply),
       Variables({}, {}),
       target._replace(images=pictures[:, 6:]),
@@ -432,7 +440,7 @@ def test_objective_over_a_kernel_equals_the_golden_loss():
       'kernel': {'name': 'fully_connected', 'depth': 1},
       'label_form': 'centred',
     }
-    value, metrics = dcjax.match(
+    value, metrics = tiny.match(
       None, None, target, synthetic, tiny.KEY, objective=objectives.build(spec)
     )
     np.testing.assert_allclose(value, _KIP['fc1_loss'], rtol=1e-12)

@@ -143,6 +143,7 @@ _BUILT = dict.fromkeys(
   ),
   'idc',
 ) | {
+  'augment.real': 'kip',
   'method.kernel': 'kip',
   'method.network': 'frepo',
   'observers.labelling': 'edc',

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+import dcjax
 from dcjax import (
   condensing,
   formations,
@@ -57,6 +58,16 @@ def stored(ipc, num_classes=3, shape=SHAPE, seed=1):
   rng = np.random.default_rng(seed)
   images = rng.uniform(size=(num_classes, ipc, *shape))
   return jnp.asarray(images, jnp.float32)
+
+
+def match(network, variables, target, synthetic, key, **options):
+  """`dcjax.match` as one program: op by op, each would be compiled alone."""
+
+  @jax.jit
+  def program(variables, target, synthetic, key):
+    return dcjax.match(network, variables, target, synthetic, key, **options)
+
+  return program(variables, target, synthetic, key)
 
 
 def assert_trees_equal(actual, expected):

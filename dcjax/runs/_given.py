@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import optax
 
 from dcjax import (
+  augment,
   coresets,
   inner,
   kernels,
@@ -235,6 +236,17 @@ def _augment_of(given, name):
   )
 
 
+def _target_augment(given):
+  """Of the real images alone, before what they share with the stored ones."""
+  word = given.built.config.augment.get('real', 'none')
+  if word == 'none':
+    return ABSENT
+  try:
+    return augment.sequence(word, sharing='sample')
+  except ValueError as error:
+    raise ValueError(f'augment.real {word!r}: {error}') from error
+
+
 def train_mix(built: Built) -> Mix | None:
   """CutMix of the batches that train networks, or None."""
   return _augment.mixing(
@@ -317,6 +329,7 @@ SUPPLIED: dict[str, Callable[[Given], Any]] = {
   'std': lambda given: given.built.dataset.std,
   'steps': _steps,
   'sweep': _sweep,
+  'target_augment': _target_augment,
   'train_augment': lambda given: _augment_of(given, 'train'),
   'train_mix': lambda given: train_mix(given.built),
   'unroll': lambda given: unroll(given.built),

@@ -81,6 +81,7 @@ _MEANINGS = {
   'augment.flip': 'whether mirrored images show their class; `auto` by the set',
   'augment.match': "of compared images, instead of the family's",
   'augment.mix': "mixing of test networks' batches; `auto` is the family's",
+  'augment.real': 'of real images alone, before that of compared images',
   'augment.train': "of the method's networks' images, instead of the family's",
   'augment.train_mix': "mixing of the method's networks' batches",
   'batches.batch_size': 'images that are optimised together; 0 for all',
