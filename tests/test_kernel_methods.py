@@ -1,5 +1,6 @@
 """KIP and FRePo: recipes, pool, centred labels and their evaluation."""
 
+import functools
 import pathlib
 import re
 import warnings
@@ -462,10 +463,11 @@ def test_hard_labels_can_be_asked_for_in_both_forms():
 def test_a_regression_answers_alike_after_loading(tmp_path):
   dcjax.save(tmp_path / 'set.npz', _artefact())
   asked, options = tiny.stored(4)[0], {'label_form': 'centred'}
+  predict = jax.jit(
+    functools.partial(kernels.predict, kernels.fully_connected(), **options)
+  )
   before, after = (
-    kernels.predict(
-      kernels.fully_connected(), one.jax(**options), asked, **options
-    )
+    predict(one.jax(**options), asked)
     for one in (_artefact(), dcjax.load(tmp_path / 'set.npz'))
   )
   np.testing.assert_array_equal(before, after)

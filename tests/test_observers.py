@@ -211,11 +211,12 @@ def test_shifted_windows_keep_strangers_apart():
 def test_swin_attends_within_a_window_only():
   module = _swin.WindowAttention(heads=1, window=2, shift=1)
   x = jax.random.normal(jax.random.key(0), (1, 4, 4, 4))
-  variables = module.init(jax.random.key(1), x)
+  variables = jax.jit(module.init)(jax.random.key(1), x)
+  apply = jax.jit(module.apply)
 
   def seen(row, column):
     moved = x.at[0, row, column].add(1.0)
-    change = module.apply(variables, moved) - module.apply(variables, x)
+    change = apply(variables, moved) - apply(variables, x)
     return {
       tuple(map(int, at)) for at in np.argwhere(np.abs(change[0]).max(-1))
     }
@@ -229,7 +230,7 @@ def test_layer_inputs_are_what_the_layers_see():
   network = networks.build(
     {'name': 'convnet', 'depth': 2, 'width': 4, **_BN, **_LAX}, (8, 8, 3), 3
   )
-  variables = network.init(jax.random.key(0))
+  variables = jax.jit(network.init)(jax.random.key(0))
   images = jax.random.normal(jax.random.key(1), (2, 8, 8, 3))
 
   @functools.partial(jax.jit, static_argnums=1)
@@ -261,9 +262,10 @@ def test_layer_inputs_have_gradients_in_the_images():
   network = networks.build(
     {'name': 'convnet', 'depth': 1, 'width': 2, **_BN, **_LAX}, (4, 4, 1), 2
   )
-  variables = network.init(jax.random.key(0))
+  variables = jax.jit(network.init)(jax.random.key(0))
   images = jax.random.normal(jax.random.key(1), (2, 4, 4, 1))
 
+  @jax.jit
   def loss(images):
     seen = networks.observe(network, variables, images)
     means = [jnp.mean(x, (0, 1, 2)) for x in seen.inputs.values()]

@@ -135,8 +135,10 @@ def test_the_scan_is_the_loop():
       )
     )
   )(batch)
-  expected = jax.value_and_grad(
-    lambda b: _python_distance(segment, b, _INDICES, _WEIGHTS, _brighten)
+  expected = jax.jit(
+    jax.value_and_grad(
+      lambda b: _python_distance(segment, b, _INDICES, _WEIGHTS, _brighten)
+    )
   )(batch)
   jax.tree.map(
     lambda f, e: np.testing.assert_allclose(f, e, rtol=1e-4, atol=1e-6),
@@ -197,7 +199,7 @@ def test_the_approximation_takes_every_step_alone():
       )
     )
     value, found = distance(batch)
-    gradient = objectives.flat_gradient(tiny.LINEAR, _FLAT.restore, {})
+    gradient = jax.jit(objectives.flat_gradient(tiny.LINEAR, _FLAT.restore, {}))
     rate, vectors, total = batch.step_size, [segment.start], 0.0
     for chosen, weight in zip(_INDICES, _WEIGHTS, strict=True):
       part = Batch(batch.images[chosen], batch.labels[chosen], weight)
@@ -226,13 +228,13 @@ def test_the_approximation_takes_every_step_alone():
         )
       )
 
-    expected = jax.grad(alone)(batch)
+    expected = jax.jit(jax.grad(alone))(batch)
     np.testing.assert_allclose(found.images, expected.images, rtol=1e-9)
     np.testing.assert_allclose(found.labels, expected.labels, rtol=1e-9)
     slope = -2 * jnp.vdot(miss, total) / size
     np.testing.assert_allclose(found.step_size, slope, rtol=1e-10)
-    exact = jax.grad(
-      lambda b: _distance(tiny.LINEAR, segment, b, _INDICES, _WEIGHTS)
+    exact = jax.jit(
+      jax.grad(lambda b: _distance(tiny.LINEAR, segment, b, _INDICES, _WEIGHTS))
     )(batch)
     assert np.abs(exact.images - found.images).max() > 1e-3
 
@@ -270,7 +272,9 @@ def test_the_whole_set_in_every_step():
     step_size=batch.step_size,
   )
   all_of_them = jnp.tile(jnp.arange(6), (3, 1))
-  expected = _python_distance(segment, flat, all_of_them, [None] * 3)
+  expected = jax.jit(
+    lambda flat: _python_distance(segment, flat, all_of_them, [None] * 3)
+  )(flat)
   np.testing.assert_allclose(loss, expected, rtol=1e-5)
   np.testing.assert_allclose(metrics['step_size'], 0.3)
 

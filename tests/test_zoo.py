@@ -244,7 +244,7 @@ def test_batch_norm_state_has_a_mean_and_a_variance_for_each_norm():
 
 def _conv_deviation(form):
   network = _build('resnet', _COLOUR, form=form, width_multiplier=0.25)
-  params = network.init(jax.random.key(0)).params
+  params = jax.jit(network.init)(jax.random.key(0)).params
   return float(np.std(np.asarray(params['stage4_block0']['conv2']['kernel'])))
 
 
@@ -264,7 +264,7 @@ def test_stem_max_pooling_has_second_derivatives():
     width_multiplier=0.0625,
     conv_form='lax',
   )
-  variables = network.init(jax.random.key(0))
+  variables = jax.jit(network.init)(jax.random.key(0))
 
   def distance(images):
     def loss(params):
@@ -376,14 +376,21 @@ def _sequential(state, x):
 def test_networks_of_dc_compute_what_their_states_say(name, options, head):
   spec = {'name': name, 'norm': 'batch', **options}
   network = networks.build(spec, (32, 32, 3), 5)
-  variables = jax.tree.map(
-    lambda x: x + 0.1 * jnp.cos(jnp.arange(x.size)).reshape(x.shape) ** 2,
-    network.init(jax.random.key(0)),
-  )
+
+  @jax.jit
+  def moved(key):
+    return jax.tree.map(
+      lambda x: x + 0.1 * jnp.cos(jnp.arange(x.size)).reshape(x.shape) ** 2,
+      network.init(key),
+    )
+
+  variables = moved(jax.random.key(0))
   state = networks.to_torch(variables, spec, (32, 32, 3), 5)
   images = np.random.default_rng(0).normal(size=(2, 3, 32, 32))
   expected = _sequential(state, images) @ state[f'{head}.weight'].T
-  found, _ = network.apply(variables, torch_layout.images(images), False)
+  found, _ = jax.jit(network.apply, static_argnums=2)(
+    variables, torch_layout.images(images), False
+  )
   np.testing.assert_allclose(
     found.logits,
     expected + state[f'{head}.bias'],
@@ -408,7 +415,7 @@ def test_convnet_state_meets_the_reference(golden, naming):
     weights = {renamed(name): array for name, array in weights.items()}
   network = _build('convnet', _GREY, width=16)
   variables = networks.from_torch_state(network, weights, 'convnet')
-  outputs, _ = network.apply(
+  outputs, _ = jax.jit(network.apply, static_argnums=2)(
     variables, torch_layout.images(data['x_real']), False
   )
   np.testing.assert_allclose(
@@ -447,7 +454,7 @@ def test_own_names_and_channels_first_pixels(as_function):
 
 def _thin_state(network):
   """A state dict in IDC's names for a thin BatchNorm ResNet."""
-  variables = network.init(jax.random.key(3))
+  variables = jax.jit(network.init)(jax.random.key(3))
   rename = {'kernel': 'weight', 'scale': 'weight', 'bias': 'bias'}
   rename |= {'mean': 'running_mean', 'var': 'running_var'}
   state = {}

@@ -94,9 +94,10 @@ def load_torch(
   arrays = _spelled(state, language, set(entries))
   _check_entries(where, network, entries, arrays)
   found = {
-    entry.path: jnp.array(
-      transposed(_as_array(where, name, arrays[name]), entry.features),
-      jnp.float32,
+    entry.path: jnp.asarray(
+      transposed(_as_array(where, name, arrays[name]), entry.features).astype(
+        np.float32
+      )
     )
     for name, entry in entries.items()
   }

@@ -214,12 +214,12 @@ def _fitted(name, array, shape):
       f'state dict entry {name!r}: shape {array.shape} after transposing, the '
       f'network has {shape}'
     )
-  array = np.asarray(array, np.float32)
+  array = np.array(array, np.float32)  # their own: jnp shares memory
   if not np.isfinite(array).all():
     raise ValueError(
       f'state dict entry {name!r}: holds NaN or infinite numbers'
     )
-  return jnp.array(array)
+  return jnp.asarray(array)
 
 
 def assembled(
