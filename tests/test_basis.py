@@ -34,7 +34,9 @@ def test_decoding_is_the_sum_of_enlarged_bases():
   formation = formations.basis(2, 2, (4, 4, 1))
   bases = jnp.asarray([[[1.0, 1], [1, 1]], [[0, 0], [4, 4]]])[..., None]
   coefficients = jnp.asarray([[[1.0, 0.5]], [[-2, 0]]])
-  decoded = formation.decode({'bases': bases, 'coefficients': coefficients})
+  decoded = jax.jit(formation.decode)(
+    {'bases': bases, 'coefficients': coefficients}
+  )
   # Rows of the second basis are 0, 1, 3, 4 once enlarged.
   column = [[1, 1.5, 2.5, 3], [-2, -2, -2, -2]]
   expected = np.broadcast_to(
@@ -47,8 +49,9 @@ def test_decoding_is_the_sum_of_enlarged_bases():
 def test_the_start_renders_images_that_bases_can_render():
   images = mixtures(6)
   formation = formations.basis(5, 3, SHAPE)
-  params = formation.init(KEY, images)
-  np.testing.assert_allclose(formation.decode(params).images, images, atol=1e-3)
+  params = jax.jit(formation.init)(KEY, images)
+  decoded = jax.jit(formation.decode)(params).images
+  np.testing.assert_allclose(decoded, images, atol=1e-3)
 
 
 def test_more_bases_render_better_and_none_is_dead():
@@ -60,7 +63,7 @@ def test_more_bases_render_better_and_none_is_dead():
     assert params['bases'].shape == (count, 5, 5, 3)
     norms = np.linalg.norm(params['bases'].reshape(count, -1), axis=1)
     assert norms.min() > 1e-3 * norms.max()
-    decoded = formation.decode(params).images
+    decoded = jax.jit(formation.decode)(params).images
     errors.append(float(jnp.mean((decoded - images) ** 2)))
   assert errors[0] > errors[1] > errors[2]
   assert errors[0] <= float(jnp.mean(images**2))
@@ -69,11 +72,11 @@ def test_more_bases_render_better_and_none_is_dead():
 def test_images_of_a_pack_get_a_cell_each_in_order():
   images = random_images(6)
   whole = formations.basis(12, 5, SHAPE)
-  expected = whole.init(KEY, images)
+  expected = jax.jit(whole.init)(KEY, images)
   formation = formations.basis(12, 5, SHAPE, tiles=3)
-  packed = formation.pack(images)
+  packed = jax.jit(formation.pack)(images)
   assert packed.shape == (2, 2, 6, 8, 9)
-  params = formation.init(KEY, packed)
+  params = jax.jit(formation.init)(KEY, packed)
   np.testing.assert_array_equal(
     params['coefficients'], expected['coefficients']
   )
@@ -83,11 +86,13 @@ def test_images_of_a_pack_get_a_cell_each_in_order():
 def test_copies_of_an_image_start_apart():
   formation = formations.basis(6, 4, SHAPE, tiles=3)
   images = random_images(2)
-  params = formation.init(KEY, images)
+  params = jax.jit(formation.init)(KEY, images)
   assert params['coefficients'].shape == (2, 6, 6)
-  decoded = np.asarray(formation.decode(params).images)
+  decoded = np.asarray(jax.jit(formation.decode)(params).images)
   fitted = formations.basis(6, 4, SHAPE)
-  once = np.asarray(fitted.decode(fitted.init(KEY, images)).images)
+  once = np.asarray(
+    jax.jit(fitted.decode)(jax.jit(fitted.init)(KEY, images)).images
+  )
   error = np.abs(decoded - np.tile(once, (1, 3, 1, 1, 1)))
   assert 0 < error.mean() < 0.3 * np.sqrt(np.mean(once**2))
   assert (decoded[:, 0] != decoded[:, 2]).any()
@@ -95,12 +100,12 @@ def test_copies_of_an_image_start_apart():
 
 def test_gradients_reach_bases_and_coefficients():
   formation = formations.basis(3, 4, SHAPE)
-  params = formation.init(KEY, random_images())
+  params = jax.jit(formation.init)(KEY, random_images())
 
   def size(params):
     return jnp.sum(formation.decode(params).images ** 2)
 
-  gradient = jax.grad(size)(params)
+  gradient = jax.jit(jax.grad(size))(params)
   for name, value in gradient.items():
     assert value.shape == params[name].shape
     assert (np.asarray(value) != 0).all()
@@ -112,8 +117,8 @@ def test_numpy_alone_reads_the_file(tmp_path, labels):
   if labels:
     formation = formations.with_labels(formation)
     formation = formations.with_step_size(formation, 0.03)
-  params = formation.init(KEY, random_images(2))
-  decoded = formation.decode(params)
+  params = jax.jit(formation.init)(KEY, random_images(2))
+  decoded = jax.jit(formation.decode)(params)
   kept = formations.as_stored(formation, params)
   condensed = artefacts.Artefact(
     params={k: np.asarray(v) for k, v in kept.items() if k != 'labels'},
@@ -185,7 +190,7 @@ def test_shapes_that_do_not_fit_are_named():
     formation.pack(random_images(3))
   with pytest.raises(ValueError, match=r'image_shape \[6, 8, 3\]'):
     formation.init(KEY, random_images()[:, :, :5])
-  params = formation.init(KEY, random_images())
+  params = jax.jit(formation.init)(KEY, random_images())
   with pytest.raises(ValueError, match='bases have shape'):
     formation.decode({**params, 'bases': params['bases'][:3]})
   with pytest.raises(ValueError, match='coefficients have shape'):

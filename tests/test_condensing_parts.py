@@ -212,17 +212,18 @@ def test_networks_take_turns_and_an_objective_remembers():
   )
   data = tiny.inner_data()._replace(observers=pair)
   params = {'images': tiny.stored(2)}
-  state, _ = jax.jit(made.period)(
-    tiny.KEY, made.init(tiny.KEY, params, data), data
-  )
+  begun = jax.jit(made.init)(tiny.KEY, params, data)
+  state, _ = jax.jit(made.period)(tiny.KEY, begun, data)
   counted, steps = state.memory
   assert ([int(n) for n in counted.each], int(steps)) == ([2, 1], 3)
   after = made.restart(state, params)
   assert [int(n) for n in after.memory[0].each] == [2, 1]
   assert (int(after.memory[1]), int(after.step)) == (0, 3)
 
+  real = tiny.device_data(tiny.COUNTS)
+
+  @jax.jit
   def alone(images, variables):
-    real = tiny.device_data(tiny.COUNTS)
     target = Batch(real.images[:9], jnp.eye(3)[jnp.zeros(9, int)])
 
     def of_first(first):

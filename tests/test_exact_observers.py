@@ -214,7 +214,7 @@ def _assert_student(file, norm):
     rtol=1e-5,
   )
   np.testing.assert_allclose(
-    jax.grad(loss)(logits, batch), file['step0_dlogits'], atol=1e-7
+    jax.jit(jax.grad(loss))(logits, batch), file['step0_dlogits'], atol=1e-7
   )
 
   averaged = optimizers.averaged_params(state.opt_state)
@@ -238,7 +238,7 @@ def _assert_student(file, norm):
     state.variables.state,
     live.state,
   )
-  tested, _ = network.apply(
+  tested, _ = jax.jit(network.apply, static_argnums=2)(
     state.variables._replace(params=averaged),
     np.moveaxis(file['test_images'].astype(np.float64), 1, -1),
     False,

@@ -117,7 +117,8 @@ def test_packing_puts_block_k_into_cell_k(factor, size):
 def test_decoding_a_packed_set_upsamples_the_halved_images():
   real = _random((2, 12, 32, 32, 3))
   formation = formations.uniform(2)
-  decoded = formation.decode({'images': formation.pack(real)}).images
+  packed = jax.jit(formation.pack)(real)
+  decoded = jax.jit(formation.decode)({'images': packed}).images
   halved = real[:, :, ::2, ::2]
   np.testing.assert_allclose(
     decoded, _numpy.bilinear(halved, 32, 32), atol=1e-6
@@ -221,17 +222,19 @@ def test_every_formation_has_a_builder():
 def test_learnable_starts_as_uniform(factor, size):
   stored = _random((2, 2, *size, 3))
   formation = formations.learnable(factor, features=4, shrink=3)
-  params = formation.init(jax.random.key(0), stored)
+  params = jax.jit(formation.init)(jax.random.key(0), stored)
   assert formation.tiles == factor**2
-  batch = formation.decode(params)
-  expected = formations.uniform(factor).decode({'images': stored})
+  batch = jax.jit(formation.decode)(params)
+  uniform = jax.jit(formations.uniform(factor).decode)
+  expected = uniform({'images': stored})
   np.testing.assert_allclose(batch.images, expected.images, atol=1e-6)
   np.testing.assert_array_equal(batch.labels, expected.labels)
 
 
 def test_learnable_learns_a_detail_that_bilinear_cannot_show():
   formation = formations.learnable(2, features=4, shrink=3)
-  params = formation.init(jax.random.key(0), _random((1, 1, 8, 8, 1)))
+  start = jax.jit(formation.init)
+  params = start(jax.random.key(0), _random((1, 1, 8, 8, 1)))
   stripes = jnp.broadcast_to(jnp.arange(8.0) % 2, (8, 8))[..., None]
 
   @jax.jit

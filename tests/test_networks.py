@@ -46,7 +46,9 @@ def test_convnet_forward_meets_the_reference(golden, name):
   data = golden(f'matchloss_convnet3_w16_{name}')
   images = torch_layout.images(data['x_real'])
   network = networks.convnet(images.shape[1:], 10, width=16)
-  outputs, _ = network.apply(torch_layout.convnet(data), images, False)
+  outputs, _ = jax.jit(network.apply, static_argnums=2)(
+    torch_layout.convnet(data), images, False
+  )
   np.testing.assert_allclose(
     outputs.logits, data['logits_real'], atol=1e-5, rtol=1e-4
   )
@@ -125,9 +127,10 @@ def test_strided_convolution(form):
 
 def test_class_axis_by_vmap_equals_one_by_one():
   network = networks.convnet((16, 16, 3), 4, width=8, conv_form='hybrid')
-  variables = network.init(jax.random.key(0))
+  variables = jax.jit(network.init)(jax.random.key(0))
   images = jax.random.normal(jax.random.key(1), (3, 2, 16, 16, 3))
 
+  @jax.jit
   def kernel_gradient(images):
     def loss(params):
       outputs, _ = network.apply(
@@ -179,7 +182,7 @@ def _first_block(params, images, norm):
 )
 def test_every_norm_is_pytorchs_and_batch_norm_tracks(norm):
   network = networks.convnet((8, 8, 3), 3, width=4, depth=2, norm=norm)
-  variables = network.init(jax.random.key(0))
+  variables = jax.jit(network.init)(jax.random.key(0))
   # Affine parameters that are not 1 and 0.
   variables = variables._replace(
     params=jax.tree.map(
@@ -188,7 +191,8 @@ def test_every_norm_is_pytorchs_and_batch_norm_tracks(norm):
     )
   )
   images = jax.random.normal(jax.random.key(1), (5, 8, 8, 3)) + 3
-  outputs, state = network.apply(variables, images, True)
+  apply = jax.jit(network.apply, static_argnums=2)
+  outputs, state = apply(variables, images, True)
   assert outputs.logits.shape == (5, 3)
   assert outputs.embedding.shape == (5, 4 * 2 * 2)
   np.testing.assert_allclose(
@@ -214,9 +218,9 @@ def test_every_activation_and_pooling(activation, pooling):
   network = networks.convnet(
     (8, 8, 1), 3, width=4, depth=1, activation=activation, pooling=pooling
   )
-  outputs, _ = network.apply(
-    network.init(jax.random.key(0)), jnp.ones((2, 8, 8, 1)), False
-  )
+  outputs = jax.jit(
+    lambda key, images: network.apply(network.init(key), images, False)[0]
+  )(jax.random.key(0), jnp.ones((2, 8, 8, 1)))
   assert np.isfinite(outputs.logits).all()
 
 

@@ -122,7 +122,7 @@ def _images(built, images):
   key = jax.random.fold_in(built.keys['init'], 1)
   if isinstance(images, tuple):  # noise is drawn with the key itself
     (images,), key = images, built.keys['init']
-  return built.formation.init(key, images)
+  return jax.jit(built.formation.init)(key, images)
 
 
 def _real_or_noise(built, spec):
