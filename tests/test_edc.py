@@ -402,7 +402,9 @@ def test_cells_of_stored_images_keep_their_labels(observer):
   images = jnp.broadcast_to(values[..., None, None, None], (2, 3, 4, 4, 1))
   whole = jnp.zeros((6, 1, 4, 4, 1)).at[:, 0].set(images.reshape(6, 4, 4, 1))
   slots = np.stack([np.arange(6), np.zeros(6, int)], -1).reshape(2, 3, 2)
-  decoded = formation.decode(methods.cut_batch(whole, slots, 4))
+  decoded = jax.jit(
+    lambda whole: formation.decode(methods.cut_batch(whole, slots, 4))
+  )(whole)
   found = jnp.round(10 * decoded.images.mean((2, 3, 4)))
   np.testing.assert_array_equal(decoded.labels.argmax(-1), found)
   assert decoded.images.shape[:2] == (2, 12)

@@ -354,8 +354,8 @@ def test_a_run_trains_codes_generator_and_discriminator(run):
   name = 'embeddings'
   tiny.assert_trees_equal(start.params[name], end.params[name])
   # What is decoded is what training saw, by statistics of the whole set.
-  seen = _seen(end.params)
-  stored = _FORMATION.decode(end.params)
+  seen = jax.jit(_seen)(end.params)
+  stored = jax.jit(_FORMATION.decode)(end.params)
   np.testing.assert_allclose(stored.images, seen.images, atol=1e-4)
   np.testing.assert_array_equal(stored.labels, seen.labels)
   before, after = (s.memory.weights for s in (start, end))

@@ -277,8 +277,8 @@ def test_adapters_for_own_modules(kind):
     network = networks.from_linen(_Linen(), (4, 4, 2))
   else:
     network = networks.from_nnx(lambda rngs: _Nnx(rngs))
-  variables = network.init(jax.random.key(0))
-  other = network.init(jax.random.key(1))
+  init = jax.jit(network.init)
+  variables, other = init(jax.random.key(0)), init(jax.random.key(1))
   images = jax.random.normal(jax.random.key(2), (5, 4, 4, 2)) + 2
 
   @jax.jit
@@ -295,7 +295,9 @@ def test_adapters_for_own_modules(kind):
   )
   assert max(jax.tree.leaves(moved)) > 0
   assert not np.allclose(outputs.logits, run(other)[0].logits)
-  frozen, same = network.apply(variables, images, False)
+  frozen, same = jax.jit(network.apply, static_argnums=2)(
+    variables, images, False
+  )
   jax.tree.map(np.testing.assert_array_equal, same, variables.state)
   assert not np.allclose(frozen.logits, outputs.logits)
 

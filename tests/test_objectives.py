@@ -37,7 +37,7 @@ def test_idc_distances(golden, reference):
   real, fake = _gradients(data, 'real'), _gradients(data, 'syn')
   distance = _NAMES[reference]
   for layer in ('conv1', 'conv2', 'fc'):
-    value = getattr(objectives, distance)(
+    value = jax.jit(getattr(objectives, distance))(
       real[f'{layer}_w'], fake[f'{layer}_w']
     )
     expected = data[f'idc_{reference}_per_tensor_{layer}']
@@ -46,12 +46,13 @@ def test_idc_distances(golden, reference):
   if reference != 'cos':
     totals['all'] = 'total_bias_fc'
   for tensors, name in totals.items():
-    value = objectives.gradient_distance(
-      real, fake, distance=distance, tensors=tensors
+    total = functools.partial(
+      objectives.gradient_distance, distance=distance, tensors=tensors
     )
+    value = jax.jit(total)(real, fake)
     expected = data[f'idc_{reference}_{name}']
     np.testing.assert_allclose(value, expected, rtol=1e-4)
-  gradient = jax.grad(getattr(objectives, distance), 1)(
+  gradient = jax.jit(jax.grad(getattr(objectives, distance), 1))(
     real['conv1_w'], fake['conv1_w']
   )
   expected = torch_layout.weight(data[f'idc_{reference}_dsyn_conv1'])
@@ -79,16 +80,17 @@ def test_dc_distances(golden, reference, distance, tensors):
 
 def test_cosine_of_layer_norm_affine_and_of_zero_gradients(golden):
   data = golden('matching_losses')
-  value = objectives.cosine(
+  cosine = jax.jit(objectives.cosine)
+  value = cosine(
     torch_layout.weight(data['ln_real']), torch_layout.weight(data['ln_syn'])
   )
   np.testing.assert_allclose(value, data['dc_ours_3d'], rtol=1e-4)
   zero = torch_layout.weight(data['edge_real_zero'])
   other = torch_layout.weight(data['edge_syn'])
   np.testing.assert_allclose(
-    objectives.cosine(zero, other), data['edge_idc_cos'], rtol=1e-5
+    cosine(zero, other), data['edge_idc_cos'], rtol=1e-5
   )
-  gradient = jax.grad(objectives.cosine, 1)(zero, jnp.zeros_like(other))
+  gradient = jax.jit(jax.grad(cosine, 1))(zero, jnp.zeros_like(other))
   assert np.isfinite(gradient).all()
 
 
