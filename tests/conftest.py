@@ -30,7 +30,7 @@ os.environ.setdefault(
   ),
 )
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
-# No line of ours is looked up in a lowered program: a tenth of lowering.
+# Nobody looks up our lines in a lowered program: 7 % of a small run's time.
 os.environ.setdefault('JAX_TRACEBACK_IN_LOCATIONS_LIMIT', '0')
 
 import numpy as np
@@ -43,7 +43,7 @@ if sys.dont_write_bytecode:
   sys.pycache_prefix = os.path.join(kept, 'bytecode')
   sys.dont_write_bytecode = False
   os.environ['PYTHONPYCACHEPREFIX'] = sys.pycache_prefix
-  del os.environ['PYTHONDONTWRITEBYTECODE']
+  os.environ.pop('PYTHONDONTWRITEBYTECODE', None)
 
 # Tracing leaves many objects behind that are no garbage.
 gc.set_threshold(200_000, 50, 1000)

@@ -123,6 +123,12 @@ def test_a_word_augments_the_real_images_of_kip_alone():
   assert seen('none') is _given.ABSENT
   with pytest.raises(ValueError, match=r"^augment\.real 'turn': .*'turn'"):
     seen('turn')
+  # Mirrored digits, in colour too, do not show their class.
+  words = [
+    runner.resolved(data, 'kip').config.augment.real
+    for data in ('mnist', 'svhn', 'cifar10', 'fashion_mnist')
+  ]
+  assert words == ['none', 'none', 'flip', 'flip']
 
 
 def test_frepo_runs_two_periods_on_its_pool():

@@ -95,9 +95,7 @@ def load_torch(
   _check_entries(where, network, entries, arrays)
   found = {
     entry.path: jnp.asarray(
-      transposed(_as_array(where, name, arrays[name]), entry.features).astype(
-        np.float32
-      )
+      transposed(_as_array(where, name, arrays[name]), entry.features)
     )
     for name, entry in entries.items()
   }

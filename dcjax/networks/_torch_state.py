@@ -214,7 +214,7 @@ def _fitted(name, array, shape):
       f'state dict entry {name!r}: shape {array.shape} after transposing, the '
       f'network has {shape}'
     )
-  array = np.array(array, np.float32)  # their own: jnp shares memory
+  array = np.array(array, np.float32)  # a copy: JAX may share its memory
   if not np.isfinite(array).all():
     raise ValueError(
       f'state dict entry {name!r}: holds NaN or infinite numbers'
