@@ -1,8 +1,12 @@
 """Runs experiments in process, as small as they come."""
 
 import json
+import os
 import pathlib
+import signal
 import socket
+import threading
+import time
 
 import numpy as np
 
@@ -102,3 +106,16 @@ def free_port():
   with socket.socket() as probe:
     probe.bind(('127.0.0.1', 0))
     return probe.getsockname()[1]
+
+
+def stop_once_there(path: pathlib.Path) -> threading.Thread:
+  """Sends SIGTERM to this process when a file appears."""
+
+  def watch():
+    while not path.exists():
+      time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+  thread = threading.Thread(target=watch, daemon=True)
+  thread.start()
+  return thread

@@ -1,10 +1,6 @@
 """Class-incremental learning as a command: from data to report."""
 
 import json
-import os
-import signal
-import threading
-import time
 
 import numpy as np
 import pytest
@@ -18,23 +14,10 @@ def _run(folder, **changes):
   return runner.run(folder, arguments, 'continual', **changes)
 
 
-def _stop_once_there(path):
-  """Sends SIGTERM to this process when a file appears."""
-
-  def watch():
-    while not path.exists():
-      time.sleep(0.01)
-    os.kill(os.getpid(), signal.SIGTERM)
-
-  thread = threading.Thread(target=watch, daemon=True)
-  thread.start()
-  return thread
-
-
 def test_a_stop_the_rest_and_that_nothing_is_repeated(tmp_path):
   changes = {'steps': 2, 'sets__names': ('dm', 'random')}
   # The folder at work is that of a memory: the whole command must hear it.
-  thread = _stop_once_there(tmp_path / 'memories/step0/dm/config.json')
+  thread = runner.stop_once_there(tmp_path / 'memories/step0/dm/config.json')
   with pytest.raises(runs.Interrupted, match='the same command goes on'):
     _run(tmp_path, **changes)
   thread.join()

@@ -10,7 +10,7 @@ import orbax.checkpoint as ocp
 import pytest
 import runner
 
-from dcjax import artefact, runs
+from dcjax import artefact, records, runs
 from dcjax.runs import _folder
 from dcjax.runs._checkpoint import Checkpoints
 from dcjax.runs._folder import Folder
@@ -213,6 +213,20 @@ def test_a_signal_is_heard_and_a_second_one_stops_at_once(claimed, capsys):
       os.kill(os.getpid(), signal.SIGINT)
   assert signal.getsignal(signal.SIGINT) is before
   assert 'once more to stop at once' in capsys.readouterr().out
+
+
+def test_a_signal_is_heard_from_when_the_folder_shows(claimed, monkeypatch):
+  write = records.write
+
+  def seen(path, record):
+    write(path, record)
+    assert signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
+    os.kill(os.getpid(), signal.SIGTERM)
+
+  monkeypatch.setattr(records, 'write', seen)
+  (claimed.path / 'config.json').unlink()
+  with claimed.owned() as stop:
+    assert stop.agreed()
 
 
 # What a failing run leaves.

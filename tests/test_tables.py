@@ -1,12 +1,8 @@
 """The papers' tables: their numbers, their runs, and what is made of them."""
 
 import html
-import os
 import pathlib
 import re
-import signal
-import threading
-import time
 import urllib.parse
 
 import jax.numpy as jnp
@@ -78,26 +74,13 @@ def _network(run, size):
   return networks.complete('network', _config(run, size).network)
 
 
-def _stop_once_there(path):
-  """Sends SIGTERM to this process when a file appears."""
-
-  def watch():
-    while not path.exists():
-      time.sleep(0.01)
-    os.kill(os.getpid(), signal.SIGTERM)
-
-  thread = threading.Thread(target=watch, daemon=True)
-  thread.start()
-  return thread
-
-
 @pytest.fixture(scope='module')
 def stopped(tmp_path_factory):
   """Table 6 as it is when its second run is stopped: folder, page, records."""
   folder = tmp_path_factory.mktemp('tables')
   table = tables.load('idc_table6', 'smoke')
   first, second = _making.jobs(table, 'smoke', _SMALL)
-  thread = _stop_once_there(folder / 'runs' / second.name / 'config.json')
+  thread = runner.stop_once_there(folder / 'runs' / second.name / 'config.json')
   with pytest.raises(runs.Interrupted, match='the same command goes on'):
     _table(folder, 'idc_table6', _SMALL)
   thread.join()

@@ -120,6 +120,22 @@ class Folder:
     Raises:
       ValueError: if another process is at work in the folder; names it.
     """
+    heard = graceful_stop() if stop is None else contextlib.nullcontext(stop)
+    # First, so that who sees the folder can stop the run that owns it.
+    with heard as own:
+      self._claim()
+      try:
+        if sharding.is_main():
+          files.sweep(self.path)
+          if not (self.path / CONFIG).exists():
+            records.write(self.path / CONFIG, self.config)
+        sharding.barrier('claimed')
+        yield own
+      finally:
+        self._give_back()
+
+  def _claim(self):
+    """Locks the folder; an error says who holds it where another does."""
     self.path.mkdir(parents=True, exist_ok=True)
     taken = self._take() if sharding.is_main() else ''
     if sharding.agree(bool(taken)):
@@ -127,17 +143,6 @@ class Folder:
         f'workdir {self.path}: is in use by {taken or "another process"}; wait '
         'for it, or use another --workdir'
       )
-    try:
-      if sharding.is_main():
-        files.sweep(self.path)
-        if not (self.path / CONFIG).exists():
-          records.write(self.path / CONFIG, self.config)
-      sharding.barrier('claimed')
-      heard = graceful_stop() if stop is None else contextlib.nullcontext(stop)
-      with heard as own:
-        yield own
-    finally:
-      self._give_back()
 
   def _take(self) -> str:
     """Locks the folder; returns who holds it where that is another."""
