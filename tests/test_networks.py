@@ -81,10 +81,13 @@ def test_he_fan_out_scheme():
   assert std == pytest.approx(np.sqrt(2 / (9 * 64)), rel=0.03)
 
 
-@pytest.mark.parametrize(('size', 'padding'), [(3, 1), (3, 3), (1, 0), (5, 2)])
-def test_forms_of_convolution_agree_to_second_order(size, padding):
+@pytest.mark.parametrize(
+  ('size', 'padding', 'width'),
+  [(3, 1, 6), (3, 3, 6), (1, 0, 6), (5, 2, 6), (3, 1, 30)],
+)
+def test_forms_of_convolution_agree_to_second_order(size, padding, width):
   key = jax.random.key(0)
-  images = jax.random.normal(key, (2, 6, 6, 3))
+  images = jax.random.normal(key, (2, 6, width, 3))
   kernel = jax.random.normal(jax.random.fold_in(key, 1), (size, size, 3, 4))
   direction = jax.random.normal(jax.random.fold_in(key, 2), kernel.shape)
 
@@ -107,7 +110,7 @@ def test_forms_of_convolution_agree_to_second_order(size, padding):
     )
 
   expected = jax.jit(lambda: all_orders('lax'))()
-  for form in ('patches', 'hybrid'):
+  for form in ('patches', 'hybrid', 'bands'):
     result = jax.jit(lambda form=form: all_orders(form))()
     jax.tree.map(
       lambda a, b: np.testing.assert_allclose(a, b, atol=2e-4, rtol=2e-4),
@@ -116,7 +119,7 @@ def test_forms_of_convolution_agree_to_second_order(size, padding):
     )
 
 
-@pytest.mark.parametrize('form', ['lax', 'patches', 'hybrid'])
+@pytest.mark.parametrize('form', ['lax', 'patches', 'hybrid', 'bands'])
 def test_strided_convolution(form):
   images = jax.random.normal(jax.random.key(0), (2, 7, 8, 3))
   kernel = jax.random.normal(jax.random.key(1), (3, 3, 3, 5))

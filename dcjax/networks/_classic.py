@@ -22,7 +22,7 @@ from dcjax.networks._zoo_checks import (
   check_rate,
   layer_widths,
 )
-from dcjax.utils import check_at_least, check_choice
+from dcjax.utils import check_at_least, check_choice, platform
 
 # Channels of VGG-11 in multiples of the first; each stage ends in a pooling.
 _VGG11_STAGES = ((1,), (2,), (4, 4), (8, 8), (8, 8))
@@ -206,8 +206,14 @@ def lenet(
   resolve_form(conv_form)
   padded = min(image_shape[:2]) + 2 * _lenet_padding(image_shape)
   check_last_size('lenet', image_shape, ((padded - 4) // 2 - 4) // 2)
-  module = LeNet(num_classes, conv_form)
+  module = LeNet(num_classes, _lenet_conv_form(conv_form, image_shape))
   return wrap_linen(module, image_shape, init='torch', name='lenet')
+
+
+def _lenet_conv_form(form, image_shape):
+  # Six channels are slow in every other form on CPUs; wide rows are in this.
+  narrow = form == 'auto' and image_shape[1] <= 32
+  return 'bands' if narrow and platform() == 'cpu' else form
 
 
 def alexnet(

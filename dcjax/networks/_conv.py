@@ -14,15 +14,17 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from dcjax.base import Array, Network
 from dcjax.utils import check_choice, platform
 
-FORMS = ('auto', 'lax', 'patches', 'hybrid')
+FORMS = ('auto', 'lax', 'patches', 'hybrid', 'bands')
 # What operands are rounded to before products; sums are float32 throughout.
 # 'auto' leaves it to the platform: TF32 on recent GPUs, bfloat16 on TPUs.
 PRECISIONS = ('auto', 'float32', 'tensorfloat32', 'bfloat16')
+_LONG_ROW = 64  # numbers; products over fewer wait for memory
 _DIMENSIONS = ('NHWC', 'HWIO', 'NHWC')
 _LAX = {
   'auto': None,
@@ -80,7 +82,7 @@ def resolve_form(form: str) -> str:
   """Returns the convolution form that is meant: `'auto'` is `'hybrid'`.
 
   Args:
-    form: one of `'auto'`, `'lax'`, `'patches'`, `'hybrid'`.
+    form: one of `'auto'`, `'lax'`, `'patches'`, `'hybrid'`, `'bands'`.
 
   Raises:
     ValueError: if the form is unknown.
@@ -107,7 +109,8 @@ def convolve(
     stride: step of rows and columns.
     form: how it is computed; all forms agree, also in their derivatives.
       `'hybrid'` is differentiable in reverse only (`jax.jvp` needs another
-      form); with a stride or a kernel that is not square it means `'patches'`.
+      form); with a stride or a kernel that is not square it means `'patches'`,
+      and so does `'bands'` with a stride.
 
   Returns:
     `[B, (H + 2 padding - kh) // stride + 1, ..., O]`.
@@ -132,6 +135,8 @@ def convolve(
   images, kernel = _rounded(images, precision), _rounded(kernel, precision)
   if form == 'lax':
     result = _by_lax(images, kernel, padding, stride, precision)
+  elif form == 'bands' and stride == 1:
+    result = _by_bands(images, kernel, padding, precision)
   else:
     result = _by_patches(images, kernel, padding, stride, precision)
   return result.astype(dtype)
@@ -188,6 +193,29 @@ def _by_patches(images, kernel, padding, stride, precision):
   else:
     patches = _patches(images, (kh, kw), padding, stride)
   return jnp.matmul(patches, kernel.reshape(-1, out), precision=_LAX[precision])
+
+
+def _by_bands(images, kernel, padding, precision):
+  # A whole row of the result from whole rows of the image: the kernel becomes
+  # a matrix of bands. Many times the products, but of a size that matrices
+  # are fast at, which a few channels are not; and rows stay contiguous.
+  kh, kw, channels, out = kernel.shape
+  b, h, w, _ = images.shape
+  h, columns = h + 2 * padding - kh + 1, w + 2 * padding - kw + 1
+  place = np.arange(kw)[:, None, None] + np.arange(columns) - padding
+  band = (np.arange(w)[:, None] == place).astype(kernel.dtype)
+  matrices = jnp.einsum('kjio,jwv->kwivo', kernel, band)
+  matrices = matrices.reshape(kh, w * channels, columns * out)
+  rows = images.reshape(b, -1, w * channels)
+  rows = jnp.pad(rows, ((0, 0), (padding, padding), (0, 0)))
+  rows = [rows[:, i : i + h] for i in range(kh)]
+  multiply = partial(jnp.matmul, precision=_LAX[precision])
+  if w * channels < _LONG_ROW:
+    joined = jnp.concatenate(rows, axis=-1)
+    result = multiply(joined, matrices.reshape(-1, columns * out))
+  else:
+    result = sum(map(multiply, rows, matrices))
+  return result.reshape(b, h, columns, out)
 
 
 # The hybrid form: the two primitives below are each other's derivatives, so

@@ -1,10 +1,12 @@
 """Layers shared by the networks: convolution, normalisation, pooling."""
 
+import functools
 from collections.abc import Callable
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from dcjax.base import Array
 from dcjax.networks._conv import convolve
@@ -137,8 +139,15 @@ def pool(images: Array, kind: str, size: int = 2) -> Array:
   b, h, w, d = images.shape
   h, w = h // size, w // size
   windows = images[:, : h * size, : w * size]
-  windows = windows.reshape(b, h, size, w, size, d)
-  return (jnp.mean if kind == 'avg' else jnp.max)(windows, axis=(2, 4))
+  if kind == 'avg':
+    return windows.reshape(b, h, size, w, size, d).mean((2, 4))
+  # Pairs of slices: on CPUs half the time of a reduction with its derivative.
+  for axis in (1, 2):
+    starts = [
+      lax.slice_in_dim(windows, i, None, size, axis) for i in range(size)
+    ]
+    windows = functools.reduce(jnp.maximum, starts)
+  return windows
 
 
 def activation(kind: str) -> Callable[[Array], Array]:
