@@ -165,9 +165,9 @@ def test_what_is_missing_or_unknown_is_named(called, refused):
   assert 'did you mean idc' in err
 
 
-@pytest.mark.parametrize('word', ['--help', '-h', 'help'])
-def test_help_is_on_one_screen(called, word):
-  code, out, err = called(word)
+@pytest.mark.parametrize('words', ['--help', '-h', 'help', 'compare --help'])
+def test_help_is_on_one_screen(called, words):
+  code, out, err = called(*words.split())
   assert (code, err) == (0, '')
   assert len(out.splitlines()) < 40
   for flag in ('--config', '--workdir', '--store', '--print_config', 'list'):

@@ -103,6 +103,9 @@ def main(argv: Sequence[str] | None = None, program: str = 'dcjax') -> NoReturn:
 
 
 def _main(words, program):
+  asks = any(w in ('-h', '--help', '--helpfull') for w in words[1:])
+  if asks or words[1:2] == ['help']:
+    return _help(program, sys.stdout)
   plain = [word for word in words[1:] if not word.startswith('-')]
   if plain[:1] == ['list']:
     from dcjax.runs import _list
@@ -113,8 +116,6 @@ def _main(words, program):
   if plain[:1] == ['run']:  # a word that people expect
     words = [words[0], *words[2:]]
   define_flags()
-  if any(w in ('-h', '--help', '--helpfull', 'help') for w in words[1:]):
-    return _help(program, sys.stdout)
   if len(words) == 1:
     _help(program, sys.stderr)
     return say_error('--config: must name a method, such as idc:digits')
@@ -168,8 +169,8 @@ def _parse(words) -> dict[str, str]:
     raise Wrong(' '.join(str(error).split())) from error
   if len(left) > 1:
     raise Wrong(
-      f'argument {left[1]!r}: must be list, compare, gallery, export, or '
-      'flags; a run is --config=METHOD:DATA --workdir=FOLDER'
+      f'argument {left[1]!r}: must be list, compare, gallery, export, '
+      'published, or flags; a run is --config=METHOD:DATA --workdir=FOLDER'
     )
   return overrides
 
