@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from _child import Prepared
 from _dcjax_step import formation_of, normalise
-from _problem import Problem, problem_from, real_images, stored_images
+from _problem import Problem, drawn, problem_from, real_images, stored_images
 from _torch_network import gradient_distance
 from _torch_step import FORMS, Held, set_up
 
@@ -33,7 +33,7 @@ def losses(problem: dict) -> Prepared:
   """
   set_up(threads=0)
   sizes = problem_from(problem)
-  held = Held(sizes, 'cpu', FORMS[0], 'float32')
+  held = Held(sizes, 'cpu', FORMS[0], 'float32', drawn(sizes))
   network = held.network()
   theirs, their_gradient = _by_torch(held, network)
   ours, our_gradient = _by_dcjax(sizes, network)
@@ -52,7 +52,7 @@ def losses(problem: dict) -> Prepared:
 def _by_torch(held, network):
   total = torch.zeros(())
   for label in range(held.sizes.classes):
-    first = label * held.count + torch.arange(held.sizes.batch_real)
+    first = held.places[label][: held.sizes.batch_real]
     decoded = _torch_network.decode(held.images[label], held.sizes.factor)
     total = total + _torch_loss(
       held.sizes, network, held.batch(first), held.normalised(decoded), label

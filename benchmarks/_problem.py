@@ -73,6 +73,35 @@ def dm_problem(**sizes: Any) -> Problem:
   return dc_problem(**sizes)._replace(method='dm', epochs=0)
 
 
+class Data(NamedTuple):
+  """What a step works on.
+
+  Attributes:
+    images: real images, uint8 `[M, H, W, D]`.
+    labels: `[M]`.
+    stored: images to start from, float32 `[C, ipc, H, W, D]` in [0, 1].
+    mean: of each channel.
+    std: of each channel.
+  """
+
+  images: np.ndarray
+  labels: np.ndarray
+  stored: np.ndarray
+  mean: tuple[float, ...]
+  std: tuple[float, ...]
+
+
+def drawn(problem: Problem) -> Data:
+  """Draws the data of a step that is only timed."""
+  channels = problem.image_shape[2]
+  return Data(
+    *real_images(problem),
+    stored_images(problem),
+    (MEAN,) * channels,
+    (STD,) * channels,
+  )
+
+
 def real_images(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
   """Draws the real set, one batch of each class, class after class.
 

@@ -79,6 +79,13 @@ def squared(real: Tensor, synthetic: Tensor) -> Tensor:
   return (real - synthetic).square().sum()
 
 
+def l1(real: Tensor, synthetic: Tensor) -> Tensor:
+  """Sum of absolute differences of convolution kernels; 0 for the rest."""
+  if real.ndim != 4:
+    return real.new_zeros(())
+  return (real - synthetic).abs().sum()
+
+
 def cosine(real: Tensor, synthetic: Tensor) -> Tensor:
   """Sum over outputs of one minus the cosine; 0 for biases and scales.
 

@@ -8,14 +8,7 @@ from typing import Any
 
 import torch
 from _child import Prepared
-from _problem import (
-  MEAN,
-  STD,
-  Problem,
-  problem_from,
-  real_images,
-  stored_images,
-)
+from _problem import Data, Problem, drawn, problem_from
 from _torch_augment import OPERATIONS, apply, cutmix, draw
 from _torch_network import ConvNet, cosine, decode, gradient_distance, squared
 from torch import Tensor, nn
@@ -27,14 +20,18 @@ FORMS = ('lean', 'channels_last', 'backward')
 class Held:
   """The sizes, data and images of a step, and how tensors are computed."""
 
-  def __init__(self, sizes: Problem, device, form, precision):
+  def __init__(self, sizes: Problem, device, form, precision, data: Data):
     self.sizes, self.device, self.form = sizes, device, form
     self.precision = precision
-    images, labels = real_images(sizes)
-    self.real = torch.from_numpy(images).permute(0, 3, 1, 2).to(device)
-    self.labels = torch.from_numpy(labels).to(device)
-    self.count = len(labels) // sizes.classes
-    stored = torch.from_numpy(stored_images(sizes)).permute(0, 1, 4, 2, 3)
+    self.real = torch.from_numpy(data.images).permute(0, 3, 1, 2).to(device)
+    self.labels = torch.from_numpy(data.labels).long().to(device)
+    self.places = [
+      torch.from_numpy((data.labels == c).nonzero()[0])
+      for c in range(sizes.classes)
+    ]
+    mean, std = (torch.tensor(x)[:, None, None] for x in data[3:])
+    self.mean, self.std = mean.to(device), std.to(device)
+    stored = torch.from_numpy(data.stored).permute(0, 1, 4, 2, 3)
     self.images = stored.contiguous().to(device).requires_grad_()
     self.image_optimizer = torch.optim.SGD(
       [self.images], sizes.learning_rate, momentum=0.5
@@ -51,7 +48,7 @@ class Held:
 
   def normalised(self, images: Tensor) -> Tensor:
     """Normalises images `[N, D, H, W]` in [0, 1]."""
-    images = (images - MEAN) / STD
+    images = (images - self.mean) / self.std
     if self.form == 'channels_last':
       images = images.contiguous(memory_format=torch.channels_last)
     return images
@@ -59,12 +56,15 @@ class Held:
   def batch(self, positions: Tensor) -> Tensor:
     """Returns real images at positions of the set, normalised."""
     images = self.real[positions.to(self.device)]
-    return self.normalised(images.float() / 255)
+    scale = 255 if images.dtype == torch.uint8 else 1
+    return self.normalised(images.float() / scale)
 
   def real_batch(self, label: int) -> Tensor:
     """Draws real images of a class without replacement, normalised."""
-    order = torch.randperm(self.count)[: self.sizes.batch_real]
-    return self.batch(label * self.count + order)
+    places = self.places[label]
+    return self.batch(
+      places[torch.randperm(len(places))[: self.sizes.batch_real]]
+    )
 
   def synthetic_batch(self, label: int) -> Tensor:
     """Decodes the images of a class, at most so many; normalised."""
@@ -123,7 +123,8 @@ def step(
   if form not in FORMS:
     raise ValueError(f'PyTorch form {form!r}: must be one of {FORMS}')
   set_up(threads, precision)
-  held = Held(problem_from(problem), device, form, precision)
+  sizes = problem_from(problem)
+  held = Held(sizes, device, form, precision, drawn(sizes))
   method = {'idc': _idc, 'dc': _dc, 'dm': _dm}[held.sizes.method]
 
   def run():
@@ -183,7 +184,18 @@ def train(
   return loss.detach()
 
 
-def _match(held, network, label, names, distance):
+def match(
+  held: Held, network: nn.Module, label: int, names: list[str], distance
+) -> Tensor:
+  """Adds a class's gradient in the images; returns its loss `[]`.
+
+  Args:
+    held: for images, real images and sizes.
+    network: whose gradients are matched.
+    label: the class.
+    names: of the siamese augmentation's operations.
+    distance: `(real, synthetic) -> []` of one tensor.
+  """
   real, synthetic = held.real_batch(label), held.synthetic_batch(label)
   real, synthetic = held.siamese(real, synthetic, names)
   with held.computing():
@@ -200,16 +212,23 @@ def _idc(held: Held) -> Tensor:
   for label in range(held.sizes.classes):
     held.image_optimizer.zero_grad()
     names = list(OPERATIONS)
-    total += _match(held, network, label, names, squared)
+    total += match(held, network, label, names, squared)
     held.image_optimizer.step()
   optimizer = torch.optim.SGD(
     network.parameters(), 0.01, momentum=0.9, weight_decay=5e-4
   )
+  train_on_real(held, network, optimizer)
+  return total
+
+
+def train_on_real(
+  held: Held, network: nn.Module, optimizer: torch.optim.Optimizer
+) -> None:
+  """Trains a network on batches of all real images, augmented, with CutMix."""
   for _ in range(held.sizes.network_batches):
     order = torch.randperm(len(held.labels))[: held.sizes.network_batch_size]
     labels = held.labels[order.to(held.device)]
     train(held, network, optimizer, held.batch(order), labels, augmented=True)
-  return total
 
 
 def _dc(held: Held) -> Tensor:
@@ -217,7 +236,7 @@ def _dc(held: Held) -> Tensor:
   network, total = held.network(), 0.0
   held.image_optimizer.zero_grad()
   for label in range(held.sizes.classes):
-    total += _match(held, network, label, [], cosine)
+    total += match(held, network, label, [], cosine)
   held.image_optimizer.step()
   optimizer = torch.optim.SGD(network.parameters(), 0.01)
   images = held.normalised(held.images.detach().flatten(0, 1))

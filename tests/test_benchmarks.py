@@ -199,6 +199,56 @@ def test_both_sides_compute_the_same_step(name, sizes):
   assert 'relative difference' in text
 
 
+def _time_to_accuracy(workdir, accuracy, steps):
+  return _module('time_to_accuracy').report(
+    'digits,ipc=1,factor=2,network=convnet:width=2:depth=1',
+    workdir,
+    accuracy=accuracy,
+    steps=steps,
+    threads=0,
+    seeds=1,
+    changes={
+      'method.inner_steps': 1,
+      'method.network_batches': 1,
+      'augment.family': 'none',
+      'evaluation.epochs': 4,
+    },
+  )
+
+
+def test_time_to_accuracy_makes_a_try_once(tmp_path):
+  has_torch = importlib.util.find_spec('torch') is not None
+  names = ['(a) PyTorch, published', '(b) PyTorch, short'] * has_torch
+  text = _time_to_accuracy(tmp_path, 100.0, ['1'])
+  rows = _rows(text)
+  assert [row[0] for row in rows] == [*names, '(c) dcjax, short']
+  assert all(float(row[2]) > 0 and float(row[3]) > 0 for row in rows)
+  assert text.count('was not reached by') == len(names)
+  # It is kept: another mark only draws another page.
+  (tmp_path / 'c' / '1' / 'settings.json').unlink()
+  again = _rows(_time_to_accuracy(tmp_path, 0.0, ['1']))
+  assert [r[:4] for r in again] == [r[:4] for r in rows]
+  assert all('(reached)' in row[4] for row in again)
+
+
+def test_time_to_accuracy_ends_where_the_accuracy_is_reached(monkeypatch):
+  race = _module('time_to_accuracy')
+  made = []
+
+  def tried(side, place, arguments, length, common, threads):
+    made.append((side.name[1], length))
+    slow = 10 if side.torch else 1
+    return race.Try(length, slow * length, 2 * slow * length, 40 + length, 0.5)
+
+  monkeypatch.setattr(race, '_tried', tried)
+  monkeypatch.setattr(race._command, 'has_torch', lambda: True)
+  text = race.report('digits', 'none', accuracy=42, steps=['4', '1', '2'])
+  assert made == [(side, steps) for steps in (1, 2) for side in 'abc']
+  assert '(a) PyTorch, published over (c) dcjax, short, to 42: 10.0' in text
+  with pytest.raises(ValueError, match="steps 'x'"):
+    race.report('digits', 'none', accuracy=42, steps=['x'])
+
+
 def test_sides_that_disagree_are_an_error():
   command = _module('_command')
   facts = {'dcjax': 1.1, 'torch': 1.0, 'difference': 0.1}

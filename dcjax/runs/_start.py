@@ -106,7 +106,7 @@ def stage(built: Built, observers: list[Observer]) -> Stage:
       return _images(built, _rded(built, spec, observers, found))
     if is_codebook(built.formation):
       return _codebook(built, spec, found[0] if found else None, embeddings)
-    return _images(built, _real_or_noise(built, spec))
+    return _images(built, drawn(built, spec))
 
   settings = {
     'start': spec,
@@ -125,7 +125,16 @@ def _images(built, images):
   return jax.jit(built.formation.init)(key, images)
 
 
-def _real_or_noise(built, spec):
+def drawn(built: Built, spec: dict[str, Any]) -> Any:
+  """Draws images `[C, ipc, H, W, D]` in [0, 1], real ones or noise.
+
+  Args:
+    built: the objects of the run.
+    spec: a start of images, as `parse` returns it.
+
+  Returns:
+    The images; noise, whose key is kept, as a tuple of one.
+  """
   config, dataset, key = built.config, built.dataset, built.keys['init']
   shape = (dataset.num_classes, config.ipc, *dataset.image_shape)
   if spec['name'] == 'noise':
@@ -182,7 +191,7 @@ def _codebook(built, spec, found, embeddings):
   fit = spec['name'] == 'fit'
   images: Any = blank(built)
   if fit:
-    images = _real_or_noise(built, {'name': 'random', 'order': 'random'})
+    images = drawn(built, {'name': 'random', 'order': 'random'})
     key = jax.random.fold_in(key, 1)
   params = formation.init(key, images)
   if spec['name'] == 'generator':

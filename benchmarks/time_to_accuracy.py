@@ -1,0 +1,266 @@
+"""Seconds of condensation until images are worth an accuracy, IDC, both sides.
+
+  python benchmarks/time_to_accuracy.py --data=fashion_mnist --accuracy=82.9
+    --steps=100,200,400 --data_dir=DATA --workdir=runs/tta --out=tta.md
+
+(a) the published settings in PyTorch, with a larger image rate where
+`--reference_rate` says so; (b) the settings of `schedule=short` in PyTorch; (c)
+the same in dcjax, compilation included. Each condenses with `--steps` image
+steps, from the fewest on, until its images reach the accuracy: a rate that
+falls to zero belongs to its number of steps. All images are then evaluated
+alike, by dcjax. The sides take turns, a process each; what is finished stays in
+`--workdir`, and the same command goes on.
+"""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import _command
+import numpy as np
+from _problem import Data, parse_counts
+from absl import flags
+
+from dcjax import networks, runs
+from dcjax.runs import _build, _start, settings
+
+_HERE = pathlib.Path(__file__).parent
+
+
+class Side(NamedTuple):
+  """One of those that race.
+
+  Attributes:
+    name: for the table; its letter is that of its folder.
+    torch: whether PyTorch condenses.
+    changes: dotted field of the config -> value.
+  """
+
+  name: str
+  torch: bool
+  changes: dict[str, Any]
+
+
+class Try(NamedTuple):
+  """One condensation.
+
+  Attributes:
+    steps: image steps.
+    wall: seconds.
+    cpu: seconds of all threads.
+    accuracy: in percent, last epoch: mean over networks.
+    std: over networks.
+  """
+
+  steps: int
+  wall: float
+  cpu: float
+  accuracy: float
+  std: float
+
+
+def report(
+  arguments: str,
+  workdir: str | os.PathLike[str],
+  *,
+  accuracy: float,
+  steps: Sequence[str],
+  data_dir: str = '',
+  reference_rate: float = 0.0,
+  threads: int = 2,
+  seeds: int = 3,
+  changes: dict[str, Any] | None = None,
+) -> str:
+  """Measures what is not measured yet.
+
+  Args:
+    arguments: of the config `idc`: `'fashion_mnist,ipc=10,factor=2'`.
+    workdir: of the tries.
+    accuracy: in percent, that is to be reached.
+    steps: image steps to try, in whole networks of `method.inner_steps`.
+    data_dir: see the config's field.
+    reference_rate: image rate of (a); 0 for the published one.
+    threads: CPUs of each side.
+    seeds: networks of an evaluation.
+    changes: further dotted fields of every side.
+
+  Returns:
+    Markdown.
+
+  Raises:
+    ValueError: naming the flag whose value is wrong.
+  """
+  lengths = sorted(parse_counts('steps', steps))
+  common = {'data_dir': data_dir, 'evaluation.seeds': seeds, **(changes or {})}
+  tries: dict[str, list[Try]] = {}
+  sides = _sides(reference_rate)
+  for length in lengths:  # all sides in turns: noise of the machine hits all
+    for side in sides:
+      found = tries.setdefault(side.name, [])
+      if found and found[-1].accuracy >= accuracy:
+        continue
+      place = pathlib.Path(workdir) / side.name[1] / str(length)
+      found.append(_tried(side, place, arguments, length, common, threads))
+      _say(side, found[-1])
+  return _table(tries, accuracy)
+
+
+def _say(side, done):
+  print(
+    f'{side.name}: {done.steps} steps, {done.wall:.0f} s, '
+    f'{done.accuracy:.1f} ± {done.std:.1f}',
+    file=sys.stderr,
+  )
+
+
+def _sides(reference_rate):
+  rate = {'method.learning_rate': reference_rate} if reference_rate else {}
+  found = [
+    Side('(a) PyTorch, published', True, {'schedule': 'reference', **rate}),
+    Side('(b) PyTorch, short', True, {'schedule': 'short'}),
+    Side('(c) dcjax, short', False, {'schedule': 'short'}),
+  ]
+  return [side for side in found if not side.torch or _command.has_torch()]
+
+
+def _tried(side, place, arguments, length, common, threads) -> Try:
+  changes = {**side.changes, **common}
+  chosen = f'{arguments},schedule={changes.pop("schedule")}'
+  inner = settings.resolve(_config('idc', chosen, changes)).config.method
+  if length % inner.inner_steps:
+    raise ValueError(
+      f'steps {length}: must be a multiple of {inner.inner_steps}'
+    )
+  changes['outer'] = length // inner.inner_steps
+  told = place / 'seconds.json'
+  if not told.exists():
+    place.mkdir(parents=True, exist_ok=True)
+    _hand_over(place, chosen, changes, threads, side.torch)
+    program = '_torch_idc.py' if side.torch else '_dcjax_idc.py'
+    _run([str(_HERE / program), str(place)], threads)
+  seconds = json.loads(told.read_text(encoding='utf-8'))
+  file = place / ('data.pt' if side.torch else 'condensed.npz')
+  entry = _evaluated(place / 'evaluated', file, arguments, common)
+  mean, std = 100 * entry['last_mean'], 100 * entry['last_std']
+  return Try(length, seconds['wall'], seconds['cpu'], mean, std)
+
+
+def _config(recipe, arguments, changes):
+  made = settings.make(recipe, arguments)
+  settings.set_fields(made, changes)
+  return made
+
+
+def _hand_over(place, arguments, changes, threads, torch):
+  """Writes the settings; for PyTorch real images and those to start from."""
+  told = {'arguments': arguments, 'changes': changes, 'threads': threads}
+  if torch:
+    made = _config('idc', arguments, changes)
+    built = _build.build(settings.resolve(made))
+    network = networks.complete('network', built.config.network)
+    told |= json.loads(built.config.to_json())
+    told |= {'width': network['width'], 'depth': network['depth']}
+    told |= {'image_rate': _build.learning_rate(built)}
+    data = Data(
+      built.dataset.images,
+      built.dataset.labels,
+      np.asarray(_start.drawn(built, _start.parse(built))),
+      np.asarray(built.dataset.mean, np.float32),
+      np.asarray(built.dataset.std, np.float32),
+    )
+    np.savez(place / 'data.npz', **data._asdict())
+  (place / 'settings.json').write_text(json.dumps(told), encoding='utf-8')
+
+
+def _run(words, threads):
+  """Runs Python in a process that has so many CPUs."""
+  prefix = []
+  if threads and hasattr(os, 'sched_setaffinity'):
+    cpus = sorted(os.sched_getaffinity(0))[:threads]
+    prefix = ['taskset', '-c', ','.join(map(str, cpus))]
+  subprocess.run([*prefix, sys.executable, *words], check=True)
+
+
+def _evaluated(folder, file, arguments, common):
+  """Trains networks on the images of a file; the same for every side."""
+  shared = {
+    field: value
+    for field, value in common.items()
+    if not field.startswith('method.')
+  }
+  config = _config('given', f'{arguments},schedule=short', shared)
+  settings.set_fields(config, {'file': str(file), 'evaluation.baselines': ()})
+  return runs.run(config, folder)['evaluations']['condensed']
+
+
+def _table(tries: dict[str, list[Try]], accuracy: float) -> str:
+  """Every try, then the ratios of the first that reached the accuracy."""
+  lines = [
+    '| | image steps | wall s | CPU s | accuracy |',
+    '| --- | --- | --- | --- | --- |',
+  ]
+  reached = {}
+  for name, found in tries.items():
+    for x in found:
+      good = x.accuracy >= accuracy
+      if good:
+        reached[name] = x
+      lines.append(
+        f'| {name} | {x.steps} | {x.wall:.1f} | {x.cpu:.1f} | '
+        f'{x.accuracy:.1f} ± {x.std:.1f}{" (reached)" * good} |'
+      )
+  last = list(tries)[-1]
+  for name in tries:
+    if name == last:
+      continue
+    if missing := [n for n in (name, last) if n not in reached]:
+      lines.append(f'\n{accuracy:g} was not reached by: {missing[0]}.')
+      continue
+    theirs, ours = reached[name], reached[last]
+    lines.append(
+      f'\n{name} over {last}, to {accuracy:g}: {theirs.wall / ours.wall:.1f} '
+      f'times the wall time, {theirs.cpu / ours.cpu:.1f} the CPU time.'
+    )
+  return '\n'.join(lines)
+
+
+def _from_flags():
+  values = flags.FLAGS
+  return report(
+    f'{values.data},ipc={values.ipc},factor={values.factor},'
+    f'network=convnet:width={values.width}',
+    values.workdir,
+    accuracy=values.accuracy,
+    steps=values.steps,
+    data_dir=values.data_dir,
+    reference_rate=values.reference_rate,
+    threads=values.threads,
+    seeds=values.seeds,
+  )
+
+
+def _how():
+  return (
+    f'{flags.FLAGS.threads or "all"} threads, a process each, in turns; seed '
+    f'0, {flags.FLAGS.seeds} networks of 300 epochs'
+  )
+
+
+if __name__ == '__main__':
+  flags.DEFINE_string('data', 'fashion_mnist', 'Data set.')
+  flags.DEFINE_string('data_dir', '', 'Where it is.')
+  flags.DEFINE_string('workdir', 'runs/time_to_accuracy', 'Where tries stay.')
+  flags.DEFINE_float('accuracy', 82.9, 'In percent, to be reached.')
+  flags.DEFINE_list('steps', ['100', '200', '400'], 'Image steps to try.')
+  flags.DEFINE_float('reference_rate', 0.01, 'Image rate of (a); 0: published.')
+  flags.DEFINE_integer('ipc', 10, 'Stored images of a class.', lower_bound=1)
+  flags.DEFINE_integer('factor', 2, 'Multi-formation factor.', lower_bound=1)
+  flags.DEFINE_integer('width', 32, 'Of the ConvNet.', lower_bound=1)
+  flags.DEFINE_integer('threads', 2, 'CPUs of each side; 0: all.')
+  flags.DEFINE_integer('seeds', 3, 'Networks that learn a set.', lower_bound=1)
+  flags.DEFINE_string('out', '', 'File for the report.')
+  _command.run('Time to accuracy, IDC', _from_flags, _how)
