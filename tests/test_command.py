@@ -174,6 +174,19 @@ def test_help_is_on_one_screen(called, words):
     assert flag in out
 
 
+def test_cores_become_devices_before_anything_asks_for_one(monkeypatch):
+  said = []
+  monkeypatch.setattr(
+    'jax.config.update', lambda name, value: said.append((name, value))
+  )
+  for devices in (1, 2):
+    monkeypatch.setattr(
+      command.flags, 'FLAGS', types.SimpleNamespace(cpu_devices=devices)
+    )
+    command._share_cores()
+  assert said == [('jax_num_cpu_devices', 2)]
+
+
 def test_list_names_everything_and_shows_one(called):
   code, out, _ = called('list')
   assert code == 0

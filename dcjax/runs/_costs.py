@@ -192,7 +192,7 @@ def outlook(stages: Sequence[Stage]) -> Outlook:
 
 def machine_speed() -> float:
   """Floating-point operations a second of networks on all devices, roughly."""
-  return _EFFICIENCY * _watch.matmul_speed() * jax.device_count()
+  return _EFFICIENCY * _watch.peak()
 
 
 def describe(built: Built, stages: Sequence[Stage], left: Outlook) -> str:

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 import jax
 import jax.numpy as jnp
 
+from dcjax.utils import platform
+
 
 def memory_bytes() -> int:
   """Peak memory of this process's first device, or of the process on a CPU."""
@@ -31,8 +33,7 @@ def utilisation(operations: float | None, seconds: float) -> float | None:
   """
   if operations is None or not seconds:
     return None
-  speed = matmul_speed() * jax.device_count()
-  return round(operations / seconds / speed, 4)
+  return round(operations / seconds / peak(), 4)
 
 
 @contextlib.contextmanager
@@ -48,6 +49,12 @@ def trace(folder: pathlib.Path, wanted: bool) -> Iterator[None]:
     return
   with jax.profiler.trace(str(folder)):
     yield
+
+
+def peak() -> float:
+  """`matmul_speed` of all devices; those of one CPU share its cores."""
+  alone = platform() == 'cpu'
+  return matmul_speed() * (jax.process_count() if alone else jax.device_count())
 
 
 @functools.cache

@@ -58,6 +58,10 @@ _FLAGS = {
     'integer',
     'Devices that share the images of one class; 0 decides by their number.',
   ),
+  'cpu_devices': (
+    'integer',
+    'Devices to make of the cores of a CPU; classes are shared among them.',
+  ),
   'distributed': (
     'bool',
     'One of several processes on a pod or cluster that tells them apart.',
@@ -66,6 +70,9 @@ _FLAGS = {
   'processes': ('integer', 'Processes of the run, with --coordinator.'),
   'process': ('integer', 'Number of this process, with --coordinator.'),
 }
+
+# Flag -> its default and least value.
+_LEAST = {'devices_per_class': 0, 'cpu_devices': 1}
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
@@ -76,8 +83,8 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     define = getattr(flags, f'DEFINE_{kind}')
     options: dict[str, Any] = {'flag_values': values}
     default = False if kind == 'bool' else None
-    if name == 'devices_per_class':
-      default, options['lower_bound'] = 0, 0
+    if name in _LEAST:
+      default = options['lower_bound'] = _LEAST[name]
     define(name, default, text, **options)
 
 
@@ -214,7 +221,9 @@ def _run(words, overrides, program):
 def _work(config, words, program):
   from dcjax import runs
 
-  _join_processes()  # before anything asks for a device
+  # Before anything asks for a device.
+  _join_processes()
+  _share_cores()
   _check_platform()
   runs.run(
     config,
@@ -294,6 +303,15 @@ def _module_of(path):
   if not hasattr(made, 'get_config'):
     raise ValueError(f'config {path}: holds no get_config')
   return made
+
+
+def _share_cores():
+  """Makes several devices of a CPU where `--cpu_devices` says so."""
+  devices = flags.FLAGS.cpu_devices
+  if devices > 1:
+    import jax
+
+    jax.config.update('jax_num_cpu_devices', devices)
 
 
 def _check_platform():
