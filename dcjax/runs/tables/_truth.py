@@ -105,7 +105,7 @@ def page(folder: pathlib.Path, known: Mapping[str, Table]) -> str:
   parts = [_ABOUT, '## In all', _totals(printed, drawn)]
   for name, table in known.items():
     reduced = [
-      _reduced(size, cells)
+      _reduced(table, size, cells)
       for (other, size), cells in found.items()
       if other == name and (size != 'reference' or name not in printed)
     ]
@@ -239,8 +239,11 @@ def _how(record) -> str:
   )
 
 
-def _reduced(size, cells) -> str:
-  rows = [[*place, _text(m)] for place, m in sorted(cells.items())]
+def _reduced(table, size, cells) -> str:
+  places = [(r, c) for r in table.rows for c in table.columns]
+  order = {place: number for number, place in enumerate(places)}
+  known = sorted(cells, key=lambda p: (order.get(p, len(places)), p))
+  rows = [[*place, _text(cells[place])] for place in known]
   header = ['row', 'column', 'measured']
   note = (
     f'At size {size} (narrower networks, shorter schedules; not to be compared '
