@@ -209,7 +209,6 @@ def _time_to_accuracy(workdir, accuracy, steps):
     seeds=1,
     changes={
       'method.inner_steps': 1,
-      'method.network_batches': 1,
       'augment.family': 'none',
       'evaluation.epochs': 4,
     },
@@ -221,7 +220,8 @@ def test_time_to_accuracy_makes_a_try_once(tmp_path):
   names = ['(a) PyTorch, published', '(b) PyTorch, short'] * has_torch
   text = _time_to_accuracy(tmp_path, 100.0, ['1'])
   rows = _rows(text)
-  assert [row[0] for row in rows] == [*names, '(c) dcjax, short']
+  names += ['(c) dcjax, short', '(d) dcjax, DM']
+  assert [row[0] for row in rows] == names
   assert all(float(row[2]) > 0 and float(row[3]) > 0 for row in rows)
   assert text.count('was not reached by') == len(names)
   # It is kept: another mark only draws another page.
@@ -243,7 +243,7 @@ def test_time_to_accuracy_ends_where_the_accuracy_is_reached(monkeypatch):
   monkeypatch.setattr(race, '_tried', tried)
   monkeypatch.setattr(race._command, 'has_torch', lambda: True)
   text = race.report('digits', 'none', accuracy=42, steps=['4', '1', '2'])
-  assert made == [(side, steps) for steps in (1, 2) for side in 'abc']
+  assert made == [(side, steps) for steps in (1, 2) for side in 'abcd']
   assert '(a) PyTorch, published over (c) dcjax, short, to 42: 10.0' in text
   with pytest.raises(ValueError, match="steps 'x'"):
     race.report('digits', 'none', accuracy=42, steps=['x'])

@@ -1,10 +1,12 @@
-"""dcjax's side of `time_to_accuracy.py`: all of IDC's condensation."""
+"""dcjax's side of `time_to_accuracy.py`: a whole condensation."""
 
 import json
 import pathlib
 import shutil
 import sys
 import time
+
+import jax
 
 from dcjax import runs
 from dcjax.runs import settings
@@ -13,11 +15,12 @@ from dcjax.runs import settings
 def main(folder: str) -> None:
   """Condenses as `folder/settings.json` says; writes what `_torch_idc` does.
 
-  The seconds hold loading, start and compilation too.
+  The seconds hold loading, start and compilation too. Every thread is a device.
   """
   place = pathlib.Path(folder)
   told = json.loads((place / 'settings.json').read_text(encoding='utf-8'))
-  config = settings.make('idc', told['arguments'])
+  jax.config.update('jax_num_cpu_devices', max(1, told['threads']))
+  config = settings.make(told['recipe'], told['arguments'])
   settings.set_fields(config, told['changes'])
   began = time.perf_counter(), time.process_time()
   runs.condensed(config, place / 'run')
