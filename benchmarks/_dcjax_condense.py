@@ -19,7 +19,8 @@ def main(folder: str) -> None:
   """
   place = pathlib.Path(folder)
   told = json.loads((place / 'settings.json').read_text(encoding='utf-8'))
-  jax.config.update('jax_num_cpu_devices', max(1, told['threads']))
+  if told['threads'] > 1:
+    jax.config.update('jax_num_cpu_devices', told['threads'])
   config = settings.make(told['recipe'], told['arguments'])
   settings.set_fields(config, told['changes'])
   began = time.perf_counter(), time.process_time()
