@@ -148,6 +148,18 @@ def test_rejects():
     coresets.random(jax.random.key(0), np.array([4, 3]), 4)
 
 
+def test_nearest_to_the_mean_are_sorted_by_distance():
+  labels = np.array([1, 0, 0, 1, 0, 0, 1])
+  features = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
+  chosen = np.asarray(coresets.nearest_mean(jnp.asarray(features), labels, 3))
+  for label, row in enumerate(chosen):
+    own = features[labels == label]
+    far = np.linalg.norm(own - own.mean(0), axis=1)
+    np.testing.assert_array_equal(row, np.argsort(far)[:3])
+  first = np.asarray(coresets.herding(jnp.asarray(features), labels, 1))
+  np.testing.assert_array_equal(first, chosen[:, :1])
+
+
 def test_k_center_against_a_plain_loop():
   rng = np.random.default_rng(3)
   counts = (9, 4, 6)
@@ -296,7 +308,8 @@ def test_an_interrupted_embedding_goes_on_bit_for_bit(
 
 
 @pytest.mark.parametrize(
-  'name', ['random', 'herding', 'k_center', 'k_means', 'forgetting']
+  'name',
+  ['random', 'herding', 'nearest_mean', 'k_center', 'k_means', 'forgetting'],
 )
 def test_a_run_selects_as_many_images_of_every_class(
   built, features, name, tmp_path
@@ -312,7 +325,7 @@ def test_a_run_selects_as_many_images_of_every_class(
     assert len(set(row.tolist())) == 3
     assert 0 <= row.min() <= row.max() < count
   labels = np.asarray(built.real.local.labels)
-  if name in ('herding', 'k_center'):
+  if name in ('herding', 'nearest_mean', 'k_center'):
     expected = getattr(coresets, name)(features['features'], labels, 3)
     np.testing.assert_array_equal(chosen, expected)
 

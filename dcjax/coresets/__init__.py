@@ -12,7 +12,7 @@ from dcjax.coresets._forgetting import (
   forgetting_events,
   forgetting_loop,
 )
-from dcjax.coresets._greedy import herding, k_center, random
+from dcjax.coresets._greedy import herding, k_center, nearest_mean, random
 from dcjax.coresets._k_means import k_means
 from dcjax.coresets._predict import embed
 from dcjax.coresets._representative import (
@@ -32,6 +32,7 @@ __all__ = [
   'herding',
   'k_center',
   'k_means',
+  'nearest_mean',
   'random',
   'representative',
   'representative_batches',

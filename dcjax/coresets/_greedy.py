@@ -76,6 +76,33 @@ def _herd(features, valid, ipc):
   return chosen
 
 
+def nearest_mean(features: Array, labels: np.ndarray, ipc: int) -> Array:
+  """Images whose features are nearest to the class mean.
+
+  What DC's baseline "Herding" is by its text (Zhao et al., 2021, section 3.1):
+  the samples closest to the cluster centre, as Castro et al. (2018) choose
+  them. The first is that of `herding`, which balances the others.
+
+  Args:
+    features: `[M, F]`, concrete.
+    labels: `[M]` integers, every class of `0..C-1` present.
+    ipc: images to keep in each class.
+
+  Returns:
+    `[C, ipc]` int32 positions within each class, the nearest first.
+
+  Raises:
+    ValueError: naming a class that holds fewer than `ipc` images, or if
+      features are not finite `[M, F]`.
+  """
+  return select_by_class(_near, features, labels, ipc)
+
+
+def _near(features, valid, ipc):
+  _, norms = centre(features, valid)
+  return jax.lax.top_k(jnp.where(valid, -norms, -jnp.inf), ipc)[1]
+
+
 def k_center(features: Array, labels: np.ndarray, ipc: int) -> Array:
   """Images that leave no image of their class far from a chosen one.
 

@@ -29,7 +29,7 @@ _EFFICIENCY = 0.35
 _TRAINING = 3
 # Baselines that look at the embeddings of a network trained on real data, in
 # batches of this size.
-BY_FEATURES = ('herding', 'k_center', 'k_means')
+BY_FEATURES = ('herding', 'nearest_mean', 'k_center', 'k_means')
 BASELINE_BATCH = 64
 
 _counted: dict[Any, float | None] = {}

@@ -196,6 +196,7 @@ _OPTIONS: dict[str, Range] = {
 BASELINES = (
   'random',
   'herding',
+  'nearest_mean',
   'k_center',
   'k_means',
   'forgetting',

@@ -27,7 +27,14 @@ from dcjax.runs._ranges import METHODS
 from dcjax.runs._stage import ARTEFACT, Stage, run
 from dcjax.utils import check_choice
 
-CORESETS = ('random', 'herding', 'k_center', 'k_means', 'forgetting')
+CORESETS = (
+  'random',
+  'herding',
+  'nearest_mean',
+  'k_center',
+  'k_means',
+  'forgetting',
+)
 # The config whose network, trained on real images, coresets look through.
 _CORESET_CONFIG = 'dm'
 
