@@ -121,8 +121,7 @@ class Folder:
       ValueError: if another process is at work in the folder; names it.
     """
     heard = graceful_stop() if stop is None else contextlib.nullcontext(stop)
-    # First, so that who sees the folder can stop the run that owns it.
-    with heard as own:
+    with heard as own:  # first: who sees the folder can stop its run
       self._claim()
       try:
         if sharding.is_main():
