@@ -7,6 +7,7 @@ import tiny
 
 from dcjax import applications, augment, data, evaluation
 from dcjax.base import Batch
+from dcjax.runs import _ranges
 from dcjax.runs.applications import _sets
 
 _OBSERVER = 'convnet:width=3:depth=1:norm=batch'
@@ -96,7 +97,7 @@ def test_what_a_name_says_goes_before_what_all_sets_share():
 def test_unknown_sets_list_the_known_ones(digits):
   with pytest.raises(ValueError, match=r"sets\.names 'mttt'") as error:
     _sets.check(('mttt',), _making().config, digits)
-  for name in ('idc', 'edc', 'generative', *_sets.CORESETS):
+  for name in ('idc', 'edc', 'generative', *_ranges.CORESETS):
     assert repr(name) in str(error.value)
 
 

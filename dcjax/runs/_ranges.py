@@ -193,13 +193,16 @@ _OPTIONS: dict[str, Range] = {
   **dict.fromkeys(('mappings', 'num_classes', 'projection_dim'), _SIZE),
   **dict.fromkeys(('shrink', 'tiles', 'widen', 'width'), _SIZE),
 }
-BASELINES = (
+CORESETS = (
   'random',
   'herding',
   'nearest_mean',
   'k_center',
   'k_means',
   'forgetting',
+)
+BASELINES = (
+  *CORESETS,
   'initial',
   'random_hard',
   'random_updates',

@@ -23,18 +23,10 @@ from dcjax.runs import _costs, _run, _sets, settings
 from dcjax.runs._artefact import artefact_of
 from dcjax.runs._labels import HARD
 from dcjax.runs._pipelines import data_stage
-from dcjax.runs._ranges import METHODS
+from dcjax.runs._ranges import CORESETS, METHODS
 from dcjax.runs._stage import ARTEFACT, Stage, run
 from dcjax.utils import check_choice
 
-CORESETS = (
-  'random',
-  'herding',
-  'nearest_mean',
-  'k_center',
-  'k_means',
-  'forgetting',
-)
 # The config whose network, trained on real images, coresets look through.
 _CORESET_CONFIG = 'dm'
 
