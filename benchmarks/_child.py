@@ -47,6 +47,15 @@ def timed(prepared: Prepared) -> dict[str, float]:
   return {'wall': wall, 'cpu': cpu, 'loss': loss, 'peak_gib': peak}
 
 
+def record_seconds(folder: pathlib.Path, work: Callable[[], None]) -> None:
+  """Does work; then writes its wall and CPU time to `folder/seconds.json`."""
+  wall, cpu = time.perf_counter(), time.process_time()
+  work()
+  wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+  seconds = {'wall': wall, 'cpu': cpu}
+  (folder / 'seconds.json').write_text(json.dumps(seconds), encoding='utf-8')
+
+
 def memory_gib(pid: int, field: str) -> float:
   """Resident memory of a process in GiB, 0 where the system does not tell.
 
@@ -64,7 +73,7 @@ def memory_gib(pid: int, field: str) -> float:
   return kib / 2**20
 
 
-def _limit_threads(threads: int) -> None:
+def limit_threads(threads: int) -> None:
   """Leaves this process so many CPUs; thread pools size themselves by them."""
   if threads and hasattr(os, 'sched_setaffinity'):
     allowed = sorted(os.sched_getaffinity(0))
@@ -82,7 +91,7 @@ def main() -> None:
       channel.flush()
 
     request = json.loads(sys.stdin.readline())
-    _limit_threads(request['threads'])
+    limit_threads(request['threads'])
     try:
       prepared = prepare(request)
       answer({'facts': prepared.facts})

@@ -4,31 +4,29 @@ import json
 import pathlib
 import shutil
 import sys
-import time
 
 import jax
+from _child import limit_threads, record_seconds
 
 from dcjax import runs
 from dcjax.runs import settings
 
 
 def main(folder: str) -> None:
-  """Condenses as `folder/settings.json` says; writes what `_torch_idc` does.
+  """Condenses as `folder/settings.json` says, in a run of its own.
 
   The seconds hold loading, start and compilation too. Every thread is a device.
   """
   place = pathlib.Path(folder)
   told = json.loads((place / 'settings.json').read_text(encoding='utf-8'))
+  limit_threads(told['threads'])
   if told['threads'] > 1:
     jax.config.update('jax_num_cpu_devices', told['threads'])
   config = settings.make(told['recipe'], told['arguments'])
   settings.set_fields(config, told['changes'])
-  began = time.perf_counter(), time.process_time()
-  runs.condensed(config, place / 'run')
-  wall, cpu = time.perf_counter() - began[0], time.process_time() - began[1]
-  shutil.copy(place / 'run' / 'condensed.npz', place / 'condensed.npz')
-  seconds = {'wall': wall, 'cpu': cpu}
-  (place / 'seconds.json').write_text(json.dumps(seconds), encoding='utf-8')
+  # Without what a stop left, whose seconds nobody counted.
+  shutil.rmtree(place / 'run', ignore_errors=True)
+  record_seconds(place, lambda: runs.condensed(config, place / 'run'))
 
 
 if __name__ == '__main__':

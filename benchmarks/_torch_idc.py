@@ -7,13 +7,13 @@ import json
 import math
 import pathlib
 import sys
-import time
 from collections.abc import Mapping
 from typing import Any
 
 import _torch_network
 import numpy as np
 import torch
+from _child import limit_threads, record_seconds
 from _problem import Data, Problem
 from _torch_augment import OPERATIONS
 from _torch_step import Held, match, set_up, train_on_real
@@ -21,31 +21,30 @@ from torch import Tensor
 
 
 def main(folder: str) -> None:
-  """Condenses as `folder/settings.json` says, from `folder/data.npz`.
+  """Condenses as `folder/config.json` says, from `folder/data.npz`.
 
-  Writes `data.pt` as the public IDC code does, and `seconds.json`: of wall and
-  of CPU time, from the first step to the last.
+  Writes `data.pt` as the public IDC code does. The seconds are those of the
+  steps and of that file.
   """
   place = pathlib.Path(folder)
-  config = json.loads((place / 'settings.json').read_text(encoding='utf-8'))
+  told = json.loads((place / 'settings.json').read_text(encoding='utf-8'))
+  config = json.loads((place / 'config.json').read_text(encoding='utf-8'))
   with np.load(place / 'data.npz') as file:
     data = Data(**{name: file[name] for name in Data._fields})
-  set_up(config['threads'])
+  limit_threads(told['threads'])
+  set_up(told['threads'])
   torch.manual_seed(config['seed'])
-  began = time.perf_counter(), time.process_time()
-  images = condense(config, data)
-  wall, cpu = time.perf_counter() - began[0], time.process_time() - began[1]
-  _write(place, images, {'wall': wall, 'cpu': cpu})
+  record_seconds(place, lambda: _write(place, condense(config, data)))
 
 
 def condense(config: Mapping[str, Any], data: Data) -> Tensor:
   """Kim et al. (2022), Algorithm 1, on the host.
 
+  The start and the settings are the same as dcjax's; draws are not.
+
   Args:
     config: the settings of a dcjax config `idc`, and `image_rate`.
     data: what it condenses, and starts from.
-
-  The start and the settings are the same as dcjax's; draws are not.
 
   Returns:
     The stored images `[C, ipc, D, H, W]`.
@@ -107,10 +106,9 @@ def _image_step(held, network, method, rate):
     optimizer.step()
 
 
-def _write(place, images, seconds):
+def _write(place, images):
   labels = torch.arange(len(images)).repeat_interleave(images.shape[1])
   torch.save([images.flatten(0, 1), labels], place / 'data.pt')
-  (place / 'seconds.json').write_text(json.dumps(seconds), encoding='utf-8')
 
 
 if __name__ == '__main__':

@@ -3,14 +3,14 @@
   python benchmarks/time_to_accuracy.py --data=fashion_mnist --accuracy=82.9
     --steps=100,200,400 --data_dir=DATA --workdir=runs/tta --out=tta.md
 
-(a) the published settings in PyTorch, with a larger image rate where
-`--reference_rate` says so; (b) the settings of `schedule=short` in PyTorch; (c)
-the same in dcjax, (d) DM from representative images in dcjax, both with
-compilation. Each condenses with `--steps` image
-steps, from the fewest on, until its images reach the accuracy: a rate that
-falls to zero belongs to its number of steps. All images are then evaluated
-alike, by dcjax. The sides take turns, a process each; what is finished stays in
-`--workdir`, and the same command goes on.
+(a) the published settings in PyTorch, with the image rate of
+`--reference_rate`; (b) the settings of `schedule=short` in PyTorch; (c) the
+same in dcjax; (d) DM from representative images in dcjax. Each condenses with
+`--steps` image steps, from the fewest on, until its images reach the accuracy:
+a rate that falls to zero belongs to its number of steps. dcjax's seconds hold
+loading, start and compilation, PyTorch's the steps alone. All images are then
+evaluated alike, by dcjax. The sides take turns, a process each; finished tries
+stay in `--workdir`, and the same command goes on with the others.
 """
 
 import itertools
@@ -31,8 +31,6 @@ from dcjax import networks, runs
 from dcjax.runs import _build, _start, settings
 
 _HERE = pathlib.Path(__file__).parent
-
-
 # What DM does differently, where a minute is all there is (docs/results.md).
 _DM = {
   'start': 'representative',
@@ -151,14 +149,23 @@ def _tried(side, place, arguments, length, common, threads) -> Try:
       f'steps {length}: must be a multiple of {inner.inner_steps}'
     )
   changes['outer'] = length // inner.inner_steps
-  told = place / 'seconds.json'
-  if not told.exists():
-    place.mkdir(parents=True, exist_ok=True)
-    _hand_over(place, side, chosen, changes, threads)
+  _claim(
+    place,
+    {
+      'recipe': side.recipe,
+      'arguments': chosen,
+      'changes': changes,
+      'threads': threads,
+    },
+  )
+  seconds_file = place / 'seconds.json'
+  if not seconds_file.exists():
+    if side.torch:
+      _hand_over(place, _config(side.recipe, chosen, changes))
     program = '_torch_idc.py' if side.torch else '_dcjax_condense.py'
-    _run([str(_HERE / program), str(place)], threads)
-  seconds = json.loads(told.read_text(encoding='utf-8'))
-  file = place / ('data.pt' if side.torch else 'condensed.npz')
+    _run(program, place)
+  seconds = json.loads(seconds_file.read_text(encoding='utf-8'))
+  file = place / ('data.pt' if side.torch else 'run/condensed.npz')
   entry = _evaluated(place / 'evaluated', file, arguments, common)
   mean, std = 100 * entry['last_mean'], 100 * entry['last_std']
   return Try(length, seconds['wall'], seconds['cpu'], mean, std)
@@ -170,35 +177,39 @@ def _config(recipe, arguments, changes):
   return made
 
 
-def _hand_over(place, side, arguments, changes, threads):
-  """Writes the settings; for PyTorch real images and those to start from."""
-  told = {'arguments': arguments, 'changes': changes, 'threads': threads}
-  told['recipe'] = side.recipe
-  if side.torch:
-    made = _config('idc', arguments, changes)
-    built = _build.build(settings.resolve(made))
-    network = networks.complete('network', built.config.network)
-    told |= json.loads(built.config.to_json())
-    told |= {'width': network['width'], 'depth': network['depth']}
-    told |= {'image_rate': _build.learning_rate(built)}
-    data = Data(
-      built.dataset.images,
-      built.dataset.labels,
-      np.asarray(_start.drawn(built, _start.parse(built))),
-      np.asarray(built.dataset.mean, np.float32),
-      np.asarray(built.dataset.std, np.float32),
+def _claim(place, asked):
+  """Writes what a try is asked for, or finds that it is what was."""
+  path = place / 'settings.json'
+  asked = json.loads(json.dumps(asked))  # tuples are lists there
+  if not path.exists():
+    place.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(asked), encoding='utf-8')
+  elif json.loads(path.read_text(encoding='utf-8')) != asked:
+    raise ValueError(
+      f'workdir {place}: holds a try with other settings; use another --workdir'
     )
-    np.savez(place / 'data.npz', **data._asdict())
-  (place / 'settings.json').write_text(json.dumps(told), encoding='utf-8')
 
 
-def _run(words, threads):
-  """Runs Python in a process that has so many CPUs."""
-  prefix = []
-  if threads and hasattr(os, 'sched_setaffinity'):
-    cpus = sorted(os.sched_getaffinity(0))[:threads]
-    prefix = ['taskset', '-c', ','.join(map(str, cpus))]
-  subprocess.run([*prefix, sys.executable, *words], check=True)
+def _hand_over(place, config):
+  """Writes for PyTorch all settings, real images and those to start from."""
+  built = _build.build(settings.resolve(config))
+  network = networks.complete('network', built.config.network)
+  told = json.loads(built.config.to_json())
+  told |= {'width': network['width'], 'depth': network['depth']}
+  told |= {'image_rate': _build.learning_rate(built)}
+  (place / 'config.json').write_text(json.dumps(told), encoding='utf-8')
+  data = Data(
+    built.dataset.images,
+    built.dataset.labels,
+    np.asarray(_start.drawn(built, _start.parse(built))),
+    np.asarray(built.dataset.mean, np.float32),
+    np.asarray(built.dataset.std, np.float32),
+  )
+  np.savez(place / 'data.npz', **data._asdict())
+
+
+def _run(program, place):
+  subprocess.run([sys.executable, str(_HERE / program), str(place)], check=True)
 
 
 def _evaluated(folder, file, arguments, common):

@@ -199,7 +199,7 @@ def test_both_sides_compute_the_same_step(name, sizes):
   assert 'relative difference' in text
 
 
-def _time_to_accuracy(workdir, accuracy, steps):
+def _time_to_accuracy(workdir, accuracy, steps, **changes):
   return _module('time_to_accuracy').report(
     'digits,ipc=1,factor=2,network=convnet:width=2:depth=1',
     workdir,
@@ -211,6 +211,7 @@ def _time_to_accuracy(workdir, accuracy, steps):
       'method.inner_steps': 1,
       'augment.family': 'none',
       'evaluation.epochs': 4,
+      **changes,
     },
   )
 
@@ -218,8 +219,8 @@ def _time_to_accuracy(workdir, accuracy, steps):
 def test_time_to_accuracy_makes_a_try_once(tmp_path, monkeypatch):
   race = _module('time_to_accuracy')
 
-  def here(words, threads):
-    _module(pathlib.Path(words[0]).stem).main(words[1])
+  def here(program, place):
+    _module(program.removesuffix('.py')).main(str(place))
 
   monkeypatch.setattr(race, '_run', here)  # a process each takes its time
   has_torch = importlib.util.find_spec('torch') is not None
@@ -231,10 +232,12 @@ def test_time_to_accuracy_makes_a_try_once(tmp_path, monkeypatch):
   assert all(float(row[2]) > 0 and float(row[3]) > 0 for row in rows)
   assert text.count('was not reached by') == len(names)
   # It is kept: another mark only draws another page.
-  (tmp_path / 'c' / '1' / 'settings.json').unlink()
+  monkeypatch.setattr(race, '_run', None)
   again = _rows(_time_to_accuracy(tmp_path, 0.0, ['1']))
   assert [r[:4] for r in again] == [r[:4] for r in rows]
   assert all('(reached)' in row[4] for row in again)
+  with pytest.raises(ValueError, match='a try with other settings'):
+    _time_to_accuracy(tmp_path, 0.0, ['1'], seed=1)
 
 
 def test_time_to_accuracy_ends_where_the_accuracy_is_reached(monkeypatch):

@@ -8,7 +8,7 @@ import pytest
 import torch_layout
 from flax import nnx
 
-from dcjax import networks
+from dcjax import networks, utils
 from dcjax.base import Outputs
 
 
@@ -320,3 +320,20 @@ def test_images_and_weights_of_two_widths_are_refused_in_a_sentence():
     variables = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), variables)
     with pytest.raises(ValueError, match='images are float32, weights float64'):
       network.apply(variables, images, True)
+
+
+@pytest.mark.parametrize(('name', 'form'), [('cpu', 'bands'), ('tpu', 'auto')])
+def test_lenet_takes_the_form_of_the_platform_it_is_traced_for(name, form):
+  """So that a plan for another machine has that machine's programs."""
+
+  def traced(network):
+    variables = jax.eval_shape(network.init, jax.random.key(0))
+    images = jax.ShapeDtypeStruct((2, 28, 28, 1), jnp.float32)
+    apply = jax.jit(lambda v, x: network.apply(v, x, False)[0].logits)
+    with utils.traced_for(name):
+      return str(apply.trace(variables, images).jaxpr)
+
+  auto = traced(networks.lenet((28, 28, 1), 10))
+  assert ('conv_general_dilated' in auto) == (form == 'auto')
+  if form == 'bands':
+    assert auto == traced(networks.lenet((28, 28, 1), 10, conv_form=form))

@@ -57,13 +57,14 @@ class LeNet(nn.Module):
     """Returns logits, embedding and 2 taps of `images [B, H, W, D]`."""
     taps = []
     x = images
+    form = _lenet_conv_form(self.conv_form, images.shape)
     paddings = (_lenet_padding(images.shape), 0)
     for block, (width, padding) in enumerate(
       zip((6, 16), paddings, strict=True)
     ):
-      x = Conv(
-        width, size=5, padding=padding, form=self.conv_form, name=f'conv{block}'
-      )(x)
+      x = Conv(width, size=5, padding=padding, form=form, name=f'conv{block}')(
+        x
+      )
       x = pool(_relu(x), 'max')
       taps.append(x)
     x = x.reshape(x.shape[0], -1)
@@ -198,7 +199,8 @@ def lenet(
   Args:
     image_shape: `(H, W, D)`, at least 12x12 (one channel) or 16x16.
     num_classes: `K`.
-    conv_form: see `convolve`.
+    conv_form: see `convolve`; `'auto'` is `'bands'` on CPUs for rows of at most
+      32 pixels.
 
   Raises:
     ValueError: if the form is unknown or the images are too small.
@@ -206,13 +208,13 @@ def lenet(
   resolve_form(conv_form)
   padded = min(image_shape[:2]) + 2 * _lenet_padding(image_shape)
   check_last_size('lenet', image_shape, ((padded - 4) // 2 - 4) // 2)
-  module = LeNet(num_classes, _lenet_conv_form(conv_form, image_shape))
+  module = LeNet(num_classes, conv_form)
   return wrap_linen(module, image_shape, init='torch', name='lenet')
 
 
-def _lenet_conv_form(form, image_shape):
+def _lenet_conv_form(form, shape):
   # Six channels are slow in every other form on CPUs; wide rows are in this.
-  narrow = form == 'auto' and image_shape[1] <= 32
+  narrow = form == 'auto' and shape[2] <= 32
   return 'bands' if narrow and platform() == 'cpu' else form
 
 

@@ -110,7 +110,8 @@ def convolve(
     form: how it is computed; all forms agree, also in their derivatives.
       `'hybrid'` is differentiable in reverse only (`jax.jvp` needs another
       form); with a stride or a kernel that is not square it means `'patches'`,
-      and so does `'bands'` with a stride.
+      and so does `'bands'` with a stride. `'bands'` multiplies whole rows, for
+      few channels and narrow images.
 
   Returns:
     `[B, (H + 2 padding - kh) // stride + 1, ..., O]`.
@@ -209,7 +210,11 @@ def _by_bands(images, kernel, padding, precision):
   rows = images.reshape(b, -1, w * channels)
   rows = jnp.pad(rows, ((0, 0), (padding, padding), (0, 0)))
   rows = [rows[:, i : i + h] for i in range(kh)]
-  multiply = partial(jnp.matmul, precision=_LAX[precision])
+  multiply = partial(
+    jnp.matmul,
+    precision=_LAX[precision],
+    preferred_element_type=jnp.promote_types(images.dtype, jnp.float32),
+  )
   if w * channels < _LONG_ROW:
     joined = jnp.concatenate(rows, axis=-1)
     result = multiply(joined, matrices.reshape(-1, columns * out))

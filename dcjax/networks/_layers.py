@@ -141,7 +141,7 @@ def pool(images: Array, kind: str, size: int = 2) -> Array:
   windows = images[:, : h * size, : w * size]
   if kind == 'avg':
     return windows.reshape(b, h, size, w, size, d).mean((2, 4))
-  # Pairs of slices: on CPUs half the time of a reduction with its derivative.
+  # On CPUs three fifths of the time of a reduction with its derivative.
   for axis in (1, 2):
     starts = [
       lax.slice_in_dim(windows, i, None, size, axis) for i in range(size)

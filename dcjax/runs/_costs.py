@@ -180,8 +180,10 @@ def memory(built: Built) -> float:
   at_once = section.get('batch_real', 0) + 4 * compared
   if platform() != 'cpu':
     at_once *= built.dataset.num_classes
+  else:
+    at_once *= jax.local_device_count()  # all of them in one memory
   real = built.dataset.images.nbytes
-  return (real + at_once * activations) / jax.device_count()
+  return (real + at_once * activations) / _watch.machines()
 
 
 def outlook(stages: Sequence[Stage]) -> Outlook:

@@ -51,10 +51,15 @@ def trace(folder: pathlib.Path, wanted: bool) -> Iterator[None]:
     yield
 
 
+def machines() -> int:
+  """Devices with a speed and a memory of their own; a CPU's share both."""
+  cpu = platform() == 'cpu'
+  return jax.process_count() if cpu else jax.device_count()
+
+
 def peak() -> float:
-  """`matmul_speed` of all devices; those of one CPU share its cores."""
-  alone = platform() == 'cpu'
-  return matmul_speed() * (jax.process_count() if alone else jax.device_count())
+  """`matmul_speed` of all devices together."""
+  return matmul_speed() * machines()
 
 
 @functools.cache

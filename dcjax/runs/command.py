@@ -221,8 +221,7 @@ def _run(words, overrides, program):
 def _work(config, words, program):
   from dcjax import runs
 
-  # Before anything asks for a device.
-  _join_processes()
+  _join_processes()  # before anything asks for a device
   _share_cores()
   _check_platform()
   runs.run(
@@ -241,6 +240,7 @@ def _plan(config):
   from dcjax import runs
 
   values = flags.FLAGS
+  _share_cores()
   each = values.devices_per_class
   print(runs.plan(config, values.plan, devices_per_class=each))
   return 0
@@ -328,6 +328,13 @@ def _check_platform():
       f'JAX_PLATFORMS {jax.config.jax_platforms!r}: there is no such device '
       'here; unset it to let JAX choose'
     ) from error
+  asked = flags.FLAGS.cpu_devices
+  used = jax.default_backend()
+  if asked > 1 and used != 'cpu':
+    raise ValueError(
+      f'--cpu_devices={asked}: this run is on {used}; leave it out, or set '
+      'JAX_PLATFORMS=cpu'
+    )
 
 
 def _join_processes():
