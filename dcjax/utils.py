@@ -8,6 +8,9 @@ from typing import Any
 
 import jax
 
+# As JAX calls them: its backend, and what it lowers for.
+GPUS = ('gpu', 'cuda', 'rocm')
+
 _platform = contextvars.ContextVar[str | None]('platform', default=None)
 
 

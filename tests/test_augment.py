@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from dcjax import augment
+from dcjax.utils import traced_for
 
 FILES = {32: 'augment_shared_32x3', 28: 'augment_28x1'}
 PER_SAMPLE_FILES = {32: 'augment_sample_32x3', 28: 'augment_28x1'}
@@ -679,3 +680,11 @@ def test_dc_strategies(dataset, network, evaluate):
 def test_bad_input_is_named(images, call, message):
   with pytest.raises(ValueError, match=message):
     call(images)
+
+
+def test_scaling_for_a_gpu_samples_the_same_pixels():
+  images = jax.random.uniform(jax.random.key(0), (3, 8, 6, 2))
+  here = augment.scale(images, 1.1, 0.9)
+  with traced_for('cuda'):
+    there = augment.scale(images, 1.1, 0.9)
+  np.testing.assert_allclose(there, here, atol=1e-6)

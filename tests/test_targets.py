@@ -3,7 +3,7 @@
 import jax
 import pytest
 
-from dcjax import data, runs
+from dcjax import augment, data, runs
 from dcjax.runs import _collectives, _plan, _programs, _targets, settings
 from dcjax.utils import traced_for
 
@@ -115,3 +115,20 @@ def test_small_runs_compile_for_machines_that_are_not_here(name, word):
     pytest.skip(f'the compiler for {word} is not installed')
   page = runs.plan(f'{name}:{_TINY}', word)
   assert 'does not compile' not in page and page.count(': fits') >= 2
+
+
+@pytest.mark.slow
+def test_scaling_by_one_factor_compiles_for_a_gpu_with_default_flags():
+  found = _targets.target('h100')
+  if not found.devices:
+    pytest.skip('the compiler for GPUs is not installed')
+  place = jax.sharding.SingleDeviceSharding(found.devices[0])
+  images = jax.ShapeDtypeStruct((64, 32, 32, 3), 'float32', sharding=place)
+  factor = jax.ShapeDtypeStruct((), 'float32', sharding=place)
+
+  def energy(images, factor):
+    return (augment.scale(images, factor, factor) ** 2).sum()
+
+  with traced_for('cuda'):
+    made = jax.jit(jax.grad(energy)).trace(images, factor).lower().compile()
+  assert made.memory_analysis().temp_size_in_bytes > 0

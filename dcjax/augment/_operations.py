@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from dcjax.base import Array
+from dcjax.utils import GPUS, platform
 
 
 def brightness(images: Array, r: Array | float) -> Array:
@@ -267,6 +268,9 @@ def resample(images: Array, rows: Array, columns: Array) -> Array:
     return jnp.maximum(0, 1 - distance).astype(images.dtype)
 
   def product(equation: str, matrix: Array, images: Array) -> Array:
+    # XLA finds no tiles on GPUs for one matrix that all images share.
+    if matrix.ndim == 2 and platform() in GPUS:
+      matrix = jnp.broadcast_to(matrix, (len(images), *matrix.shape))
     batch = 'n' if matrix.ndim == 3 else ''
     return jnp.einsum(batch + equation, matrix, images, precision='highest')
 
