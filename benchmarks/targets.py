@@ -6,7 +6,9 @@
 Runs `experiments/run.py --config=... --plan=TARGET` for every run and target,
 each in a process of its own. Pages are kept in `--kept`, so that the same
 command goes on after a stop; a page of a target whose compiler is not
-installed is not. Columns are those of `--plan`, see docs/pods.md.
+installed is not. Columns are those of `--plan`, see docs/pods.md; the last ones
+are the compiler's, of a call: to choose between settings, say a config more
+than once, as `--runs=idc:cifar10,ipc=10,execution.classes=scan`.
 """
 
 import pathlib
@@ -47,6 +49,10 @@ _TITLES = (
   'held + temporary, GiB a device',
   'FLOP',
   'collectives, MiB a call and device',
+  'operations (copies)',
+  'convolutions (grouped)',
+  'FLOP made',
+  'cycles',
 )
 
 
@@ -106,7 +112,8 @@ def rows(page: str) -> Iterator[tuple[str, ...]]:
     page: as printed, or one line `plan: for TARGET: PROBLEM`.
 
   Yields:
-    Program, target, compile time, memory, FLOP and collectives.
+    Program, target, compile time, memory, FLOP, collectives, and what the
+    compiler made of it.
   """
   head, _, body = page.partition('\n')
   plan = re.match(r'plan: .*?for (\S+): (.*)', head)
@@ -114,7 +121,7 @@ def rows(page: str) -> Iterator[tuple[str, ...]]:
     raise ValueError(f'a page begins with {head!r}; it must be of --plan')
   target, problem = plan.groups()
   if not body:
-    yield '', target, problem, '', '', ''
+    yield '', target, problem, *([''] * (len(_TITLES) - 4))
     return
   single = problem.startswith('1 device')
   for part in re.split(r'\n(?=\w)', body.split('in all: ')[0]):
@@ -126,6 +133,11 @@ def rows(page: str) -> Iterator[tuple[str, ...]]:
     failed = re.search(r'does not compile: (.*)', part)
     sent = re.search(r'collectives: ([\d.]+) MiB', part)
     flop = re.search(r'work: (\S+) FLOP', part)
+    made = re.search(
+      r'made of it: (\S+) FLOP a device, (\d+) operations, (\d+) of them '
+      r'copies, (\d+) convolutions, (\d+) of them grouped(?:, (\S+) cycles)?',
+      part,
+    )
     fits = memory is None or memory[3] == 'fits'
     yield (
       f'{name[1]} ({name[2]})',
@@ -136,6 +148,10 @@ def rows(page: str) -> Iterator[tuple[str, ...]]:
       else '',
       flop[1] if flop else '',
       'none' if single else sent[1] if sent else '',
+      f'{made[2]} ({made[3]})' if made else '',
+      f'{made[4]} ({made[5]})' if made else '',
+      made[1] if made else '',
+      made[6] or '' if made else '',
     )
 
 

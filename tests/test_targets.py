@@ -1,10 +1,11 @@
 """Programs for machines that are not here: lowered, compiled, planned."""
 
 import jax
+import jax.numpy as jnp
 import pytest
 
 from dcjax import augment, data, runs
-from dcjax.runs import _collectives, _plan, _programs, _targets, settings
+from dcjax.runs import _compiled, _plan, _programs, _targets, settings
 from dcjax.utils import traced_for
 
 _TINY = 'digits:size=8,smoke,evaluation.baselines=()'
@@ -62,7 +63,9 @@ def test_what_does_not_fit_is_said_with_what_would():
   built = _built('dm', found)
   program = next(p for p in _programs.programs(built) if p.name == 'condense')
   chip = _targets.CHIPS['v5e']
-  large = _plan.Measured(program, _plan.Count(1e12, 1e9), 2e9, 20e9, (), 1.0)
+  large = _plan.Measured(
+    program, _plan.Count(1e12, 1e9), 2e9, 20e9, _plan._NOTHING, 1.0
+  )
   text = '\n'.join(_plan._program(built, large, chip, found))
   assert 'does NOT fit' in text
   assert 'execution.classes=scan' in text
@@ -82,14 +85,33 @@ def test_known_sets_have_their_sizes_and_take_no_memory():
   assert data.blank('photos') is None
 
 
-def test_collectives_are_counted_with_loops_multiplied_out():
+def test_a_compiled_program_is_counted_with_loops_multiplied_out():
   turns = '"known_trip_count":{"n":"5"}'
+  window = 'window={size=3x3 pad=1_1x1_1}, dim_labels=b01f_01io->b01f'
+  product = 'lhs_contracting_dims={1}, c={"estimated_cycles":"11"}'
   text = f"""
 %sum (a: f32[], b: f32[]) -> f32[] {{
   ROOT %add = f32[] add(%a, %b)
 }}
+%fused (p0: f32[2,6,6,8], p1: f32[3,3,8,4]) -> f32[2,6,6,4] {{
+  %p0 = f32[2,6,6,8]{{3,2,1,0}} parameter(0)
+  %p1 = f32[3,3,8,4]{{3,2,1,0}} parameter(1)
+  ROOT %k = f32[2,6,6,4]{{3,2,1,0}} convolution(%p0, %p1), {window}
+}}
+%inner (p: (s32[], f32[8,8])) -> (s32[], f32[8,8]) {{
+  %x = f32[8,8]{{1,0}} get-tuple-element(%p), index=1
+  %m = f32[8,8]{{1,0}} dot(%x, %x), {product}
+}}
 %body (p: (s32[], f32[8])) -> (s32[], f32[8]) {{
   %r = (f32[8]{{0}}, u8[4,2]{{1,0}}) all-reduce(%x, %y), to_apply=%sum
+  %f = f32[2,6,6,4]{{3,2,1,0}} fusion(%a, %b), kind=kOutput, calls=%fused
+  %c = f32[2,6,6,4]{{0,2,1,3}} copy(%f)
+  %v = (s32[], f32[8,8]) while(%u), condition=%short, body=%inner
+}}
+%short (p: (s32[], f32[8])) -> pred[] {{
+  %four = s32[]{{:T(128)}} constant(4)
+  %i = s32[] get-tuple-element(%p), index=0
+  ROOT %lt = pred[] compare(%i, %four), direction=LT
 }}
 %cond (p: (s32[], f32[8])) -> pred[] {{
   ROOT %lt = pred[] compare(%i, %n), direction=LT
@@ -100,11 +122,37 @@ ENTRY %main (a: f32[8]) -> f32[8] {{
   %d = bf16[16]{{0}} all-gather-done(%g)
 }}
 """
-  found = _collectives.collectives(text)
-  assert [(s.kind, s.bytes, s.times) for s in found] == [
+  found = _compiled.emitted(text)
+  assert [(s.kind, s.bytes, s.times) for s in found.spoken] == [
     ('all-reduce', 40, 5),
     ('all-gather', 32, 1),
   ]
+  # A side of 6 has 16 places of the kernel that meet a pixel, twice.
+  convolved = 2 * 2 * 8 * 4 * 16 * 16
+  assert found.flops == 5 * convolved + 20 * 2 * 8**3
+  assert found.cycles == 20 * 11
+  assert (found.kernels, found.copies) == (5 * 3 + 20 + 1, 5)
+  assert (found.convolutions, found.grouped) == (1, 0)
+
+
+def test_gradients_of_grouped_convolutions_are_counted():
+  def convolved(images, kernel):
+    return jax.lax.conv_general_dilated(
+      images,
+      kernel,
+      (2, 2),
+      'VALID',
+      dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+      feature_group_count=4,
+    ).sum()
+
+  images, kernel = jnp.ones((3, 9, 9, 8)), jnp.ones((3, 3, 2, 16))
+  gradient = jax.jit(jax.grad(convolved))
+  text = gradient.lower(images, kernel).compile().as_text()
+  found = _compiled.emitted(text)
+  # Each of 4 x 4 results of 16 channels takes 9 pixels of 2 channels.
+  assert found.flops == 2 * 3 * 4 * 4 * 16 * 9 * 2
+  assert found.grouped == 1
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ import copy
 import dataclasses
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -12,9 +12,9 @@ import numpy as np
 
 from dcjax import data, specs
 from dcjax.data import Dataset
-from dcjax.runs import _build, _collectives, _flops, _targets, _watch
+from dcjax.runs import _build, _compiled, _flops, _targets, _watch
 from dcjax.runs._build import Built
-from dcjax.runs._collectives import Spoken
+from dcjax.runs._compiled import Emitted
 from dcjax.runs._flops import Count
 from dcjax.runs._programs import Program, programs
 from dcjax.runs._progress import duration
@@ -25,6 +25,7 @@ from dcjax.utils import traced_for
 # Of a device's peak, in hours that are estimated; see `_costs`.
 UTILISATION = 0.35
 _GIB = 2**30
+_NOTHING = Emitted(0.0, 0, 0, 0, 0, 0.0, ())
 
 
 class Measured(NamedTuple):
@@ -35,7 +36,7 @@ class Measured(NamedTuple):
     count: its work on all devices in a call.
     held: bytes on each device before and after a call; None: not compiled.
     temporaries: bytes on each device during a call.
-    spoken: its collectives.
+    emitted: what the compiler made of it.
     seconds: of compilation here.
     problem: why it was not compiled, or ''.
   """
@@ -44,7 +45,7 @@ class Measured(NamedTuple):
   count: Count
   held: float | None
   temporaries: float
-  spoken: Sequence[Spoken]
+  emitted: Emitted
   seconds: float
   problem: str = ''
 
@@ -132,14 +133,14 @@ def measure(program: Program, found: Target) -> Measured:
   count = _flops.count(traced.jaxpr)
   if not found.devices:
     traced.lower(lowering_platforms=(found.chip.platform,))
-    return Measured(program, count, None, 0.0, (), 0.0, found.problem)
+    return Measured(program, count, None, 0.0, _NOTHING, 0.0, found.problem)
   began = time.monotonic()
   try:
     made = traced.lower().compile()
   except jax.errors.JaxRuntimeError as error:
     text = ' '.join(str(error).split())[:300]
     seconds = time.monotonic() - began
-    return Measured(program, count, None, 0.0, (), seconds, text)
+    return Measured(program, count, None, 0.0, _NOTHING, seconds, text)
   seconds = time.monotonic() - began
   bytes_ = made.memory_analysis()
   held = bytes_.argument_size_in_bytes + bytes_.output_size_in_bytes
@@ -148,7 +149,7 @@ def measure(program: Program, found: Target) -> Measured:
     count,
     held - bytes_.alias_size_in_bytes,
     bytes_.temp_size_in_bytes,
-    _collectives.collectives(made.as_text()),
+    _compiled.emitted(made.as_text()),
     seconds,
   )
 
@@ -211,15 +212,27 @@ def _program(built, one, chip, found) -> Iterator[str]:
     if needed > chip.memory
     else f'  {_largest(built, one, chip)}'
   )
+  yield _made(one)
   if found.count > 1:
     yield from _talk(one)
   yield f'  compiled here in {duration(one.seconds)}'
 
 
+def _made(one) -> str:
+  """What the compiler made of a program."""
+  made = one.emitted
+  cycles = f', {made.cycles:.3g} cycles by its estimate' if made.cycles else ''
+  return (
+    f'  the compiler made of it: {made.flops:.3g} FLOP a device, '
+    f'{made.kernels} operations, {made.copies} of them copies, '
+    f'{made.convolutions} convolutions, {made.grouped} of them grouped{cycles}'
+  )
+
+
 def _talk(one) -> Iterator[str]:
   """The collectives of a program, the largest first."""
   said: dict[tuple[str, str], list[float]] = {}
-  for spoken in one.spoken:
+  for spoken in one.emitted.spoken:
     entry = said.setdefault((spoken.kind, spoken.shapes), [0, 0])
     entry[0] += spoken.times
     entry[1] += spoken.times * spoken.bytes
@@ -239,7 +252,7 @@ def _seconds(one: Measured, chip: Chip, found: Target) -> float:
     one.count.flops / (speed * chip.flops),
     one.count.bytes / (speed * chip.bandwidth),
   )
-  sent = sum(s.times * s.bytes for s in one.spoken) / chip.link
+  sent = sum(s.times * s.bytes for s in one.emitted.spoken) / chip.link
   return one.program.calls * (one.program.turns * slowest + sent)
 
 
