@@ -322,6 +322,29 @@ def test_images_and_weights_of_two_widths_are_refused_in_a_sentence():
       network.apply(variables, images, True)
 
 
+@pytest.mark.parametrize('size', [2, 3])
+def test_layers_for_a_tpu_are_the_same_functions(size):
+  with jax.enable_x64(True):
+    images = 3 + jax.random.normal(jax.random.key(0), (2, 7, 6, 3), jnp.float64)
+    # A channel without variance, and a first pixel far from all others.
+    images = images.at[0, :, :, 1].set(5.0).at[1, 0, 0].set(40.0)
+    norm = networks._layers.InstanceNorm()
+    params = norm.init(jax.random.key(1), images)
+
+    def layers(images):
+      return networks._layers.pool(norm.apply(params, images), 'avg', size)
+
+    def sensitive(images):
+      gradient = jax.grad(lambda x: jnp.sum(jnp.sin(layers(x))))
+      return jnp.sum(gradient(images) ** 3)
+
+    here = layers(images), jax.grad(sensitive)(images)
+    with utils.traced_for('tpu'):
+      there = layers(images), jax.grad(sensitive)(images)
+  for x, y in zip(here, there, strict=True):
+    np.testing.assert_allclose(x, y, rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize(('name', 'form'), [('cpu', 'bands'), ('tpu', 'auto')])
 def test_lenet_takes_the_form_of_the_platform_it_is_traced_for(name, form):
   """So that a plan for another machine has that machine's programs."""
