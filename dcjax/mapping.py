@@ -36,7 +36,8 @@ def over_classes(
   if callable(strategy):
     return strategy(function)
   if strategy == 'auto':
-    strategy = 'scan' if platform() == 'cpu' else 'vmap'
+    # TPUs, too, keep the activations of one class near (docs/speed.md).
+    strategy = 'scan' if platform() in ('cpu', 'tpu') else 'vmap'
   if strategy == 'vmap':
     return lambda *args: jax.vmap(function)(*gathered(args))
   if strategy == 'scan':

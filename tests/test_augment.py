@@ -688,3 +688,18 @@ def test_scaling_for_a_gpu_samples_the_same_pixels():
   with traced_for('cuda'):
     there = augment.scale(images, 1.1, 0.9)
   np.testing.assert_allclose(there, here, atol=1e-6)
+
+
+@pytest.mark.parametrize('shifts', [([-9, 2, 4], [3, 0, -4]), (1, [3, 0, -4])])
+def test_crops_for_a_tpu_are_the_same_pixels(shifts):
+  images = jax.random.uniform(jax.random.key(0), (3, 8, 6, 2))
+  rows, columns = map(jnp.asarray, shifts)
+
+  def cropped(images):
+    return augment.crop(images, rows, columns, reach=(4, 3))
+
+  here, back = jax.vjp(cropped, images)
+  with traced_for('tpu'):
+    there, back_there = jax.vjp(cropped, images)
+  np.testing.assert_array_equal(there, here)
+  np.testing.assert_array_equal(*back_there(here), *back(here))

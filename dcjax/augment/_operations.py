@@ -14,6 +14,8 @@ import jax.numpy as jnp
 from dcjax.base import Array
 from dcjax.utils import GPUS, platform
 
+_NEAR = 8  # pixels; further windows cost more selections than they save
+
 
 def brightness(images: Array, r: Array | float) -> Array:
   """Adds `r - 0.5` to every pixel and channel.
@@ -99,9 +101,9 @@ def crop(
       (0, 0),
     ),
   )
-  # A dynamic slice clamps its start, which is what `reach` promises.
-  rows = jnp.asarray(row_shift, jnp.int32) + reach_rows
-  columns = jnp.asarray(column_shift, jnp.int32) + reach_columns
+  # A dynamic slice clamps its start, but counts a negative one from the end.
+  rows = jnp.maximum(jnp.asarray(row_shift, jnp.int32) + reach_rows, 0)
+  columns = jnp.maximum(jnp.asarray(column_shift, jnp.int32) + reach_columns, 0)
 
   def window(image: Array, row: Array, column: Array) -> Array:
     return jax.lax.dynamic_slice(
@@ -114,8 +116,23 @@ def crop(
     return jax.lax.dynamic_slice(
       padded, (zero, rows, columns, zero), images.shape
     )
+  if platform() == 'tpu' and max(reach_rows, reach_columns) <= _NEAR:
+    # Windows that start anywhere are a loop over images there.
+    padded = _chosen(padded, rows, 1, 2 * reach_rows)
+    return _chosen(padded, columns, 2, 2 * reach_columns)
   rows, columns = jnp.broadcast_arrays(rows, columns)
   return jax.vmap(window)(padded, rows, columns)
+
+
+def _chosen(images, start, axis, last) -> Array:
+  """Of the windows that leave out `last` pixels of an axis each image's own."""
+  start = start.reshape(-1, 1, 1, 1)
+  length = images.shape[axis] - last
+  chosen = jax.lax.slice_in_dim(images, 0, length, axis=axis)
+  for first in range(1, last + 1):
+    other = jax.lax.slice_in_dim(images, first, first + length, axis=axis)
+    chosen = jnp.where(start >= first, other, chosen)
+  return chosen
 
 
 def translate(
