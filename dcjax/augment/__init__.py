@@ -23,7 +23,6 @@ from dcjax.augment._operations import (
   crop,
   cutout,
   flip,
-  resample,
   rotate,
   saturation,
   scale,
@@ -40,6 +39,7 @@ from dcjax.augment._plain import (
   random_resized_crop,
 )
 from dcjax.augment._randaugment import RANDAUGMENT, randaugment
+from dcjax.augment._sampling import resample
 from dcjax.augment._sequence import (
   OPERATIONS,
   Operation,

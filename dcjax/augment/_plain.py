@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dcjax.augment import _operations as ops
+from dcjax.augment._sampling import resample
 from dcjax.augment._sequence import chain, sample_keys
 from dcjax.base import Array, Augment, Key
 from dcjax.utils import check_at_least, check_choice
@@ -153,7 +154,7 @@ def crop_boxes(images: Array, boxes: Array, size: tuple[int, int]) -> Array:
     return start + jnp.clip(grid, 0, extent - 1)
 
   top, left, rows, columns = jnp.moveaxis(boxes, -1, 0)
-  return ops.resample(
+  return resample(
     images, positions(top, rows, size[0]), positions(left, columns, size[1])
   )
 
