@@ -345,6 +345,23 @@ def test_layers_for_a_tpu_are_the_same_functions(size):
     np.testing.assert_allclose(x, y, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize(('name', 'form'), [('cpu', 'hybrid'), ('tpu', 'lax')])
+def test_convolutions_take_the_form_of_their_platform(name, form):
+  images, kernel = jnp.ones((2, 6, 6, 8)), jnp.ones((3, 3, 8, 8))
+
+  def traced(form):
+    def gradient(kernel):
+      return jax.grad(
+        lambda k: networks.convolve(images, k, padding=1, form=form).sum()
+      )(kernel)
+
+    return str(jax.jit(gradient).trace(kernel).jaxpr)
+
+  with utils.traced_for(name):
+    assert traced('auto') == traced(form)
+    assert traced('auto') != traced({'lax': 'hybrid', 'hybrid': 'lax'}[form])
+
+
 @pytest.mark.parametrize(('name', 'form'), [('cpu', 'bands'), ('tpu', 'auto')])
 def test_lenet_takes_the_form_of_the_platform_it_is_traced_for(name, form):
   """So that a plan for another machine has that machine's programs."""

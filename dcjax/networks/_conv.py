@@ -4,8 +4,8 @@ A plain convolution is the fastest way forward, and back to the images. Its
 weight gradient is not: XLA's CPU back end runs that one slowly inside loops,
 and `vmap` over classes turns it into a grouped convolution, which no platform
 likes. A matrix product over patches suffers from neither, so the hybrid form
-takes the convolution for the former two and the product for the latter. On TPUs,
-where classes go one after another, the plain convolution is faster in all three.
+takes the convolution for the former two and the product for the latter. Where
+classes go one after another on TPUs, the plain one is faster in all three.
 """
 
 import contextlib
