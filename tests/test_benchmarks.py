@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import pytest
 import runner
 
+from dcjax import networks
 from dcjax.runs import _flops
 
 _FOLDER = runner.EXPERIMENTS.parent / 'benchmarks'
@@ -149,6 +150,24 @@ def test_flops_are_counted_with_loops_multiplied_out():
     return jax.lax.cond(a[0, 0] > 0, lambda: a @ b @ b.T, lambda: a)
 
   assert count(jax.make_jaxpr(branches)(a)) == 2 * 2 * 3 * 4 * 5
+
+
+def test_flops_of_second_derivatives_leave_out_what_is_only_padding():
+  images, kernel = jnp.ones((4, 16, 16, 8)), jnp.ones((3, 3, 8, 8))
+
+  def convolved(images, kernel):
+    return networks.convolve(images, kernel, padding=1, form='lax')
+
+  def gradient(images, kernel):
+    return jax.grad(lambda k: jnp.sum(convolved(images, k) ** 2))(kernel)
+
+  def second(images, kernel):
+    return jax.grad(lambda x: jnp.sum(gradient(x, kernel) ** 2))(images)
+
+  def work(function):
+    return _flops.count_flops(jax.jit(function).trace(images, kernel).jaxpr)
+
+  assert work(second) == 5 * work(convolved)
 
 
 def test_flops_of_a_sharded_body_are_those_of_all_devices():

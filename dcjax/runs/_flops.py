@@ -87,9 +87,13 @@ def _of_product(equation):
 
 
 def _of_convolution(equation):
-  # Each output sums over the window and the inputs of its group: all of the
-  # kernel but its output axis. Padding counts, as it does in a library.
+  # Each output sums over the window and the inputs of its group. Padding counts,
+  # as it does in a library, but a window larger than its images, as second
+  # derivatives have, meets each of their pixels once.
   numbers = equation.params['dimension_numbers']
-  kernel = equation.invars[1].aval.shape
-  terms = math.prod(kernel) // kernel[numbers.rhs_spec[0]]
+  images, kernel = (v.aval.shape for v in equation.invars)
+  terms = kernel[numbers.rhs_spec[1]] * math.prod(
+    min(kernel[k], images[i])
+    for k, i in zip(numbers.rhs_spec[2:], numbers.lhs_spec[2:], strict=True)
+  )
   return 2 * terms * math.prod(equation.outvars[0].aval.shape)
