@@ -87,9 +87,9 @@ def _of_product(equation):
 
 
 def _of_convolution(equation):
-  # Each output sums over the window and the inputs of its group. Padding counts,
-  # as it does in a library, but a window larger than its images, as second
-  # derivatives have, meets each of their pixels once.
+  # Each output sums over the window and the inputs of its group. Padding
+  # counts, as it does in a library; but a window larger than its images, as
+  # second derivatives have, meets each of their pixels once.
   numbers = equation.params['dimension_numbers']
   images, kernel = (v.aval.shape for v in equation.invars)
   terms = kernel[numbers.rhs_spec[1]] * math.prod(
