@@ -18,13 +18,11 @@ def over_classes(
 ) -> Callable[..., Any]:
   """Maps a one-class function over the leading class axis of its arguments.
 
-  Networks of several seeds, and experts, are mapped so, too.
-
   Args:
     function: takes and returns pytrees without the class axis.
-    strategy: `'scan'` (one class after another: least memory, fastest on a
-      CPU), `'vmap'` (all at once), a number of classes to batch at a time,
-      `'auto'`, which picks by platform, or a function that does the mapping
+    strategy: `'scan'` (one class after another: least memory), `'vmap'` (all
+      at once), a number of classes to batch at a time, `'auto'` (`'scan'` on
+      CPUs and TPUs, else `'vmap'`), or a function that does the mapping
       (`dcjax.sharding.class_strategy`).
 
   Returns:
@@ -50,3 +48,22 @@ def over_classes(
     f"class strategy {strategy!r}: must be 'auto', 'scan', 'vmap' or a "
     'positive number of classes'
   )
+
+
+def over_networks(
+  function: Callable[..., Any], strategy: Strategy = 'auto'
+) -> Callable[..., Any]:
+  """Maps a function of one network over the leading axis of its arguments.
+
+  Args:
+    function: takes and returns pytrees without that axis.
+    strategy: as `over_classes` takes it, but for `'auto'`, which is `'scan'` on
+      CPUs alone: TPUs train several networks on small batches faster at once
+      (docs/speed.md).
+
+  Returns:
+    A function of pytrees whose leaves have a leading axis.
+  """
+  if strategy == 'auto' and platform() != 'cpu':
+    strategy = 'vmap'
+  return over_classes(function, strategy)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tiny
 
-from dcjax import augment, mapping, matching, networks, objectives
+from dcjax import augment, mapping, matching, networks, objectives, utils
 from dcjax.base import Batch, Objective
 
 _SHAPE = (8, 8, 1)
@@ -297,3 +297,19 @@ def test_rejects_shapes(function, side, field, cut, message):
 def test_rejects_strategies(strategy):
   with pytest.raises(ValueError, match=f'class strategy {strategy!r}: must'):
     mapping.over_classes(jnp.sum, strategy)
+
+
+@pytest.mark.parametrize(
+  ('platform', 'classes', 'trained'),
+  [('cpu', True, True), ('tpu', True, False), ('cuda', False, False)],
+)
+def test_what_goes_one_after_another_on_which_platform(
+  platform, classes, trained
+):
+  def loops(over):
+    with utils.traced_for(platform):
+      traced = jax.jit(over(jnp.sin)).trace(jnp.ones((3, 2)))
+    return 'scan' in str(traced.jaxpr)
+
+  assert loops(mapping.over_classes) == classes
+  assert loops(mapping.over_networks) == trained

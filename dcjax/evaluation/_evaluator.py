@@ -17,7 +17,7 @@ from dcjax.evaluation._words import (
   tested_variables,
 )
 from dcjax.feeds import Feed
-from dcjax.mapping import Strategy, over_classes
+from dcjax.mapping import Strategy, over_networks
 from dcjax.networks import with_outputs
 from dcjax.protocols import Protocol
 from dcjax.utils import check_at_least
@@ -127,14 +127,14 @@ def evaluator(
   if not callable(seeds) and seeds not in ('auto', 'scan', 'vmap'):
     raise ValueError(f"seeds {seeds!r}: must be one of 'auto', 'scan', 'vmap'")
 
-  def over_networks(function, *args):
-    return over_classes(function, seeds)(*args)
+  def mapped(function, *args):
+    return over_networks(function, seeds)(*args)
 
   def optimizer(data):
     return wrap_optimizer(optimizer_of(protocol, feed.steps(data)))
 
   def init(keys):
-    return over_networks(lambda key: network.init(_split(key)[0]), keys)
+    return mapped(lambda key: network.init(_split(key)[0]), keys)
 
   def tested(state):
     return jax.vmap(lambda s: tested_variables(protocol, s))(state[0])
@@ -147,16 +147,16 @@ def evaluator(
       chosen = ask(network, variables, images, lambda x: jnp.argmax(x, -1))
       return jnp.mean(chosen == labels), chosen
 
-    return over_networks(one, state[0])
+    return mapped(one, state[0])
 
   def logits(variables, images, present=None):
     student = with_outputs(network, present)
-    return over_networks(lambda v: ask(student, v, images), variables)
+    return mapped(lambda v: ask(student, v, images), variables)
 
   return Evaluator(
     jax.jit(init),
-    jax.jit(_start(network, feed, optimizer, over_networks)),
-    jax.jit(_train(network, feed, optimizer, over_networks), donate_argnums=2),
+    jax.jit(_start(network, feed, optimizer, mapped)),
+    jax.jit(_train(network, feed, optimizer, mapped), donate_argnums=2),
     tested,
     jax.jit(test),
     jax.jit(logits),
@@ -164,7 +164,7 @@ def evaluator(
   )
 
 
-def _start(network, feed, optimizer, over_networks):
+def _start(network, feed, optimizer, mapped):
   def start(keys, data, variables=None):
     def one(data, key, variables):
       network_key, feed_key, _ = _split(key)
@@ -178,12 +178,12 @@ def _start(network, feed, optimizer, over_networks):
       )
 
     one, own = _with_own(one, data, feed.own)
-    return over_networks(one, own, keys, variables)
+    return mapped(one, own, keys, variables)
 
   return start
 
 
-def _train(network, feed, optimizer, over_networks):
+def _train(network, feed, optimizer, mapped):
   def train(keys, data, state, epochs, present=None):
     def one(data, key, state):
       train_state, source, metrics = training.fit(
@@ -198,7 +198,7 @@ def _train(network, feed, optimizer, over_networks):
       return (train_state, source), metrics['loss']
 
     one, own = _with_own(one, data, feed.own)
-    return over_networks(one, own, keys, state)
+    return mapped(one, own, keys, state)
 
   return train
 

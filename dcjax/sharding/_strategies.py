@@ -54,7 +54,7 @@ def seed_strategy(
   mapped = _mapped(
     mesh,
     (CLASS_AXIS, DATA_AXIS),
-    lambda function: mapping.over_classes(function, inner),
+    lambda function: mapping.over_networks(function, inner),
   )
 
   def strategy(function):

@@ -10,7 +10,7 @@ import optax
 from dcjax.base import Array, Augment, Key, Network, Variables
 from dcjax.data import sampling
 from dcjax.losses import loss_and_gradient
-from dcjax.mapping import Strategy, over_classes
+from dcjax.mapping import Strategy, over_networks
 from dcjax.objectives import flat_network
 from dcjax.utils import check_at_least
 
@@ -101,7 +101,7 @@ def train_experts(
     optimizer: of a flat vector of parameters; by default SGD of rate 0.01.
     flatness: steps towards flat minima (FTD); None for plain steps.
     augment: normalisation and augmentation of each batch.
-    strategy: how experts are mapped; see `mapping.over_classes`.
+    strategy: how experts are mapped; see `mapping.over_networks`.
 
   Raises:
     ValueError: if a number is out of range.
@@ -122,7 +122,7 @@ def train_experts(
   )
   numbers = first + jnp.arange(experts)
   keys = jax.vmap(lambda number: jax.random.fold_in(key, number))(numbers)
-  return over_classes(train, strategy)(keys)
+  return over_networks(train, strategy)(keys)
 
 
 def _training(network, real, optimizer, flatness, augment, epochs, batch_size):
