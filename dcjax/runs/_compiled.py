@@ -23,6 +23,7 @@ _LINE = re.compile(
 )
 _CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
 _ARRAY = re.compile(r'\w+\[([\d,]*)\]')
+_CHANNEL = re.compile(r'channel_id=(\d+)')
 _GROUPS = re.compile(r'(?:feature|batch)_group_count=(\d+)')
 _CONTRACTED = re.compile(
   r'lhs_contracting_dim(?:s=\{|ensions":\[)([\d,"]*)[\}\]]'
@@ -85,7 +86,7 @@ def emitted(text: str) -> Emitted:
   times, started = _times(computations, entry)
   flops = cycles = 0.0
   kernels = copies = convolutions = grouped = 0
-  said = []
+  said: dict[str, Spoken] = {}
   for name, lines in computations.items():
     often = times[name]
     shapes = {line.name: line.shape for line in lines}
@@ -99,9 +100,14 @@ def emitted(text: str) -> Emitted:
       if name in started and _is_kernel(line):
         kernels += often
         copies += often * line.kind.startswith(('copy', 'transpose'))
-      collective = spoken(line.kind, line.shape, often)
-      said += [collective] if collective else []
-  return Emitted(flops, kernels, copies, convolutions, grouped, cycles, said)
+      if collective := spoken(line.kind, line.shape, often):
+        # One that goes on beside other work stands in the text once a piece.
+        channel = _CHANNEL.search(line.rest)
+        said.setdefault(channel[1] if channel else line.name, collective)
+  collectives = list(said.values())
+  return Emitted(
+    flops, kernels, copies, convolutions, grouped, cycles, collectives
+  )
 
 
 def _parse(text) -> tuple[dict[str, list[Line]], str]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from dcjax import data, specs
+from dcjax import data, sharding, specs
 from dcjax.data import Dataset
 from dcjax.runs import _build, _compiled, _flops, _targets, _watch
 from dcjax.runs._build import Built
@@ -20,7 +20,7 @@ from dcjax.runs._programs import Program, programs
 from dcjax.runs._progress import duration
 from dcjax.runs._targets import Chip, Target
 from dcjax.runs.settings import Settings
-from dcjax.utils import traced_for
+from dcjax.utils import GPUS, traced_for
 
 # Of a device's peak, in hours that are estimated; see `_costs`.
 UTILISATION = 0.35
@@ -198,7 +198,7 @@ def _program(built, one, chip, found) -> Iterator[str]:
   if one.held is None:
     if found.devices:
       yield f'  does not compile: {one.problem}'
-      yield f'  {_advice(built, one)}'
+      yield f'  {_advice(built, one, chip)}'
     return
   needed = one.held + one.temporaries
   fits = 'fits' if needed <= chip.memory else 'does NOT fit'
@@ -208,7 +208,7 @@ def _program(built, one, chip, found) -> Iterator[str]:
     f'{one.temporaries / _GIB:.2f} temporary): {fits}'
   )
   yield (
-    f'  {_advice(built, one)}'
+    f'  {_advice(built, one, chip)}'
     if needed > chip.memory
     else f'  {_largest(built, one, chip)}'
   )
@@ -268,12 +268,19 @@ def _largest(built, one, chip) -> str:
   )
 
 
-def _advice(built, one) -> str:
-  config = built.config
+def _advice(built, one, chip) -> str:
+  """What would make a program fit."""
+  config, mesh = built.config, built.placement.mesh
   whole = config.get('execution', {}).get('classes', '')
-  if one.program.name == 'condense' and whole in ('auto', 'vmap'):
+  together = whole == 'vmap' or (whole == 'auto' and chip.platform in GPUS)
+  if one.program.name == 'condense' and together:
     return 'would fit with execution.classes=scan, or a smaller number of them'
-  return f'needs a smaller {_size(built, one)[0]}, or more devices'
+  ways = [f'a smaller {_size(built, one)[0]}', 'more devices']
+  if one.program.name == 'condense' and mesh is not None:
+    shared = mesh.shape[sharding.DATA_AXIS]
+    if shared < mesh.size:  # the images of a class are split
+      ways.insert(0, f'--devices_per_class={2 * shared} or more')
+  return f'needs {", ".join(ways[:-1])}, or {ways[-1]}'
 
 
 def _size(built, one):
