@@ -126,6 +126,8 @@ class Formation(NamedTuple):
       training makes them; None: they are drawn from the decoded ones.
     finish: `params -> params` at the end of a period, measures what training
       does not keep; None: nothing.
+    by_class: whether images of a class come from its own entries of `params`
+      alone, with hard labels: they may be decoded where the class is matched.
   """
 
   spec: Mapping[str, Any]
@@ -137,6 +139,7 @@ class Formation(NamedTuple):
   stored_images: tuple[str, ...] = ('images',)
   sample: Callable[[Params, Key, int, Array | None], Batch] | None = None
   finish: Callable[[Params], Params] | None = None
+  by_class: bool = False
 
 
 class ObjectiveFn(Protocol):

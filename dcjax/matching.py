@@ -1,5 +1,8 @@
 """`match`: how far synthetic images are from what they must agree with."""
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -129,6 +132,53 @@ def match_and_gradient(
     target, _of_classes(synthetic), _class_keys(key, synthetic)
   )
   return jax.tree.map(lambda m: jnp.sum(m, 0), metrics), cotangent
+
+
+def match_by_class(
+  network: Network | None,
+  variables: Variables,
+  target: PyTree,
+  stored: Any,
+  key: Key,
+  *,
+  decode: Callable[[Any], Array],
+  objective: Objective,
+  augment: Augment | None = None,
+  classes: ClassStrategy = 'auto',
+) -> tuple[Metrics, PyTree]:
+  """`match_and_gradient` of images that are decoded class by class.
+
+  Only one class is decoded at a time, and what leaves its device is the
+  gradient of the stored numbers, not of the decoded images.
+
+  Args:
+    network: see `match`, as for the arguments that are not named here.
+    variables: see `match`.
+    target: see `match`.
+    stored: a named tuple of `params`, a tree of arrays `[C, ...]`, of `labels
+      [C, M, K]`, and of further arrays that `decode` reads.
+    key: see `match`; the same key draws the same augmentation.
+    decode: `stored` of one class -> images `[M, H, W, D]`.
+    objective: see `match`; one that sees a class at a time.
+    augment: see `match`.
+    classes: see `match`.
+
+  Returns:
+    Metrics summed over classes, and the gradient in `stored.params`.
+  """
+  loss_fn = _augmented(network, variables, objective, augment)
+
+  def gradient(target, stored, key):
+    def class_loss(params):
+      images = decode(stored._replace(params=params))
+      return loss_fn(target, Batch(images, stored.labels), key)
+
+    found, metrics = jax.grad(class_loss, has_aux=True)(stored.params)
+    return metrics, found
+
+  keys = jax.random.split(key, stored.labels.shape[0])
+  metrics, found = over_classes(gradient, classes)(target, stored, keys)
+  return jax.tree.map(lambda m: jnp.sum(m, 0), metrics), found
 
 
 def match_and_remember(

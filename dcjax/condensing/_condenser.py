@@ -20,7 +20,7 @@ from dcjax.base import (
   PyTree,
   StatefulObjective,
 )
-from dcjax.condensing._picking import sampled
+from dcjax.condensing._picking import sampled, undecoded
 from dcjax.condensing._sources import Source
 from dcjax.condensing._turns import comparison, in_turns
 from dcjax.inner import InnerData, InnerLoop, InnerState
@@ -141,8 +141,9 @@ def condenser(
     inner,
     optimizer,
     _guarded(optimizer, reject_above),
-    in_turns(network, comparison(objective, augment, classes)),
+    in_turns(network, comparison(objective, augment, classes, formation)),
     most_synthetic,
+    _goes_by_class(formation, objective, classes),
     project,
     measure,
   )
@@ -153,6 +154,12 @@ def condenser(
     _period(formation, inner, step, inner_steps, project),
     _restart(formation, objective, optimizer),
   )
+
+
+def _goes_by_class(formation, objective, classes):
+  """Whether classes are decoded where they are matched: on several devices."""
+  joint = isinstance(objective, StatefulObjective) or objective.joint
+  return callable(classes) and formation.by_class and not joint
 
 
 def _init(formation, objective, source, inner, optimizer):
@@ -255,7 +262,16 @@ def _guarded(optimizer, reject_above):
 
 
 def _image_step(
-  formation, source, inner, optimizer, update, compare, most, project, measure
+  formation,
+  source,
+  inner,
+  optimizer,
+  update,
+  compare,
+  most,
+  by_class,
+  project,
+  measure,
 ):
   """Draw a target, decode, match, step the stored numbers."""
 
@@ -277,16 +293,17 @@ def _image_step(
       measure_key = jax.random.fold_in(key, _MEASURE_FOLD)
       params = measure(measure_key, params, target, variables)
     classes = target.classes if isinstance(target, Batch) else None
-    synthetic, sample_vjp = jax.vjp(
-      lambda p: sampled(formation, p, pick_key, most, classes), params
-    )
+    if by_class and classes is None:
+      synthetic = undecoded(formation, params, pick_key, most)
+      pull = _itself
+    else:
+      synthetic, pull = jax.vjp(
+        lambda p: sampled(formation, p, pick_key, most, classes), params
+      )
     metrics, cotangent, memory = compare(
       state.step, variables, target, synthetic, match_key, state.memory
     )
-    if cotangent.step_size is None and synthetic.step_size is not None:
-      unmoved = jnp.zeros_like(synthetic.step_size)
-      cotangent = cotangent._replace(step_size=unmoved)
-    (gradient,) = sample_vjp(cotangent)
+    (gradient,) = pull(_with_step_size(cotangent, synthetic))
     params, opt_state, metrics = update(gradient, params, opt_state, metrics)
     if project == 'step':
       params = formation.project(params)
@@ -300,3 +317,15 @@ def _image_step(
     return state, metrics
 
   return image_step
+
+
+def _itself(gradient):
+  return (gradient,)
+
+
+def _with_step_size(cotangent, synthetic):
+  """A cotangent of what was compared: a step size that nobody read is still."""
+  learned = getattr(synthetic, 'step_size', None)
+  if learned is None or cotangent.step_size is not None:
+    return cotangent
+  return cotangent._replace(step_size=jnp.zeros_like(learned))

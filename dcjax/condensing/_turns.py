@@ -5,11 +5,17 @@ import functools
 import jax
 
 from dcjax.base import InTurns, Network, StatefulObjective
-from dcjax.matching import match_and_gradient, match_and_remember
+from dcjax.condensing._picking import Stored, decoded
+from dcjax.matching import (
+  match_and_gradient,
+  match_and_remember,
+  match_by_class,
+)
 
 
-def comparison(objective, augment, classes):
+def comparison(objective, augment, classes, formation):
   """The metrics and the gradient under a network, and what is remembered."""
+  of_class = functools.partial(decoded, formation)
 
   def compare(network, variables, target, synthetic, key, memory):
     args = network, variables, target, synthetic, key
@@ -17,6 +23,15 @@ def comparison(objective, augment, classes):
       return match_and_remember(
         *args, memory, objective=objective, augment=augment
       )
+    if isinstance(synthetic, Stored):
+      found = match_by_class(
+        *args,
+        decode=of_class,
+        objective=objective,
+        augment=augment,
+        classes=classes,
+      )
+      return *found, memory
     found = match_and_gradient(
       *args, objective=objective, augment=augment, classes=classes
     )

@@ -111,6 +111,7 @@ def with_labels(
     decode=decode,
     project=project,
     sample=None,  # Labels belong to decoded images.
+    by_class=False,
     finish=formation.finish and finish,
     spec=saying_labels(spec, form) if centred else spec,
   )

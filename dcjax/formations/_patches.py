@@ -184,6 +184,7 @@ def _patches(
     init=init,
     decode=decode,
     project=lambda params: project(params, spec['value_range']),
+    by_class=True,
   )
 
 

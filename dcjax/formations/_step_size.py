@@ -82,6 +82,7 @@ def with_step_size(
     decode=decode,
     project=project,
     sample=formation.sample and sample,
+    by_class=False,
     finish=formation.finish and finish,
   )
 
