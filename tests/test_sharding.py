@@ -167,6 +167,18 @@ def test_devices_speak_only_where_they_must(results, name, expected):
   assert _collectives(results, name) == expected
 
 
+def test_gradients_of_stored_images_travel_not_of_decoded_ones(results):
+  found = [str(c) for c in results['idc uneven/collectives']]
+  gathered = [c for c in found if c.startswith('all-gather f32')]
+  shapes = [
+    [int(n) for n in re.search(r'f32\[([\d,]+)\]', c)[1].split(',')]
+    for c in gathered
+  ]
+  # Ten classes take sixteen places; each holds two images of four tiles.
+  assert [16, 2, 8, 8, 1] in shapes
+  assert all(np.prod(shape) <= 16 * 2 * 64 for shape in shapes)
+
+
 def test_a_batch_travels_as_bytes_and_gradients_in_one_piece(results):
   found = [str(c) for c in results['idc/collectives']]
   assert sum(c.startswith('all-reduce u8[16,8,8,1]') for c in found) == 1
