@@ -19,7 +19,7 @@ import numpy as np
 from jax import lax
 
 from dcjax.base import Array, Network
-from dcjax.utils import check_choice, platform
+from dcjax.utils import GPUS, check_choice, platform
 
 FORMS = ('auto', 'lax', 'patches', 'hybrid', 'bands')
 # What operands are rounded to before products; sums are float32 throughout.
@@ -116,8 +116,8 @@ def convolve(
     stride: step of rows and columns.
     form: how it is computed; all forms agree, also in their derivatives.
       `'hybrid'` is differentiable in reverse only (`jax.jvp` needs another
-      form); with a stride or a kernel that is not square it means `'patches'`,
-      and so does `'bands'` with a stride. `'bands'` multiplies whole rows, for
+      form); with a stride or a kernel that is not square it means `'patches'`
+      (on GPUs `'lax'`), and so does `'bands'` with a stride. `'bands'` multiplies whole rows, for
       few channels and narrow images.
 
   Returns:
@@ -139,6 +139,8 @@ def convolve(
   square = kernel.shape[0] == kernel.shape[1]
   if form == 'hybrid' and stride == 1 and square:
     return _hybrid(images, kernel, padding, precision)
+  if form == 'hybrid' and platform() in GPUS:
+    form = 'lax'  # XLA finds no tiles there for large products over patches
   dtype = images.dtype
   images, kernel = _rounded(images, precision), _rounded(kernel, precision)
   if form == 'lax':

@@ -198,7 +198,8 @@ def _program(built, one, chip, found) -> Iterator[str]:
   if one.held is None:
     if found.devices:
       yield f'  does not compile: {one.problem}'
-      yield f'  {_advice(built, one, chip)}'
+      if 'RESOURCE_EXHAUSTED' in one.problem:
+        yield f'  {_advice(built, one, chip)}'
     return
   needed = one.held + one.temporaries
   fits = 'fits' if needed <= chip.memory else 'does NOT fit'
