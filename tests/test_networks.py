@@ -362,6 +362,22 @@ def test_convolutions_take_the_form_of_their_platform(name, form):
     assert traced('auto') != traced({'lax': 'hybrid', 'hybrid': 'lax'}[form])
 
 
+@pytest.mark.parametrize(
+  ('name', 'form'), [('cpu', 'patches'), ('cuda', 'lax')]
+)
+def test_strided_convolutions_take_the_form_of_their_platform(name, form):
+  images, kernel = jnp.ones((2, 7, 7, 8)), jnp.ones((3, 3, 8, 8))
+
+  def traced(form):
+    def convolved(kernel):
+      return networks.convolve(images, kernel, padding=1, stride=2, form=form)
+
+    return str(jax.jit(convolved).trace(kernel).jaxpr)
+
+  with utils.traced_for(name):
+    assert traced('auto') == traced(form)
+
+
 @pytest.mark.parametrize(('name', 'form'), [('cpu', 'bands'), ('tpu', 'auto')])
 def test_lenet_takes_the_form_of_the_platform_it_is_traced_for(name, form):
   """So that a plan for another machine has that machine's programs."""

@@ -117,8 +117,8 @@ def convolve(
     form: how it is computed; all forms agree, also in their derivatives.
       `'hybrid'` is differentiable in reverse only (`jax.jvp` needs another
       form); with a stride or a kernel that is not square it means `'patches'`
-      (on GPUs `'lax'`), and so does `'bands'` with a stride. `'bands'` multiplies whole rows, for
-      few channels and narrow images.
+      (on GPUs `'lax'`), and so does `'bands'` with a stride. `'bands'`
+      multiplies whole rows, for few channels and narrow images.
 
   Returns:
     `[B, (H + 2 padding - kh) // stride + 1, ..., O]`.
