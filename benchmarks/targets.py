@@ -125,7 +125,7 @@ def rows(page: str) -> Iterator[tuple[str, ...]]:
     return
   single = problem.startswith('1 device')
   for part in re.split(r'\n(?=\w)', body.split('in all: ')[0]):
-    name = re.match(r'(\S+): \d+ x (.*)', part)
+    name = re.match(r'(.+): \d+ x (.*)', part)
     if name is None:  # the mesh, or why it was only lowered
       continue
     memory = re.search(r'\(([\d.]+) held, ([\d.]+) temporary\): (.*)', part)

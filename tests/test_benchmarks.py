@@ -471,6 +471,10 @@ def test_plans_are_tabulated_and_kept(tmp_path, monkeypatch):
   assert (folder / 'calls').read_text().count('idc v5e:4x8\n') == 2
   full = one.replace(': fits', ': does NOT fit')
   assert '0.15 + 1.48, too much' in next(targets.rows(full))
+  observed = one.replace('condense: ', 'observers/resnet18:norm=batch: ')
+  assert next(targets.rows(observed))[0] == (
+    'observers/resnet18:norm=batch (outer iteration of 100 steps)'
+  )
   with pytest.raises(ValueError, match='must be of --plan'):
     next(targets.rows('condensing: 1/8 outer'))
 
