@@ -23,7 +23,8 @@ def main(folder: str) -> None:
   if told['threads'] > 1:
     jax.config.update('jax_num_cpu_devices', told['threads'])
   config = settings.make(told['recipe'], told['arguments'])
-  settings.set_fields(config, told['changes'])
+  # What would be evaluated along the way is no condensation.
+  settings.set_fields(config, {**told['changes'], 'evaluation.at': ()})
   # Without what a stop left, whose seconds nobody counted.
   shutil.rmtree(place / 'run', ignore_errors=True)
   record_seconds(place, lambda: runs.condensed(config, place / 'run'))

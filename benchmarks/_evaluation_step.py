@@ -5,23 +5,28 @@ from typing import Any
 
 import numpy as np
 from _child import Prepared
-from _problem import Problem, problem_from, stored_images
+from _problem import Problem, drawn, problem_from, stored_images
 
 
 def by_dcjax(
-  problem: dict[str, Any], *, num_networks: int, seeds: str
+  problem: dict[str, Any], *, num_networks: int, seeds: str | int
 ) -> Prepared:
   """Compiles the training of networks for `problem['epochs']` epochs.
 
   Args:
     problem: see `Problem`; trained on the stored images.
     num_networks: from scratch, then on and on from step to step.
-    seeds: `'scan'` or `'vmap'`; see `dcjax.evaluation.evaluator`.
+    seeds: `'scan'` or `'vmap'`, see `dcjax.evaluation.evaluator`; or a number
+      of devices of the CPU, each with its own networks (`--cpu_devices`).
   """
   import jax
   from _dcjax_step import augment_of, cutmix, device_peak, normalise
 
-  from dcjax import evaluation, networks
+  from dcjax import evaluation, networks, sharding
+
+  if isinstance(seeds, int):
+    jax.config.update('jax_num_cpu_devices', seeds)
+    seeds = sharding.seed_strategy(sharding.make_mesh(seeds))
 
   sizes = problem_from(problem)
   images, labels = _training_images(sizes)
@@ -68,7 +73,7 @@ def by_torch(
 
   set_up(threads)
   sizes = problem_from(problem)
-  held = Held(sizes, 'cpu', 'lean', 'float32')
+  held = Held(sizes, 'cpu', 'lean', 'float32', drawn(sizes))
   images, labels = map(torch.from_numpy, _training_images(sizes))
   images = held.normalised(images.permute(0, 3, 1, 2).contiguous())
   models = [held.network() for _ in range(num_networks)]

@@ -3,9 +3,10 @@
   python benchmarks/evaluation.py --networks=1,5,20 --width=32
     --out=evaluation.md
 
-dcjax trains all of them in one compiled program, one after another (`scan`) or
-all at once (`vmap`); PyTorch in a loop. Batches of 64, color, crop and CutMix,
-`--epochs` passes for each timed step.
+dcjax trains all of them in one compiled program, one after another (`scan`),
+all at once (`vmap`), or spread over `--threads` devices of the CPU (`devices`,
+as with `--cpu_devices`; not with `--noisolate`); PyTorch in a loop. Batches of
+64, color, crop and CutMix, `--epochs` passes for each timed step.
 """
 
 from collections.abc import Sequence
@@ -45,7 +46,9 @@ def report(
   """
   counts = parse_counts('networks', networks)
   cases = [
-    _case(idc_problem(width=w, image_shape=parse_shape(shape), **sizes), n)
+    _case(
+      idc_problem(width=w, image_shape=parse_shape(shape), **sizes), n, limits
+    )
     for w in parse_counts('width', widths)
     for n in counts
   ]
@@ -64,18 +67,21 @@ def report(
   return f'{what}\n\n{table}{note}'
 
 
-def _case(problem: Problem, count: int) -> Case:
+def _case(problem: Problem, count: int, limits: Limits) -> Case:
   labels = (str(count), str(problem.width), shape_name(problem.image_shape))
+  ways = {'scan': 'scan', 'vmap': 'vmap'}
+  if limits.isolate and min(limits.threads, count) > 1:
+    ways['devices'] = limits.threads  # set before anything runs in a process
   return Case(
     labels,
     [
       Alternative(
-        f'dcjax, {seeds}',
+        f'dcjax, {name}',
         '_evaluation_step',
         'by_dcjax',
         problem.options(num_networks=count, seeds=seeds),
       )
-      for seeds in ('scan', 'vmap')
+      for name, seeds in ways.items()
     ],
   )
 

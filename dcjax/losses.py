@@ -1,5 +1,6 @@
 """What networks lose on a batch, and the gradient of it."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -95,8 +96,8 @@ def loss_and_gradient(
 ) -> tuple[Array, PyTree, Params]:
   """Mean cross-entropy of a batch and its gradient in the parameters.
 
-  On one CPU device a batch is taken in chunks, whose sums are the same but for
-  the order of summation; see `count_chunks`.
+  On CPUs a batch is taken in chunks, whose sums are the same but for the order
+  of summation; see `count_chunks`.
 
   Args:
     network: applied with `train`.
@@ -135,8 +136,9 @@ def count_chunks(
 ) -> int:
   """Returns in how many equal chunks a batch's gradient is computed.
 
-  It reads the backend, as chunks pay on one CPU device alone: accelerators hold
-  a whole batch, and several devices would each take all of its chunks.
+  It reads the backend, as chunks pay on CPUs alone, where one device has the
+  batch: accelerators hold a whole one, and devices that share a batch would
+  each take all of its chunks.
 
   Args:
     network: one whose images see each other takes one part; see
@@ -144,8 +146,8 @@ def count_chunks(
     shape: of the images, `(N, H, W, D)`.
     variables: of the network; any running statistics are of the whole batch.
   """
-  alone = platform() == 'cpu' and jax.device_count() == 1
-  if not alone or jax.tree.leaves(variables.state):
+  chunked = platform() == 'cpu' and _one_device_has_it()
+  if not chunked or jax.tree.leaves(variables.state):
     return 1
   count, height, width, _ = shape
   kernels = [x for x in jax.tree.leaves(variables.params) if x.ndim == 4]
@@ -157,6 +159,18 @@ def count_chunks(
   if chunks > 1 and not images_are_independent(network, shape[1:]):
     return 1
   return chunks
+
+
+def _one_device_has_it():
+  """Whether what is traced is what one device does with numbers of its own.
+
+  Over the axes of a `shard_map` each device has its own; others are shared.
+  """
+  mesh = jax.sharding.get_abstract_mesh()
+  if mesh.empty:
+    return jax.device_count() == 1
+  shared = [n for a, n in mesh.shape.items() if a not in mesh.manual_axes]
+  return math.prod(shared) == 1
 
 
 def _cross_entropies(logits, labels):
@@ -179,5 +193,6 @@ def _sum_over_chunks(of_chunk, batch, params):
     (value, _), gradient = of_chunk(part)
     return jax.tree.map(jnp.add, total, (value, gradient)), None
 
-  zeros = jnp.zeros(()), jax.tree.map(jnp.zeros_like, params)
-  return lax.scan(add, zeros, batch)[0]
+  # By shape: on a mesh parameters may say of more axes than what is manual.
+  zeros = jax.tree.map(lambda p: jnp.zeros(p.shape, p.dtype), params)
+  return lax.scan(add, (jnp.zeros(()), zeros), batch)[0]

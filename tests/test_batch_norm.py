@@ -1,6 +1,7 @@
 """Networks with running statistics: whose images their statistics come from."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -165,7 +166,7 @@ def test_dc_matches_in_eval_mode(dc_period):
   assert abs(metrics['loss'][-1] - loss(True)) > 0.01 * loss(True)
 
 
-def _joint_and_separate(network, target, synthetic):
+def _joint_and_separate(network, target, synthetic, **options):
   variables = network.init(tiny.KEY)
   return [
     jax.jit(
@@ -175,20 +176,23 @@ def _joint_and_separate(network, target, synthetic):
         target,
         synthetic,
         tiny.KEY,
-        objective=objectives.distribution_matching(joint=joint),
+        objective=objectives.distribution_matching(joint=joint, **options),
       )
     )(target, synthetic)
     for joint in (True, False)
   ]
 
 
-def test_joint_distribution_matching_is_the_same_without_batch_norm():
+@pytest.mark.parametrize('bandwidth', [0.5, math.inf])
+def test_joint_distribution_matching_is_the_same_without_batch_norm(bandwidth):
   data = tiny.device_data((2, 9, 4))
   positions = jnp.array([[0, 1, 0, 1], [0, 1, 2, 3], [3, 2, 1, 0]])
   weights = jnp.array([[1.0, 1, 0, 0], [1] * 4, [1] * 4])
   target = sampling.class_batch(data, positions, weights, 3)
   synthetic = Batch(tiny.stored(2), jnp.zeros((3, 2, 3)))
-  joint, separate = _joint_and_separate(_convnet('instance'), target, synthetic)
+  joint, separate = _joint_and_separate(
+    _convnet('instance'), target, synthetic, bandwidth=bandwidth
+  )
   np.testing.assert_allclose(joint[0]['loss'], separate[0]['loss'], rtol=1e-4)
   np.testing.assert_allclose(
     joint[1].images, separate[1].images, rtol=1e-3, atol=1e-4

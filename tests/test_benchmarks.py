@@ -219,12 +219,13 @@ def test_both_sides_compute_the_same_step(name, sizes):
   assert 'relative difference' in text
 
 
-def _time_to_accuracy(workdir, accuracy, steps, **changes):
+def _time_to_accuracy(workdir, accuracy, steps, dm_steps=(), **changes):
   return _module('time_to_accuracy').report(
     'digits,ipc=1,factor=2,network=convnet:width=2:depth=1',
     workdir,
     accuracy=accuracy,
     steps=steps,
+    dm_steps=dm_steps,
     threads=0,
     seeds=1,
     changes={
@@ -245,19 +246,20 @@ def test_time_to_accuracy_makes_a_try_once(tmp_path, monkeypatch):
   monkeypatch.setattr(race, '_run', here)  # a process each takes its time
   has_torch = importlib.util.find_spec('torch') is not None
   names = ['(a) PyTorch, published', '(b) PyTorch, short'] * has_torch
-  text = _time_to_accuracy(tmp_path, 100.0, ['1'])
+  text = _time_to_accuracy(tmp_path, 100.0, ['1'], ['2'])
   rows = _rows(text)
-  names += ['(c) dcjax, short', '(d) dcjax, DM']
+  names += ['(c) dcjax, short', '(d) dcjax, DM by a kernel']
   assert [row[0] for row in rows] == names
+  assert [row[1] for row in rows] == ['1'] * (len(names) - 1) + ['2']
   assert all(float(row[2]) > 0 and float(row[3]) > 0 for row in rows)
   assert text.count('was not reached by') == len(names)
   # It is kept: another mark only draws another page.
   monkeypatch.setattr(race, '_run', None)
-  again = _rows(_time_to_accuracy(tmp_path, 0.0, ['1']))
+  again = _rows(_time_to_accuracy(tmp_path, 0.0, ['1'], ['2']))
   assert [r[:4] for r in again] == [r[:4] for r in rows]
   assert all('(reached)' in row[4] for row in again)
   with pytest.raises(ValueError, match='a try with other settings'):
-    _time_to_accuracy(tmp_path, 0.0, ['1'], seed=1)
+    _time_to_accuracy(tmp_path, 0.0, ['1'], ['2'], seed=1)
 
 
 def test_time_to_accuracy_ends_where_the_accuracy_is_reached(monkeypatch):
@@ -267,13 +269,17 @@ def test_time_to_accuracy_ends_where_the_accuracy_is_reached(monkeypatch):
   def tried(side, place, arguments, length, common, threads):
     made.append((side.name[1], length))
     slow = 10 if side.torch else 1
-    return race.Try(length, slow * length, 2 * slow * length, 40 + length, 0.5)
+    worth = 40 if 'short' in side.name and side.torch else 40 + length
+    return race.Try(length, slow * length, 2 * slow * length, worth, 0.5)
 
   monkeypatch.setattr(race, '_tried', tried)
   monkeypatch.setattr(race._command, 'has_torch', lambda: True)
   text = race.report('digits', 'none', accuracy=42, steps=['4', '1', '2'])
-  assert made == [(side, steps) for steps in (1, 2) for side in 'abcd']
+  assert made[:-1] == [(side, steps) for steps in (1, 2) for side in 'abcd']
+  assert made[-1] == ('b', 4)  # the one that has not reached it by then
   assert '(a) PyTorch, published over (c) dcjax, short, to 42: 10.0' in text
+  assert '(b) PyTorch, short over (c) dcjax, short, to 42: more than' in text
+  assert 'not reached by: (b) PyTorch, short.' in text
   with pytest.raises(ValueError, match="steps 'x'"):
     race.report('digits', 'none', accuracy=42, steps=['x'])
 

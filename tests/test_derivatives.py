@@ -31,6 +31,9 @@ _MATCHING = {
   ),
   'feature': lambda **o: objectives.feature_matching((0, -1), **o),
   'distribution': objectives.distribution_matching,
+  'distribution_kernel': lambda **o: objectives.distribution_matching(
+    bandwidth=0.5, **o
+  ),
 }
 _JOINT = {
   'distribution_joint': lambda **o: objectives.distribution_matching(
@@ -41,7 +44,7 @@ _JOINT = {
     layers='after_pooling', **o
   ),
 }
-_UNLABELLED = ('feature', 'distribution', *_JOINT)
+_UNLABELLED = ('feature', 'distribution', 'distribution_kernel', *_JOINT)
 # Differentiable in everything as they are.
 _TRAINED = {
   'unrolled_step': lambda: objectives.unrolled_step(0.1),

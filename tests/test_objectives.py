@@ -9,7 +9,7 @@ import pytest
 import torch_layout
 
 from dcjax import losses, matching, networks, objectives
-from dcjax.base import Batch, Variables
+from dcjax.base import Batch, Network, Outputs, Variables
 from dcjax.objectives import _distribution
 
 _NAMES = {'mse': 'squared', 'l1': 'l1', 'l1_mean': 'l1_mean', 'cos': 'cosine'}
@@ -262,3 +262,55 @@ def test_embeddings_in_parts_are_those_of_the_whole(monkeypatch):
     rtol=1e-5,
     atol=1e-6,
   )
+
+
+def _embedded(**options):
+  """What `distribution_matching` says of embeddings that are the images."""
+
+  def apply(variables, images, train):
+    flat = images.reshape(images.shape[0], -1)
+    return Outputs(flat, embedding=flat), variables.state
+
+  network = Network(lambda key: Variables({}, {}), apply, independent=True)
+  key = jax.random.key(0)
+  real, fake = (
+    jax.random.normal(jax.random.fold_in(key, n), (n, 2, 2, 1)) + shift
+    for n, shift in ((7, 0.0), (5, 1.0))
+  )
+  weights = np.array([1.0] * 4 + [0.0] * 3)
+  target = Batch(real, None, weights)
+  loss = objectives.distribution_matching(**options).loss
+  value, _ = jax.jit(functools.partial(loss, network))(
+    Variables({}, {}), target, Batch(fake, None), key
+  )
+  return (
+    value,
+    np.asarray(real[:4]).reshape(4, -1),
+    np.asarray(fake).reshape(5, -1),
+  )
+
+
+def test_distributions_by_a_kernel_by_hand():
+  value, real, fake = _embedded(bandwidth=0.5)
+
+  def distances(a, b):
+    return np.square(a[:, None] - b[None]).sum(-1)
+
+  width = 0.5 * distances(real, real).mean()
+  kernel = [
+    np.exp(-distances(a, b) / width).mean()
+    for a, b in ((real, real), (fake, fake), (real, fake))
+  ]
+  expected = width / 2 * (kernel[0] + kernel[1] - 2 * kernel[2])
+  np.testing.assert_allclose(value, expected, rtol=1e-5)
+
+
+def test_a_wide_kernel_sees_the_means_alone():
+  wide, means = _embedded(bandwidth=1e4)[0], _embedded()[0]
+  np.testing.assert_allclose(wide, means, rtol=1e-2)
+
+
+@pytest.mark.parametrize('bandwidth', [0.0, -1.0, float('nan')])
+def test_a_bandwidth_is_above_zero(bandwidth):
+  with pytest.raises(ValueError, match=r'bandwidth .*: must be above 0'):
+    objectives.distribution_matching(bandwidth=bandwidth)

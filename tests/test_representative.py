@@ -59,11 +59,18 @@ def half_blind():
   return Network(lambda key: Variables(jnp.ones(16), {}), apply, 'half blind')
 
 
-def choose(per_class, counts=MIXTURE_COUNTS, key=KEY):
+def choose(per_class, counts=MIXTURE_COUNTS, key=KEY, candidates=0):
   network = half_blind()
   chosen = jax.jit(
     lambda key, variables, data: coresets.representative(
-      key, network, variables, data, counts, per_class, plain
+      key,
+      network,
+      variables,
+      data,
+      counts,
+      per_class,
+      plain,
+      candidates=candidates,
     )
   )(key, network.init(KEY), mixture()[0])
   return np.asarray(chosen)
@@ -82,6 +89,22 @@ def test_every_cluster_of_a_mixture_is_stood_for_by_its_middle():
       far = np.linalg.norm(own[members] - own[members].mean(0), axis=1)
       assert members[far.argmin()] == at
     first += len(which)
+
+
+def test_candidates_alone_are_looked_at():
+  """As many as are wanted are all chosen; others come with another key."""
+  keys = jax.random.split(KEY, 3)
+  drawn = [choose(5, key=key, candidates=5) for key in keys]
+  for chosen in drawn:
+    for own, count in zip(chosen, MIXTURE_COUNTS, strict=True):
+      assert len(set(own)) == 5 and max(own) < count
+  assert len({tuple(sorted(chosen[0])) for chosen in drawn}) == 3
+  np.testing.assert_array_equal(choose(4, candidates=10**6), choose(4))
+  small = choose(20, candidates=20)[1]
+  assert set(small[:17]) == set(range(17))
+  for candidates in (4, -1):
+    with pytest.raises(ValueError, match=f'candidates {candidates}: must be'):
+      choose(5, candidates=candidates)
 
 
 def test_a_class_smaller_than_its_clusters_gives_all_its_images():

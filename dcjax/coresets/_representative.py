@@ -25,6 +25,7 @@ def representative(
   per_class: int,
   normalise: Augment,
   num_steps: int = 20,
+  candidates: int = 0,
 ) -> Array:
   """Images nearest to the centres of clusters of a network's embeddings.
 
@@ -43,17 +44,26 @@ def representative(
     per_class: images to choose in each class.
     normalise: of images.
     num_steps: iterations of Lloyd's algorithm, at most.
+    candidates: images of each class that are looked at, drawn at random, at
+      least `per_class`; 0 for all, as the paper.
 
   Returns:
     `[C, per_class]` int32 positions within each class. Of a class that holds
     fewer images, those beyond its count repeat its first image.
 
   Raises:
-    ValueError: if a number is below 1, or the network exposes no embedding.
+    ValueError: if a number is below 1, `candidates` are fewer than images
+      wanted, or the network exposes no embedding.
   """
   per_class = check_count('per_class', per_class)
   num_steps = check_count('num_steps', num_steps)
-  within = jnp.arange(int(max(counts)))
+  largest = int(max(counts))
+  if candidates and candidates < per_class:
+    raise ValueError(
+      f'candidates {candidates}: must be 0 for all, or at least the '
+      f'{per_class} images of a class that are wanted'
+    )
+  every = jnp.arange(largest)
 
   def embedding(images):
     images = normalise(jax.random.key(0), images)
@@ -64,6 +74,10 @@ def representative(
 
   def of_class(inputs):
     start, count, key = inputs
+    within = every
+    if 0 < candidates < largest:
+      key, own = jax.random.split(key)
+      within = _some(own, every, count, candidates)
     # Fetched a batch at a time: whole classes stay as they are stored.
     positions = start + jnp.minimum(within, count - 1)
     features = training.in_batches(
@@ -73,10 +87,18 @@ def representative(
     points, norms = centre(features, valid)
     first = _k_means.spread(key, points, norms, valid, per_class)
     centres = _k_means.lloyd(points, norms, valid, points[first], num_steps)
-    return _k_means.nearest_images(points, valid, centres).astype(jnp.int32)
+    nearest = _k_means.nearest_images(points, valid, centres)
+    return within[nearest].astype(jnp.int32)
 
   keys = jax.random.split(key, len(counts))
   return jax.lax.map(of_class, (data.starts, data.counts, keys))
+
+
+def _some(key, positions, count, number):
+  """Draws `number` positions, those within the count before all others."""
+  order = jax.random.uniform(key, positions.shape)
+  order = jnp.where(positions < count, order, positions + 1.0)
+  return jnp.sort(jnp.argsort(order)[:number])
 
 
 class RepresentativeState(NamedTuple):

@@ -1,16 +1,27 @@
-"""Matching of feature distributions: DM."""
+"""Matching of feature distributions: DM, and by a kernel."""
 
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
 from jax import lax
 
 from dcjax.base import Array, Batch, Key, Metrics, Network, Objective, Variables
 from dcjax.losses import count_chunks
 from dcjax.objectives._distances import squared
 from dcjax.objectives._feature import mean_feature
-from dcjax.objectives._joint import class_means, outputs_of
+from dcjax.objectives._joint import outputs_of
+
+# Of the mean squared distance of real embeddings; 0 where all are the same.
+_LEAST_DISTANCE = 1e-8
 
 
 def distribution_matching(
-  *, joint: bool = False, constant_target: bool = True
+  *,
+  joint: bool = False,
+  bandwidth: float = math.inf,
+  constant_target: bool = True,
 ) -> Objective:
   """Makes class means of embeddings agree under random networks.
 
@@ -26,18 +37,36 @@ def distribution_matching(
   reference, which draws for each class, one augmentation draw then serves all
   classes (see `match`).
 
+  With a finite `bandwidth` the distributions themselves are compared, not only
+  their means: the squared maximum mean discrepancy of the embeddings under a
+  Gaussian kernel (Gretton et al., "A Kernel Two-Sample Test", JMLR 2012,
+  equation 2; for condensation Zhang et al., "M3D", AAAI 2024,
+  https://arxiv.org/abs/2312.15927), here with `k(a, b) = exp(-||a - b||^2 /
+  (bandwidth * s))`, where `s` is the mean squared distance among the class's
+  real embeddings. It is multiplied by `bandwidth * s / 2`, so that it becomes
+  equation 4 as the bandwidth grows and takes the same learning rate.
+
   Args:
     joint: whether the network sees all classes in one batch, in train mode.
+    bandwidth: of the Gaussian kernel, above 0; infinite: means alone.
     constant_target: whether the real means are constants; False for derivatives
       in real images and the network's variables.
 
   Raises:
-    ValueError: when called with a network that exposes no embedding.
+    ValueError: if `bandwidth` is not above 0; when called, if the network
+      exposes no embedding.
 
   Example:
     >>> objective = distribution_matching(
     ...   joint=inner.tracks_statistics(network))
   """
+  if not bandwidth > 0:
+    raise ValueError(f'bandwidth {bandwidth:g}: must be above 0')
+  compare = _means_apart
+  if not math.isinf(bandwidth):
+    compare = functools.partial(_distributions_apart, bandwidth)
+  if joint:
+    compare = _over_classes(compare)
 
   def loss(
     network: Network,
@@ -47,22 +76,68 @@ def distribution_matching(
     key: Key,
   ) -> tuple[Array, Metrics]:
     del key
-    means = _all_class_means if joint else _one_class_mean
-    real = means(network, variables, target)
+    seen = _all_classes if joint else _one_class
+    real = seen(network, variables, target)
     if constant_target:
       real = lax.stop_gradient(real)
-    value = squared(real, means(network, variables, synthetic))
+    fake = seen(network, variables, synthetic)
+    value = compare(real, target.weights, fake, synthetic.weights)
     return value, {'loss': value}
 
   return Objective(loss, joint)
 
 
-def _one_class_mean(network, variables, batch):
-  return mean_feature(_embed(network, variables, batch.images), batch.weights)
+def _one_class(network, variables, batch):
+  return _embed(network, variables, batch.images)
 
 
-def _all_class_means(network, variables, batch):
-  return class_means(outputs_of(network, variables, batch).embedding, batch)
+def _all_classes(network, variables, batch):
+  features = outputs_of(network, variables, batch).embedding
+  return features.reshape(*batch.images.shape[:2], -1)
+
+
+def _means_apart(real, real_weights, fake, fake_weights):
+  return squared(
+    mean_feature(real, real_weights), mean_feature(fake, fake_weights)
+  )
+
+
+def _over_classes(apart):
+  def of_all(*args):
+    return jnp.sum(jax.vmap(apart)(*args))
+
+  return of_all
+
+
+def _distributions_apart(bandwidth, real, real_weights, fake, fake_weights):
+  """Scaled discrepancy `[]` of embeddings `[N, F]` and `[M, F]` of a class."""
+  p, q = _shares(real, real_weights), _shares(fake, fake_weights)
+  centre = p @ real  # distances stay; fewer digits cancel
+  real, fake = real - centre, fake - centre
+  among_real = _squared_distances(real, real)
+  width = bandwidth * jnp.maximum(p @ among_real @ p, _LEAST_DISTANCE)
+
+  def mean_kernel(p, distances, q):
+    return p @ jnp.exp(-distances / width) @ q
+
+  discrepancy = (
+    mean_kernel(p, among_real, p)
+    + mean_kernel(q, _squared_distances(fake, fake), q)
+    - 2 * mean_kernel(p, _squared_distances(real, fake), q)
+  )
+  return width / 2 * discrepancy
+
+
+def _shares(features, weights):
+  if weights is None:
+    return jnp.full(len(features), 1 / len(features))
+  return weights / jnp.sum(weights)
+
+
+def _squared_distances(a, b):
+  """Squared distances `[N, M]` of vectors `[N, F]` and `[M, F]`."""
+  lengths = jnp.sum(a**2, axis=1)[:, None] + jnp.sum(b**2, axis=1)[None]
+  return jnp.maximum(lengths - 2 * a @ b.T, 0)
 
 
 def _embed(network, variables, images):

@@ -167,6 +167,7 @@ _OPTIONS: dict[str, Range] = {
   'alpha': _POSITIVE,
   'b1': _MOMENTUM,
   'b2': _MOMENTUM,
+  'bandwidth': _POSITIVE,
   'batches': _NONE_OR_MORE,
   'beta': _POSITIVE,
   'bias_variance': _WEIGHT,

@@ -58,7 +58,7 @@ _EMBEDDING = {'embedding_steps': 5000}
 _OPTIONS: dict[str, dict[str, Any]] = {
   'random': {'order': 'random'},
   'mix': {'order': 'random'},
-  'representative': {},
+  'representative': {'candidates': 0},
   'noise': {},
   'normal': {'clip': False},
   'rded': {
@@ -149,7 +149,7 @@ def drawn(built: Built, spec: dict[str, Any]) -> Any:
   packed = spec['name'] in ('mix', 'representative')
   needed = config.ipc * (built.formation.tiles if packed else 1)
   if spec['name'] == 'representative':
-    chosen = _representative(built, needed)
+    chosen = _representative(built, needed, spec['candidates'])
   else:
     chosen = initialisation.select(
       key, dataset.counts, needed, order=spec['order']
@@ -158,7 +158,7 @@ def drawn(built: Built, spec: dict[str, Any]) -> Any:
   return jax.jit(built.formation.pack)(images) if packed else images
 
 
-def _representative(built, needed):
+def _representative(built, needed, candidates):
   """Nearest to the centres of clusters that a new network sees."""
   network_key, key = jax.random.split(built.keys['init'])
   return coresets.representative(
@@ -169,6 +169,7 @@ def _representative(built, needed):
     built.dataset.counts,
     needed,
     built.normalise,
+    candidates=candidates,
   )
 
 
