@@ -123,7 +123,7 @@ def test_a_compiled_program_is_counted_with_loops_multiplied_out():
 ENTRY %main (a: f32[8]) -> f32[8] {{
   %w = (s32[], f32[8]) while(%t), condition=%cond, body=%body, c={{{turns}}}
   %g = bf16[16]{{0}} all-gather-start(%a), dimensions={{0}}
-  %d = bf16[16]{{0}} all-gather-done(%g)
+  %d = bf16[16]{{0}} all-gather-done(%g), c={{"estimated_cycles":"{2**64 - 1}"}}
 }}
 """
   found = _compiled.emitted(text)

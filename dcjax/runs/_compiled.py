@@ -22,6 +22,8 @@ _LINE = re.compile(
   r'\s+(?:ROOT )?%?([\w.\-]+) = (\(.*?\)|\S+) ([a-z][\w\-]*)\((.*)'
 )
 _CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
+# What a compiler says where it cannot tell: the largest number there is.
+_UNKNOWN = 2**63 - 1
 _ARRAY = re.compile(r'\w+\[([\d,]*)\]')
 _CHANNEL = re.compile(r'channel_id=(\d+)')
 _GROUPS = re.compile(r'(?:feature|batch)_group_count=(\d+)')
@@ -93,7 +95,8 @@ def emitted(text: str) -> Emitted:
     for line in lines if often else ():
       flops += often * _flops(line, shapes)
       found = _CYCLES.search(line.rest)
-      cycles += often * int(found[1]) if found else 0
+      if found and int(found[1]) < _UNKNOWN:
+        cycles += often * int(found[1])
       if _is_convolution(line):
         convolutions += 1
         grouped += any(int(n) > 1 for n in _GROUPS.findall(line.rest))
