@@ -8,10 +8,10 @@
 same in dcjax; (d) DM by a kernel from representative images in dcjax. Each
 condenses with `--steps` image steps (`--dm_steps`: (d)), from the fewest on,
 until its images reach the accuracy: a rate that falls to zero belongs to its
-number of steps. dcjax's seconds hold
-loading, start and compilation, PyTorch's the steps alone. All images are then
-evaluated alike, by dcjax. The sides take turns, a process each; finished tries
-stay in `--workdir`, and the same command goes on with the others.
+number of steps. dcjax's seconds hold loading, start and compilation, PyTorch's
+the steps alone. All images are then evaluated alike, by dcjax. The sides take
+turns, a process each; finished tries stay in `--workdir`, and the same command
+goes on with the others.
 """
 
 import itertools
