@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from sklearn import datasets
 
 from dcjax import data
 from dcjax.data import __main__ as cli, _raw
@@ -170,6 +171,11 @@ def test_digits_need_no_files():
   computed = data.channel_statistics(dataset.images)
   np.testing.assert_allclose(dataset.mean, computed[0], atol=1e-4)
   np.testing.assert_allclose(dataset.std, computed[1], atol=1e-4)
+  stored = datasets.load_digits()
+  for c in range(10):
+    sixteenths = stored.images[stored.target == c]
+    test = dataset.test_images[dataset.test_labels == c, ..., 0]
+    np.testing.assert_array_equal(np.rint(test * (16 / 255)), sixteenths[::5])
 
 
 def test_digits_are_upsampled():

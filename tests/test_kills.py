@@ -37,7 +37,7 @@ _RUNS = {
 _SECONDS = 300
 _IMPORTED = [
   *('test_kills', 'dcjax.runs.command', 'dcjax.runs._run'),
-  *('matplotlib.pyplot', 'orbax.checkpoint', 'sklearn.datasets'),
+  *('matplotlib.pyplot', 'orbax.checkpoint'),
 ]
 
 

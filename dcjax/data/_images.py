@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import pathlib
 from collections.abc import Sequence
 
@@ -46,27 +47,40 @@ def load_digits(*, size: int = 8) -> _dataset.Dataset:
   Raises:
     ValueError: `size` is not a positive integer.
   """
-  from sklearn import datasets
-
   check_size(size)
-  digits = datasets.load_digits()
-  images = np.rint(digits.images[..., None] * (255 / 16)).astype(np.uint8)
+  values, labels = _stored_digits()
+  images = np.rint(values * (255 / 16)).astype(np.uint8)
   if size != 8:
     images = np.stack([resize_array(image, size) for image in images])
   test = np.zeros(len(images), bool)
   for c in range(10):
-    test[np.flatnonzero(digits.target == c)[::5]] = True
+    test[np.flatnonzero(labels == c)[::5]] = True
   stats = _specs.NORMALIZATIONS['digits'] if size == 8 else (None, None)
   return _dataset.from_arrays(
     images[~test],
-    digits.target[~test],
+    labels[~test],
     images[test],
-    digits.target[test],
+    labels[test],
     name='digits',
     class_names=_specs.CLASS_NAMES['digits'],
     mean=stats[0],
     std=stats[1],
   )
+
+
+def _stored_digits() -> tuple[np.ndarray, np.ndarray]:
+  """Images `[1797, 8, 8, 1]`, 0..16, and labels, as scikit-learn stores them.
+
+  Read without importing it, which takes longer than all else that loads them.
+  """
+  package = importlib.util.find_spec('sklearn')
+  if package is None or not package.submodule_search_locations:
+    raise ImportError('digits come with scikit-learn: pip install scikit-learn')
+  folder = pathlib.Path(package.submodule_search_locations[0])
+  rows = np.loadtxt(
+    folder / 'datasets' / 'data' / 'digits.csv.gz', np.int64, delimiter=','
+  )
+  return rows[:, :-1].reshape(-1, 8, 8, 1), rows[:, -1]
 
 
 def load_image_folder(
