@@ -41,6 +41,7 @@ RUNS = (
   'gvbsm:cifar10,ipc=10',
   'rded:cifar10,ipc=10',
 )
+_STOPPED = 'stopped: '
 _TITLES = (
   'run',
   'program',
@@ -57,7 +58,12 @@ _TITLES = (
 
 
 def report(
-  *, runs: Sequence[str], targets: Sequence[str], kept: str, seconds: float
+  *,
+  runs: Sequence[str],
+  targets: Sequence[str],
+  kept: str,
+  seconds: float,
+  programs: Sequence[str] = (),
 ) -> str:
   """Plans every run for every target, in the order of the targets.
 
@@ -66,6 +72,7 @@ def report(
     targets: as `--plan` takes them.
     kept: folder of the pages.
     seconds: that a plan may take.
+    programs: names that the programs to compile begin with; none for all.
 
   Returns:
     Markdown: a line for each program of each run and target.
@@ -75,27 +82,31 @@ def report(
   lines = [f'| {" | ".join(_TITLES)} |', f'|{" --- |" * len(_TITLES)}']
   for target in targets:
     for config in runs:
-      page = _page(folder, config, target, seconds)
+      page = _page(folder, config, target, seconds, programs)
       for cells in rows(page):
         lines.append(f'| {" | ".join([f"`{config}`", *cells])} |')
   return '\n'.join(lines)
 
 
-def _page(folder, config, target, seconds) -> str:
+def _page(folder, config, target, seconds, programs) -> str:
   """The kept page of a run for a target, or a new one."""
-  name = re.sub(r'[^\w.=+-]', '_', f'{config}-{target}')
+  words = [config, target, *programs]
+  name = re.sub(r'[^\w.=+-]', '_', '-'.join(words))
   file = folder / f'{name}.txt'
   if file.exists():
     return file.read_text(encoding='utf-8')
   print(f'{config} for {target}', file=sys.stderr, flush=True)
   run = str(_ROOT / 'experiments' / 'run.py')
   command = [sys.executable, run, f'--config={config}', f'--plan={target}']
+  command += [f'--programs={",".join(programs)}'] if programs else []
   try:
     done = subprocess.run(
       command, capture_output=True, text=True, check=False, timeout=seconds
     )
-  except subprocess.TimeoutExpired:
-    return f'plan: for {target}: not within {seconds:.0f} s'
+  except subprocess.TimeoutExpired as stopped:
+    late = f'not within {seconds:.0f} s'
+    said = (stopped.stdout or b'').decode(errors='replace')
+    return f'{said}{_STOPPED}{late}' if said else f'plan: for {target}: {late}'
   page = done.stdout
   if done.returncode:
     said = (done.stderr or page).strip().splitlines() or ['nothing was said']
@@ -121,7 +132,7 @@ def rows(page: str) -> Iterator[tuple[str, ...]]:
     raise ValueError(f'a page begins with {head!r}; it must be of --plan')
   target, problem = plan.groups()
   if not body:
-    yield '', target, problem, *([''] * (len(_TITLES) - 4))
+    yield _lacking(target, problem)
     return
   single = problem.startswith('1 device')
   for part in re.split(r'\n(?=\w)', body.split('in all: ')[0]):
@@ -153,6 +164,12 @@ def rows(page: str) -> Iterator[tuple[str, ...]]:
       made[1] if made else '',
       made[6] or '' if made else '',
     )
+  if _STOPPED in body:
+    yield _lacking(target, body.split(_STOPPED)[1])
+
+
+def _lacking(target, problem) -> tuple[str, ...]:
+  return '', target, problem, *([''] * (len(_TITLES) - 4))
 
 
 def _from_flags():
@@ -162,12 +179,14 @@ def _from_flags():
     targets=values.targets,
     kept=values.kept,
     seconds=values.most_seconds,
+    programs=values.programs,
   )
 
 
 if __name__ == '__main__':
   flags.DEFINE_multi_string('runs', list(RUNS), 'Configs; say it once a run.')
   flags.DEFINE_list('targets', ['v5e', 'v5p', 'h100'], 'See docs/pods.md.')
+  flags.DEFINE_list('programs', [], 'Only these, as condense,evaluate.')
   flags.DEFINE_string('kept', 'plans', 'Folder of the pages.')
   flags.DEFINE_float('most_seconds', 3600.0, 'Time of one plan, at most.')
   flags.DEFINE_string('out', '', 'Markdown file to write the table to.')

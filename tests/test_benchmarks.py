@@ -415,17 +415,21 @@ def test_startup_tells_cold_from_warm(tmp_path, monkeypatch):
     startup.report(reps=1, arguments='broken')
 
 
-# What answers instead of `--plan`: a page, a failure, or nothing in time.
+# What answers instead of `--plan`: a page, a failure, or nothing in time, or
+# the page but for its last program.
 _PLANS = """
 import pathlib, sys, time
-config, target = (word.partition('=')[2] for word in sys.argv[1:])
+config, target, *only = (word.partition('=')[2] for word in sys.argv[1:])
 with open(pathlib.Path(__file__).parent / 'calls', 'a') as file:
-  print(config, target, file=file)
+  print(config, target, *only, file=file)
 if config == 'broken':
   sys.exit('error: broken')
-time.sleep(60 if config == 'slow' else 0)
 page = pathlib.Path(__file__).with_name('page').read_text()
-print(page.replace('h100', target), end='')
+page = page.replace('h100', target)
+if config == 'half':
+  print(page[: page.index('evaluate: ')], end='', flush=True)
+time.sleep(60 if config in ('slow', 'half') else 0)
+print(page, end='')
 """
 
 
@@ -444,11 +448,9 @@ def test_plans_are_tabulated_and_kept(tmp_path, monkeypatch):
   (folder / 'page').write_text(one)
   monkeypatch.setattr(targets, '_ROOT', tmp_path)
 
-  def rows(*runs, target='h100'):
-    kept = str(tmp_path / 'plans')
-    return _rows(
-      targets.report(runs=runs, targets=[target], kept=kept, seconds=2.0)
-    )
+  def rows(*runs, target='h100', **more):
+    options = dict(kept=str(tmp_path / 'plans'), seconds=2.0, **more)
+    return _rows(targets.report(runs=runs, targets=[target], **options))
 
   condense, evaluate = rows('idc')
   assert condense == [
@@ -470,6 +472,10 @@ def test_plans_are_tabulated_and_kept(tmp_path, monkeypatch):
   assert problem == 'error: broken'
   ((_, _, _, problem, *_),) = rows('slow')
   assert problem == 'not within 2 s'
+  made, (_, _, _, problem, *_) = rows('half')
+  assert made[1:] == condense[1:] and problem == 'not within 2 s'
+  assert rows('idc', programs=['condense', 'pool'])[0] == condense
+  assert (folder / 'calls').read_text().endswith('idc h100 condense,pool\n')
   (folder / 'page').write_text(lowered)
   for _ in range(2):  # the compiler may be installed meanwhile
     found = rows('idc', target='v5e:4x8')

@@ -154,6 +154,8 @@ def test_what_is_missing_or_unknown_is_named(called, refused):
     'error: --workdir: must name the folder of the run\n',
   )
   assert refused().startswith('--config: must name a method')
+  only = refused(_CONFIG, '--programs=condense')
+  assert only.startswith('--programs: are those of a plan; say --plan=')
   assert 'confgi' in refused('--confgi=idc')
   assert refused(_CONFIG, 'zap').startswith("argument 'zap': must be list, ")
   assert called('compare')[::2] == (

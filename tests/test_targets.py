@@ -39,6 +39,18 @@ def test_a_plan_is_a_page_and_runs_nothing():
   assert lines[-1].startswith('in all: about ')
 
 
+def test_a_plan_of_some_programs_says_each_as_soon_as_it_is_known():
+  said = []
+  page = runs.plan(f'dm:{_TINY}', 'cpu', programs=['condense'], say=said.append)
+  assert page.splitlines() == said
+  assert 'condense: ' in page and 'evaluate' not in page
+  assert said[-1].startswith('in all: of these about ')
+  with pytest.raises(
+    ValueError, match=r"none begins with 'pool'; .*condense, "
+  ):
+    runs.plan(f'dm:{_TINY}', 'cpu', programs=['condense', 'pool'])
+
+
 def test_without_its_compiler_a_target_is_lowered_and_the_plan_says_so(
   monkeypatch,
 ):

@@ -20,7 +20,7 @@ def prepare_streams() -> None:
     if getattr(sys, name) is None:
       setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), 'w'))
   if isinstance(sys.stdout, io.TextIOWrapper):
-    sys.stdout.reconfigure(errors='replace')
+    sys.stdout.reconfigure(errors='replace', line_buffering=True)
   if sys.unraisablehook is sys.__unraisablehook__:
     sys.unraisablehook = _hook
 

@@ -4,7 +4,7 @@ import copy
 import dataclasses
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -50,18 +50,35 @@ class Measured(NamedTuple):
   problem: str = ''
 
 
-def page(chosen: Settings, word: str, devices_per_class: int = 0) -> str:
+def page(
+  chosen: Settings,
+  word: str,
+  devices_per_class: int = 0,
+  only: Sequence[str] = (),
+  say: Callable[[str], None] | None = None,
+) -> str:
   """See `runs.plan`.
 
   Args:
     chosen: the settings.
     word: the target; see `_targets.target`.
     devices_per_class: see `sharding.make_mesh`.
+    only: programs whose names begin so; none for all.
+    say: is given each line as soon as it is known.
 
   Raises:
     ValueError: naming the field, its value and what is allowed.
     FileNotFoundError: if data of unknown sizes are not there.
   """
+  said = []
+  for line in _lines(chosen, word, devices_per_class, only):
+    said.append(line)
+    if say is not None:
+      say(line)
+  return '\n'.join(said)
+
+
+def _lines(chosen, word, devices_per_class, only) -> Iterator[str]:
   config = chosen.config
   if 'method' not in config:
     raise ValueError(
@@ -70,10 +87,32 @@ def page(chosen: Settings, word: str, devices_per_class: int = 0) -> str:
     )
   found = _targets.target(word)
   built = build(chosen, found, devices_per_class)
+  chip = found.chip or _this_machine()
   platform = found.chip.platform if found.chip else jax.default_backend()
   with traced_for(platform):
-    measured = [measure(p, found) for p in programs(built)]
-  return '\n'.join(_lines(built, found, measured))
+    picked = _picked(list(programs(built)), only)
+  yield from _head(built, found, chip)
+  measured = []
+  for program in picked:
+    with traced_for(platform):
+      one = measure(program, found)
+    measured.append(one)
+    yield from _program(built, one, chip, found)
+  yield _sum(measured, found, chip, 'of these ' if only else '')
+
+
+def _picked(all_of_them, only) -> list[Program]:
+  """Those whose names begin as is said."""
+  names = [p.name for p in all_of_them]
+  for word in only:
+    if not any(name.startswith(word) for name in names):
+      raise ValueError(
+        f'--programs: none begins with {word!r}; this run has '
+        f'{", ".join(dict.fromkeys(names))}'
+      )
+  if not only:
+    return all_of_them
+  return [p for p in all_of_them if p.name.startswith(tuple(only))]
 
 
 def build(chosen: Settings, found: Target, devices_per_class: int = 0) -> Built:
@@ -154,8 +193,8 @@ def measure(program: Program, found: Target) -> Measured:
   )
 
 
-def _lines(built, found, measured) -> Iterator[str]:
-  config, chip = built.config, found.chip or _this_machine()
+def _head(built, found, chip) -> Iterator[str]:
+  config = built.config
   yield (
     f'plan: {config.method.name} on {built.dataset.name}, ipc {config.ipc}, '
     f'{built.network.name}, for {found.name}: {found.count} device(s) of '
@@ -172,17 +211,18 @@ def _lines(built, found, measured) -> Iterator[str]:
     hosts = len({d.process_index for d in mesh.devices.flat})
     shape = ' x '.join(f'{n} {name}' for name, n in mesh.shape.items())
     yield f'  mesh {shape}, {hosts} host(s)'
-  for one in measured:
-    yield from _program(built, one, chip, found)
+
+
+def _sum(measured, found, chip, of) -> str:
   seconds = [_seconds(one, chip, found) for one in measured]
   total = sum(seconds)
   shares = ', '.join(
     f'{duration(s)} of {m.program.name}'
     for s, m in zip(seconds, measured, strict=True)
   )
-  yield (
-    f'in all: about {duration(total)} at {100 * UTILISATION:.0f} % of the peak '
-    f'({shares}), {total * found.count / 3600:.2f} device-hours'
+  return (
+    f'in all: {of}about {duration(total)} at {100 * UTILISATION:.0f} % of the '
+    f'peak ({shares}), {total * found.count / 3600:.2f} device-hours'
   )
 
 

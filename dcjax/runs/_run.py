@@ -3,7 +3,7 @@
 import contextlib
 import json
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -286,18 +286,24 @@ def condensed(
 
 
 def plan(
-  config: ConfigDict | str, target: str, *, devices_per_class: int = 0
+  config: ConfigDict | str,
+  target: str,
+  *,
+  devices_per_class: int = 0,
+  programs: Sequence[str] = (),
+  say: Callable[[str], None] | None = None,
 ) -> str:
   """Says what a run would take on a machine; nothing of it is run.
 
-  Its programs are made from shapes and compiled for the machine, which need not
-  be there, only its compiler. Sizes of published data sets are known; other
-  data must be there.
+  Its programs are made from shapes and compiled for the machine, of which only
+  the compiler must be there, as must data whose sizes are not published.
 
   Args:
     config: see `run`.
     target: such as `'h100'`, `'v5e:4x8'` or `'cpu'`; see docs/pods.md.
     devices_per_class: see `run`.
+    programs: only those whose names begin so (some take an hour); none: all.
+    say: is given each line as soon as it is known.
 
   Returns:
     A page: memory, work, collectives and time of each program.
@@ -307,13 +313,12 @@ def plan(
     FileNotFoundError: if data of unknown sizes are not there.
 
   Example:
-    >>> print(dcjax.runs.plan(  # doctest: +SKIP
-    ...   'idc:cifar10,ipc=10', 'h100'))
+    >>> print(dcjax.runs.plan('idc:cifar10', 'h100'))  # doctest: +SKIP
   """
   from dcjax.runs import _plan  # compilers of machines that are not here
 
   chosen = settings.resolve(config_of(config))
-  return _plan.page(chosen, target, devices_per_class)
+  return _plan.page(chosen, target, devices_per_class, programs, say)
 
 
 def _finished(chosen, workdir, command, given):

@@ -53,6 +53,7 @@ _FLAGS = {
   'watch': ('string', 'tensorboard, wandb, or both with a + between.'),
   'print_config': ('bool', 'Prints every setting and its origin, and ends.'),
   'plan': ('string', 'Plan the run for a machine such as h100 or v5e:4x8.'),
+  'programs': ('list', 'Of a plan: condense,evaluate for only these.'),
   'profile': ('bool', 'Trace an iteration of every loop into WORKDIR/profile.'),
   'devices_per_class': (
     'integer',
@@ -199,6 +200,8 @@ def _run(words, overrides, program):
       return 0
     if values.plan:
       return _plan(config)
+    if values.programs:
+      raise Wrong('--programs: are those of a plan; say --plan=TARGET, too')
     if not values.workdir:
       raise Wrong('--workdir: must name the folder of the run')
     return _work(config, words, program)
@@ -228,7 +231,7 @@ def _work(config, words, program):
     config,
     flags.FLAGS.workdir,
     store=flags.FLAGS.store,
-    command=_called(words, program),
+    command=(*program.split(), *words[1:]),
     devices_per_class=flags.FLAGS.devices_per_class,
     profile=flags.FLAGS.profile,
     watch=tuple(filter(None, (flags.FLAGS.watch or '').split('+'))),
@@ -241,13 +244,14 @@ def _plan(config):
 
   values = flags.FLAGS
   _share_cores()
-  each = values.devices_per_class
-  print(runs.plan(config, values.plan, devices_per_class=each))
+  runs.plan(
+    config,
+    values.plan,
+    devices_per_class=values.devices_per_class,
+    programs=values.programs or (),
+    say=print,
+  )
   return 0
-
-
-def _called(words, program):
-  return (*program.split(), *words[1:])
 
 
 def load_config(word: str, overrides: dict[str, str] | None = None) -> Any:
