@@ -88,6 +88,7 @@ def report(
   reference_rate: float = 0.0,
   threads: int = 2,
   seeds: int = 3,
+  only: Sequence[str] = (),
   changes: dict[str, Any] | None = None,
 ) -> str:
   """Measures what is not measured yet.
@@ -102,6 +103,7 @@ def report(
     reference_rate: image rate of (a); 0 for the published one.
     threads: CPUs of each side.
     seeds: networks of an evaluation.
+    only: letters of the sides that take part; none: all.
     changes: further dotted fields of every side.
 
   Returns:
@@ -114,7 +116,7 @@ def report(
   of_dm = sorted(parse_counts('dm_steps', dm_steps or steps))
   common = {'data_dir': data_dir, 'evaluation.seeds': seeds, **(changes or {})}
   tries: dict[str, list[Try]] = {}
-  sides = _sides(reference_rate)
+  sides = _sides(reference_rate, only)
   for turn in itertools.zip_longest(lengths, of_dm):
     for side in sides:  # in turns: noise of the machine hits all
       length = turn[side.recipe == 'dm']
@@ -135,7 +137,7 @@ def _say(side, done):
   )
 
 
-def _sides(reference_rate):
+def _sides(reference_rate, only=()):
   rate = {'method.learning_rate': reference_rate} if reference_rate else {}
   found = [
     Side(
@@ -147,6 +149,10 @@ def _sides(reference_rate):
       '(d) dcjax, DM by a kernel', False, 'dm', {'schedule': 'short', **_DM}
     ),
   ]
+  letters = [side.name[1] for side in found]
+  if wrong := set(only) - set(letters):
+    raise ValueError(f'only {sorted(wrong)}: must be some of {letters}')
+  found = [side for side in found if not only or side.name[1] in only]
   return [side for side in found if not side.torch or _command.has_torch()]
 
 
@@ -280,13 +286,15 @@ def _from_flags():
     reference_rate=values.reference_rate,
     threads=values.threads,
     seeds=values.seeds,
+    only=values.only,
+    changes={'seed': values.seed},
   )
 
 
 def _how():
   return (
     f'{flags.FLAGS.threads or "all"} threads, a process each, in turns; seed '
-    f'0, {flags.FLAGS.seeds} networks of 300 epochs'
+    f'{flags.FLAGS.seed}, {flags.FLAGS.seeds} networks of 300 epochs'
   )
 
 
@@ -303,5 +311,7 @@ if __name__ == '__main__':
   flags.DEFINE_integer('width', 32, 'Of the ConvNet.', lower_bound=1)
   flags.DEFINE_integer('threads', 2, 'CPUs of each side; 0: all.')
   flags.DEFINE_integer('seeds', 3, 'Networks that learn a set.', lower_bound=1)
+  flags.DEFINE_integer('seed', 0, 'Of the condensations and the networks.')
+  flags.DEFINE_list('only', [], 'Letters of the sides; none: all of them.')
   flags.DEFINE_string('out', '', 'File for the report.')
   _command.run('Time to accuracy, IDC', _from_flags, _how)

@@ -282,6 +282,11 @@ def test_time_to_accuracy_ends_where_the_accuracy_is_reached(monkeypatch):
   assert 'not reached by: (b) PyTorch, short.' in text
   with pytest.raises(ValueError, match="steps 'x'"):
     race.report('digits', 'none', accuracy=42, steps=['x'])
+  made.clear()
+  race.report('digits', 'none', accuracy=42, steps=['1'], only=['d', 'a'])
+  assert made == [('a', 1), ('d', 1)]
+  with pytest.raises(ValueError, match=r"only \['e'\]: must be some of"):
+    race.report('digits', 'none', accuracy=42, steps=['1'], only=['e'])
 
 
 def test_sides_that_disagree_are_an_error():
