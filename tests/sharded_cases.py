@@ -40,6 +40,7 @@ from dcjax import (  # noqa: E402
   optimizers,
   protocols,
 )
+from dcjax.sharding import _layouts  # noqa: E402
 
 SHAPE = (8, 8, 1)
 PERIODS, STEPS = 2, 2
@@ -170,7 +171,11 @@ def run(method, num_classes, mesh, norm):
     on_device = data.to_device(real.images, real.labels, real.scale)
     places, period_places = {}, {}
   else:
+    # DM's images lie as on a TPU.
+    _layouts._IN_PIECES = ('cpu',) if method == 'dm' else ('tpu',)
     on_device = sharding.place_data(mesh, real)
+    order = on_device.images.format.layout.major_to_minor
+    assert (order == (0, 1, 4, 2, 3)) == (method == 'dm'), order
   source = inner.InnerData(on_device)
   key = jax.random.key(0)
   if mesh is not None:

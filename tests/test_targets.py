@@ -4,8 +4,15 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from dcjax import augment, data, runs
-from dcjax.runs import _compiled, _plan, _programs, _targets, settings
+from dcjax import augment, data, runs, specs
+from dcjax.runs import (
+  _compiled,
+  _fitting,
+  _plan,
+  _programs,
+  _targets,
+  settings,
+)
 from dcjax.utils import traced_for
 
 _TINY = 'digits:size=8,smoke,evaluation.baselines=()'
@@ -86,8 +93,34 @@ def test_what_does_not_fit_is_said_with_what_would():
   assert 'execution.classes=scan' in text(large, 'h100')
   # Classes go one after another there as it is.
   assert 'needs a smaller method.batch_real' in text(large, 'v5e')
+  assert 'window' not in text(large, 'v5e')
   small = large._replace(temporaries=1e9)
   assert 'up to about 112 would fit' in text(small, 'v5e')
+
+
+@pytest.mark.parametrize(
+  ('word', 'name', 'said'),
+  [
+    ('imagenet100:size=64', 'condense', True),
+    ('imagenet100:size=64', 'evaluate', False),
+    ('imagenet100:size=64:window=50', 'condense', False),
+    ('cifar10', 'condense', False),
+  ],
+)
+def test_a_window_is_advised_where_real_images_take_the_memory(
+  word, name, said
+):
+  built = _built('dm', _targets.target('cpu'))
+  built.config.data = word
+  spec = specs.parse('data', word)
+  blank = data.blank(spec.pop('name'), **spec)
+  program = next(p for p in _programs.programs(built) if p.name == 'condense')
+  chip = _targets.CHIPS['v5e']._replace(memory=2**30)
+  advice = _fitting.advice(
+    built._replace(dataset=blank), program._replace(name=name), chip
+  )
+  window = f'fewer real images at a time (--config.data={word}:window=256)'
+  assert (window in advice) == said
 
 
 def test_known_sets_have_their_sizes_and_take_no_memory():

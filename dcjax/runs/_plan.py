@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from dcjax import data, sharding, specs
+from dcjax import data, specs
 from dcjax.data import Dataset
-from dcjax.runs import _build, _compiled, _flops, _targets, _watch
+from dcjax.runs import _build, _compiled, _fitting, _flops, _targets, _watch
 from dcjax.runs._build import Built
 from dcjax.runs._compiled import Emitted
 from dcjax.runs._flops import Count
@@ -20,7 +20,7 @@ from dcjax.runs._programs import Program, programs
 from dcjax.runs._progress import duration
 from dcjax.runs._targets import Chip, Target
 from dcjax.runs.settings import Settings
-from dcjax.utils import GPUS, traced_for
+from dcjax.utils import traced_for
 
 # Of a device's peak, in hours that are estimated; see `_costs`.
 UTILISATION = 0.35
@@ -239,7 +239,7 @@ def _program(built, one, chip, found) -> Iterator[str]:
     if found.devices:
       yield f'  does not compile: {one.problem}'
       if 'RESOURCE_EXHAUSTED' in one.problem:
-        yield f'  {_advice(built, one, chip)}'
+        yield f'  {_fitting.advice(built, program, chip)}'
     return
   needed = one.held + one.temporaries
   fits = 'fits' if needed <= chip.memory else 'does NOT fit'
@@ -248,10 +248,11 @@ def _program(built, one, chip, found) -> Iterator[str]:
     f'{chip.memory / _GIB:.1f} ({one.held / _GIB:.2f} held, '
     f'{one.temporaries / _GIB:.2f} temporary): {fits}'
   )
+  more = (chip.memory - one.held) / max(one.temporaries, 1)
   yield (
-    f'  {_advice(built, one, chip)}'
-    if needed > chip.memory
-    else f'  {_largest(built, one, chip)}'
+    f'  {_fitting.advice(built, program, chip)}'
+    if more < 1
+    else f'  {_fitting.largest(built, program, more)}'
   )
   yield _made(one)
   if found.count > 1:
@@ -295,52 +296,6 @@ def _seconds(one: Measured, chip: Chip, found: Target) -> float:
   )
   sent = sum(s.times * s.bytes for s in one.emitted.spoken) / chip.link
   return one.program.calls * (one.program.turns * slowest + sent)
-
-
-def _largest(built, one, chip) -> str:
-  """How far the size that temporaries grow with could grow."""
-  more = (chip.memory - one.held) / max(one.temporaries, 1)
-  field, now = _size(built, one)
-  if more > 100:
-    return f'memory sets no limit to {field} here'
-  return (
-    f'{field} up to about {int(now * more)} would fit (temporaries taken as '
-    'proportional)'
-  )
-
-
-def _advice(built, one, chip) -> str:
-  """What would make a program fit."""
-  config, mesh = built.config, built.placement.mesh
-  whole = config.get('execution', {}).get('classes', '')
-  together = whole == 'vmap' or (whole == 'auto' and chip.platform in GPUS)
-  if one.program.name == 'condense' and together:
-    return 'would fit with execution.classes=scan, or a smaller number of them'
-  ways = [f'a smaller {_size(built, one)[0]}', 'more devices']
-  if one.program.name == 'condense' and mesh is not None:
-    shared = mesh.shape[sharding.DATA_AXIS]
-    if shared < mesh.size:  # the images of a class are split
-      ways.insert(0, f'--devices_per_class={2 * shared} or more')
-  return f'needs {", ".join(ways[:-1])}, or {ways[-1]}'
-
-
-def _size(built, one):
-  """The field that a program's temporaries grow with, and its value."""
-  config, section = built.config, built.config.method
-  name = one.program.name
-  if name.startswith('evaluate'):
-    return 'evaluation.seeds', config.evaluation.seeds
-  if name.startswith('observers'):
-    return 'observers.batch_size', config.observers.batch_size
-  if name == 'pool':
-    return 'method.network_batch_size', section.network_batch_size
-  if 'iterations' in section:
-    whole = built.dataset.num_classes * config.ipc
-    return 'batches.batch_size', config.batches.batch_size or whole
-  if 'batch_real' in section:
-    both = ' (with most_synthetic)' if 'most_synthetic' in section else ''
-    return f'method.batch_real{both}', section.batch_real
-  return 'ipc', config.ipc
 
 
 def _this_machine() -> Chip:

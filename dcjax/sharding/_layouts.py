@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
+from jax.experimental.layout import Format, Layout
 from jax.sharding import Mesh, NamedSharding
 
 from dcjax.base import Array, PyTree
@@ -14,6 +15,9 @@ from dcjax.sharding._mesh import CLASS_AXIS, DATA_AXIS, by, replicated
 
 if TYPE_CHECKING:
   from dcjax.data import Dataset
+
+# Platforms whose default layout scatters the pixels of an image.
+_IN_PIECES = ('tpu',)
 
 
 def place_data(
@@ -52,6 +56,19 @@ def place_data(
   )
 
 
+def _images_of_classes(mesh) -> NamedSharding | Format:
+  """Where real images `[C, L, H, W, D]` lie: split by class.
+
+  On TPUs also how: each image in one piece, channel by channel. By default a
+  pixel of all images would lie side by side, and a program that draws batches
+  would first turn the whole set round, in every call, into a second copy.
+  """
+  split = by(mesh, CLASS_AXIS)
+  if mesh.devices.flat[0].platform not in _IN_PIECES:
+    return split
+  return Format(Layout((0, 1, 4, 2, 3)), split)
+
+
 def index_shapes(counts: np.ndarray) -> tuple[jax.ShapeDtypeStruct, ...]:
   """Shapes of the fields of `DeviceData` after its images."""
   of_classes = jax.ShapeDtypeStruct((len(counts),), np.int32)
@@ -65,7 +82,9 @@ def data_shapes(mesh: Mesh, dataset: 'Dataset') -> DeviceData:
   shape = (_padded(mesh, counts), int(counts.max()), *images.shape[1:])
   whole = replicated(mesh)
   return DeviceData(
-    jax.ShapeDtypeStruct(shape, images.dtype, sharding=by(mesh, CLASS_AXIS)),
+    jax.ShapeDtypeStruct(
+      shape, images.dtype, sharding=_images_of_classes(mesh)
+    ),
     *(
       jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=whole)
       for s in index_shapes(counts)
@@ -108,7 +127,7 @@ def place_images(
         held[row, : len(piece)] = piece
     return held
 
-  return jax.make_array_from_callback(shape, by(mesh, CLASS_AXIS), block)
+  return jax.make_array_from_callback(shape, _images_of_classes(mesh), block)
 
 
 def _reader(dataset):
