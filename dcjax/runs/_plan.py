@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -175,7 +176,10 @@ def measure(program: Program, found: Target) -> Measured:
     return Measured(program, count, None, 0.0, _NOTHING, 0.0, found.problem)
   began = time.monotonic()
   try:
-    made = traced.lower().compile()
+    with warnings.catch_warnings():
+      # What was compiled for devices that are not here is compiled again.
+      warnings.filterwarnings('ignore', 'Error reading persistent compilation')
+      made = traced.lower().compile()
   except jax.errors.JaxRuntimeError as error:
     text = ' '.join(str(error).split())[:300]
     seconds = time.monotonic() - began
