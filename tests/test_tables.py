@@ -218,6 +218,10 @@ def test_the_page_says_what_was_reproduced_and_what_changed(tmp_path):
   path.write_text(record)
   _record(tmp_path)
   assert 'MLP · ConvNet: too short' in _page(tmp_path)
+  # What was made at another size says of which data set, if not the paper's.
+  record = path.read_text().replace('"reference"', '"short"')
+  path.write_text(record.replace('dcjax ...', 'table:dc_table2,dataset=usps'))
+  assert '| condensed with MLP, on usps | MLP | 71.0' in _page(tmp_path)
 
 
 def test_a_record_keeps_the_cells_of_the_same_settings(tmp_path):

@@ -1,6 +1,7 @@
 """The page of all published cells: what was printed, and what was measured."""
 
 import pathlib
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -243,13 +244,22 @@ def _reduced(table, size, cells) -> str:
   places = [(r, c) for r in table.rows for c in table.columns]
   order = {place: number for number, place in enumerate(places)}
   known = sorted(cells, key=lambda p: (order.get(p, len(places)), p))
-  rows = [[*place, _text(cells[place])] for place in known]
+  rows = [
+    [_row(row, cells[row, column]), column, _text(cells[row, column])]
+    for row, column in known
+  ]
   header = ['row', 'column', 'measured']
   note = (
     f'At size {size} (narrower networks, shorter schedules; not to be compared '
     'with print):'
   )
   return '\n\n'.join([note, report.markdown(header, rows)])
+
+
+def _row(label, measured) -> str:
+  """A row, with the data set where it is not the paper's."""
+  other = re.search(r',dataset=([\w:]+)', measured.record['command'])
+  return f'{label}, on {other[1]}' if other else label
 
 
 def measured_texts(folder: pathlib.Path) -> dict[tuple[str, ...], str]:
