@@ -7,7 +7,7 @@ from dcjax.runs._targets import Chip
 from dcjax.utils import GPUS
 
 # Sources that can hold a window of their images at a time.
-_STREAMED = ('imagenet10', 'imagenet100', 'image_folder', 'tfds:', 'hf:')
+_STREAMED = ('imagenet', 'image_folder', 'tfds:', 'hf:')
 
 
 def largest(built: Built, program: Program, more: float) -> str:
