@@ -156,7 +156,7 @@ def _check_page(folder, page):
 def test_what_a_table_measures_is_kept_as_records(finished):
   folder, page, (first, _) = finished
   kept = folder / 'docs' / 'records'
-  found = _records.read(kept)['idc_table6', 'smoke']
+  found = _records.read(kept)['idc_table6', 'smoke', '']
   assert set(found) == set(page.measured)
   for place, measured in found.items():
     entry = page.measured[place]
@@ -205,7 +205,7 @@ def test_the_page_says_what_was_reproduced_and_what_changed(tmp_path):
   before = _truth.measured_texts(tmp_path)
   path = _record(tmp_path)
   table = tables.load('dc_table2', 'reference')
-  found = _records.read(tmp_path)['dc_table2', 'reference']
+  found = _records.read(tmp_path)['dc_table2', 'reference', '']
   drawn = {line.place: line for line in _truth.lines(table, found)}
   good, bad = (drawn['condensed with MLP', n] for n in ('MLP', 'ConvNet'))
   assert (good.verdict, bad.verdict) == ('ok', 'off')
@@ -218,10 +218,25 @@ def test_the_page_says_what_was_reproduced_and_what_changed(tmp_path):
   path.write_text(record)
   _record(tmp_path)
   assert 'MLP · ConvNet: too short' in _page(tmp_path)
-  # What was made at another size says of which data set, if not the paper's.
-  record = path.read_text().replace('"reference"', '"short"')
-  path.write_text(record.replace('dcjax ...', 'table:dc_table2,dataset=usps'))
-  assert '| condensed with MLP, on usps | MLP | 71.0' in _page(tmp_path)
+
+
+def test_other_data_sets_stand_beside_the_papers(tmp_path):
+  """The same cell of several data sets, each under its name."""
+  path = _record(tmp_path)
+  own = path.read_text().replace('"reference"', '"short"')
+  path.write_text(own)
+  for name, value in (('usps', '0.4'), ('svhn', '0.5')):
+    other = own.replace('"data": ""', f'"data": "{name}"')
+    (path.parent / f'{name}.json').write_text(other.replace('0.705', value))
+  text = _page(tmp_path)
+  for words, number in (
+    ('', '71.0'),
+    ('on `usps`, ', '55.8'),
+    ('on `svhn`, ', '60.8'),
+  ):
+    _, _, rows = text.partition(f'At size short ({words}narrower')
+    first = rows.index('| condensed with MLP | MLP |')
+    assert rows[first:].startswith(f'| condensed with MLP | MLP | {number}')
 
 
 def test_a_record_keeps_the_cells_of_the_same_settings(tmp_path):

@@ -134,11 +134,20 @@ def _keeper(config, command):
   from dcjax.runs.tables import _records, _truth
 
   folder = pathlib.Path(config.records).expanduser()
+  own = config.dataset in ('', *_module(config.table).DATASETS)
+  data = '' if own else config.dataset
 
   def keep(run, found, made):
     before = _truth.measured_texts(folder)
     path = _records.keep(
-      folder, config.table, config.size, run, found, made, shlex.join(command)
+      folder,
+      config.table,
+      config.size,
+      run,
+      found,
+      made,
+      shlex.join(command),
+      data,
     )
     published(folder)
     say(f'record: {path}')

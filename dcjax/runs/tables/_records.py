@@ -17,10 +17,12 @@ from dcjax import records
 from dcjax.runs.tables._types import Place
 
 COSTS = 'costs.json'
+Where = tuple[str, ...]  # (table, size, data)
 # What a record must hold, and of what kind.
 _FIELDS = {
   'table': str,
   'size': str,
+  'data': str,
   'run': str,
   'command': str,
   'commit': str,
@@ -59,6 +61,7 @@ def keep(
   found: Mapping[Place, Mapping[str, Any]],
   made: Mapping[str, Any],
   command: str,
+  data: str = '',
 ) -> pathlib.Path:
   """Writes the record of a run; reasons and cells that it had stay.
 
@@ -73,6 +76,7 @@ def keep(
     found: (row, column) -> entry.
     made: what `table.json` holds of the run.
     command: that makes it again.
+    data: the data set, if it is none of the paper's.
 
   Returns:
     The file.
@@ -98,6 +102,7 @@ def keep(
   record = {
     'table': name,
     'size': size,
+    'data': data,
     'run': run,
     'command': command,
     'commit': commit(),
@@ -158,17 +163,20 @@ def _versions(environment):
   return {n: environment[n] for n in words if n in environment}
 
 
-def read(folder: pathlib.Path) -> dict[tuple[str, str], dict[Place, Measured]]:
-  """Reads all records: `(table, size)` -> place -> what was measured.
+def read(folder: pathlib.Path) -> dict[Where, dict[Place, Measured]]:
+  """Reads all records: `(table, size, data)` -> place -> what was measured.
+
+  `data` is '' for the paper's own data sets.
 
   Raises:
     ValueError: a record is damaged, or two hold the same cell; names them.
   """
-  found: dict[tuple[str, str], dict[Place, Measured]] = {}
+  found: dict[Where, dict[Place, Measured]] = {}
   for path in sorted(folder.glob('*/*.json')):
     cells = cells_of(path)
     record = records.read(path)
-    into = found.setdefault((record['table'], record['size']), {})
+    where = tuple(record[field] for field in ('table', 'size', 'data'))
+    into = found.setdefault(where, {})
     twice = sorted(into.keys() & cells.keys())
     if twice:
       raise ValueError(f'{path}: cell {twice[0]} stands in another record, too')

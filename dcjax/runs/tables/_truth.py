@@ -1,7 +1,6 @@
 """The page of all published cells: what was printed, and what was measured."""
 
 import pathlib
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -19,6 +18,11 @@ PAGE = 'published.md'
 # Accelerator -> operations a second that networks of this size are taken to
 # reach: stated, not measured.
 SPEEDS = {'H100': 30e12, 'v5e-8': 160e12}
+_SIZES = {
+  'reference': 'published networks and schedules',
+  'short': 'narrower networks, shorter schedules',
+  'smoke': 'narrower networks, shorter schedules',
+}
 _DASH = '–'
 _POINT = 1.0
 _HEADER = (
@@ -101,14 +105,14 @@ def page(folder: pathlib.Path, known: Mapping[str, Table]) -> str:
   costs = records.read(path) if path.is_file() else {}
   printed = {n: t for n, t in known.items() if t.source != OWN}
   drawn = {
-    n: lines(t, found.get((n, 'reference'), {})) for n, t in printed.items()
+    n: lines(t, found.get((n, 'reference', ''), {})) for n, t in printed.items()
   }
   parts = [_ABOUT, '## In all', _totals(printed, drawn)]
   for name, table in known.items():
     reduced = [
-      _reduced(table, size, cells)
-      for (other, size), cells in found.items()
-      if other == name and (size != 'reference' or name not in printed)
+      _reduced(table, size, data, cells)
+      for (other, size, data), cells in found.items()
+      if other == name and (size != 'reference' or data or name not in printed)
     ]
     if name in printed:
       source = linked(table.source)
@@ -240,30 +244,21 @@ def _how(record) -> str:
   )
 
 
-def _reduced(table, size, cells) -> str:
+def _reduced(table, size, data, cells) -> str:
   places = [(r, c) for r in table.rows for c in table.columns]
   order = {place: number for number, place in enumerate(places)}
   known = sorted(cells, key=lambda p: (order.get(p, len(places)), p))
-  rows = [
-    [_row(row, cells[row, column]), column, _text(cells[row, column])]
-    for row, column in known
-  ]
+  rows = [[row, column, _text(cells[row, column])] for row, column in known]
   header = ['row', 'column', 'measured']
+  other = f'on `{data}`, ' if data else ''
   note = (
-    f'At size {size} (narrower networks, shorter schedules; not to be compared '
-    'with print):'
+    f'At size {size} ({other}{_SIZES[size]}; not to be compared with print):'
   )
   return '\n\n'.join([note, report.markdown(header, rows)])
 
 
-def _row(label, measured) -> str:
-  """A row, with the data set where it is not the paper's."""
-  other = re.search(r',dataset=([\w:]+)', measured.record['command'])
-  return f'{label}, on {other[1]}' if other else label
-
-
 def measured_texts(folder: pathlib.Path) -> dict[tuple[str, ...], str]:
-  """What is recorded: `(table, size, row, column) -> mean ± std (networks)`."""
+  """What is recorded: `(table, size, data, row, column)` -> its text."""
   found = _records.read(folder)
   return {
     (*where, *place): _text(measured)
@@ -280,6 +275,10 @@ def changes(
     old = before.get(place)
     if old != text:
       was = 'new' if old is None else f'before: {old}'
-      yield f'{" · ".join(place)}: {text} ({was})'
+      yield f'{_said(place)}: {text} ({was})'
   for place in sorted(before.keys() - after.keys()):
-    yield f'{" · ".join(place)}: gone (before: {before[place]})'
+    yield f'{_said(place)}: gone (before: {before[place]})'
+
+
+def _said(place) -> str:
+  return ' · '.join(word for word in place if word)
