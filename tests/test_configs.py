@@ -14,7 +14,14 @@ from published import write_cifar, write_idx_set, write_svhn, write_words
 import dcjax
 from dcjax import augment, data
 from dcjax.inner import InnerData
-from dcjax.runs import _augment, _build, _method, _run, settings
+from dcjax.runs import (
+  _augment,
+  _build,
+  _image_optimizer,
+  _method,
+  _run,
+  settings,
+)
 from dcjax.runs._given import Given
 from dcjax.runs.applications import _shared as shared
 
@@ -75,6 +82,30 @@ def test_classes_are_named_as_they_are_said(tmp_path, classes):
   config.data = f'image_folder:grayscale=true:classes={classes}:size=4'
   dataset = _build.load(settings.resolve(config).config)
   assert dataset.class_names == tuple(re.split('[+,]', classes))
+
+
+@pytest.mark.parametrize(
+  ('formation', 'word', 'rate'),
+  [
+    ('learnable', '', 5e-4),
+    ('quantised:bits=4:inner=learnable', '', 5e-4),
+    ('learnable', 'sgd:decoder_learning_rate=0.01', 0.01),
+    ('learnable', 'sgd:decoder_learning_rate=0', None),
+  ],
+)
+def test_a_learned_upsampler_has_a_rate_of_its_own(formation, word, rate):
+  """By Adam, whose first step is as long as its rate; images go by SGD."""
+  built = runner.built(
+    'digits,smoke,factor=2', 'idc', formation=formation, optimizer=word
+  )
+  made = _image_optimizer.optimizer(built)
+  params = {'images': np.zeros((2, 1, 8, 8, 1)), 'decoder': {'k': np.ones(3)}}
+  gradient = jax.tree.map(lambda p: np.full(p.shape, 100.0), params)
+  steps, _ = made.update(gradient, made.init(params), params)
+  image_rate = _build.learning_rate(built)
+  np.testing.assert_allclose(steps['images'], -100 * image_rate, rtol=1e-6)
+  expected = -100 * image_rate if rate is None else -rate
+  np.testing.assert_allclose(steps['decoder']['k'], expected, rtol=1e-5)
 
 
 # One run of IDC's config, and what a run leaves.

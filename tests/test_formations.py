@@ -4,13 +4,14 @@ import functools
 import json
 
 import chex
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from dcjax import formations
-from dcjax.formations import _grids, _numpy, _patches
+from dcjax.formations import _grids, _learnable, _numpy, _patches
 
 PATCH_SPECS = [
   {'name': 'identity'},
@@ -250,6 +251,16 @@ def test_learnable_learns_a_detail_that_bilinear_cannot_show():
   # Every layer takes part once the last one has left zero.
   for leaf in jax.tree.leaves(gradient(decoder)):
     assert jnp.abs(leaf).max() > 0
+
+
+@pytest.mark.parametrize('factor', range(1, 12))
+def test_the_deconvolution_is_a_transposed_convolution(factor):
+  kernel, bias, x = _random((9, 9, 3, 2)), _random((2,)), _random((2, 4, 5, 3))
+  variables = {'params': {'kernel': kernel, 'bias': bias}}
+  strides = (factor, factor)
+  expected = nn.ConvTranspose(2, (9, 9), strides).apply(variables, x)
+  found = _learnable.Deconvolution(2, factor).apply(variables, x)
+  np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_fsrcnn_is_as_small_as_documented():

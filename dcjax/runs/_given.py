@@ -4,8 +4,6 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import optax
-
 from dcjax import (
   augment,
   coresets,
@@ -19,8 +17,8 @@ from dcjax import (
 )
 from dcjax.base import Network
 from dcjax.condensing import real_batches
-from dcjax.runs import _augment
-from dcjax.runs._build import Built, build_network, learning_rate
+from dcjax.runs import _augment, _image_optimizer
+from dcjax.runs._build import Built, build_network
 from dcjax.training import Mix
 
 
@@ -41,57 +39,9 @@ class Given(NamedTuple):
 ABSENT = object()
 
 
-def _rate(given):
-  """The image rate: fixed, halved as in CAFE, or falling by a cosine to 0."""
-  section = given.built.config.method
-  rate, decay = learning_rate(given.built), section.get('decay', 'none')
-  if decay == 'none':
-    return rate
-  if section.get('sweep'):
-    raise ValueError(
-      f"decay {decay!r}: must be 'none' where sweep is true; the sweep has one "
-      'rate'
-    )
-  if decay == 'halved':
-    return methods.cafe_learning_rate(rate, image_steps(given.built))
-  return optax.cosine_decay_schedule(rate, image_steps(given.built))
-
-
-def image_steps(built: Built) -> int:
-  """Steps of the stored numbers in the whole run."""
-  return built.config.outer * built.config.method.inner_steps
-
-
 def _optimizer(given):
-  """What steps the stored numbers, where it is not the method's own."""
-  config = given.built.config
-  word = config.get('optimizer', '')
-  momentum = config.method.get('momentum', 0.5)
-  if not word:
-    # The sweep of IDC has one rate; a schedule steps all classes at once.
-    scheduled = config.method.get('decay', 'none') != 'none'
-    if config.method.name == 'idc' and scheduled:
-      return optimizers.sgd(_rate(given), momentum=momentum)
-    return ABSENT
-
-  def codebook(
-    generator_learning_rate=5e-4, optimizer='adam', largest_gradient=0.0
-  ):
-    steps = methods.CodebookSteps(
-      learning_rate(given.built),
-      generator_learning_rate,
-      momentum,
-      largest_gradient,
-      optimizer,
-    )
-    return methods.codebook_optimizer(steps, image_steps(given.built))
-
-  makers: dict[str, Callable[..., Any]] = {
-    'adam': lambda b1=0.9, b2=0.999: optax.adam(_rate(given), b1, b2),
-    'codebook': codebook,
-    'sgd': lambda: optimizers.sgd(_rate(given), momentum=momentum),
-  }
-  return specs.call('optimizer', makers, specs.parse('optimizer', word))
+  made = _image_optimizer.optimizer(given.built)
+  return ABSENT if made is None else made
 
 
 def _objective(given):
@@ -213,7 +163,7 @@ def _relabel(given):
 
 def _steps(given):
   section = given.built.config.method
-  return ABSENT if 'steps' in section else image_steps(given.built)
+  return ABSENT if 'steps' in section else _image_optimizer.steps(given.built)
 
 
 def _batch_size(given):
@@ -283,8 +233,11 @@ def _spread(given):
 
 def _sweep(given):
   """Numbers that do not all belong to one class are not stepped one by one."""
-  spec = given.built.formation.spec
-  shared = spec.get('inner', spec['name']) in ('basis', 'codebook', 'learnable')
+  shared = _image_optimizer.formation_name(given.built) in (
+    'basis',
+    'codebook',
+    'learnable',
+  )
   return bool(given.built.config.method.sweep and not shared)
 
 
@@ -310,7 +263,7 @@ SUPPLIED: dict[str, Callable[[Given], Any]] = {
   'flip': _flip,
   'formation': lambda given: given.built.formation,
   'kernel': _kernel,
-  'learning_rate': _rate,
+  'learning_rate': lambda given: _image_optimizer.rate(given.built),
   'loop': _loop,
   'match_augment': lambda given: _augment_of(given, 'match'),
   'mean': lambda given: given.built.dataset.mean,
