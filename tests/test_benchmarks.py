@@ -557,3 +557,47 @@ def test_command_line_ends_with_one_sentence_if_a_flag_is_wrong():
   assert result.returncode == 1 and not result.stdout
   expected = "error: width 'wide': must be whole numbers >= 1\n"
   assert result.stderr == expected
+
+
+def test_equal_seconds_makes_as_many_iterations_as_fit(tmp_path, monkeypatch):
+  race = _module('equal_seconds')
+  words = 'digits,ipc=1,network=convnet:width=2:depth=1'
+  changes = {
+    'method.inner_steps': 1,
+    'augment.family': 'none',
+    'evaluation.seeds': 2,
+    'evaluation.epochs': 4,
+  }
+
+  def measured(minutes, methods=('DM',)):
+    return race.measure(
+      words, tmp_path, minutes=minutes, methods=methods, changes=changes
+    )
+
+  budget = race.Budget(5.0, 25.0)  # 2 fit into one minute, 4 into two
+  probed = race._probed
+  monkeypatch.setattr(race, '_probed', lambda *_: budget)
+  found = measured(['2', '1'])
+  assert [p.seconds > 5 for p in found['DM']] == [False, True, True]
+  results = runner.results(tmp_path / 'DM' / 'run')
+  assert [c['outer'] for c in results['checkpoints']] == [0, 2, 4]
+  assert results['storage']['images']['disk_bytes'] == 10 * 16 * 16  # 8 bits
+  start, _, last = found['DM']
+  assert _rows(race.table({'DM': [start, last]}, ['1']))[0] == [
+    'DM',
+    f'{start.mean:.1f}',
+    f'{last.mean:.1f} ± {last.std:.1f}',
+  ]
+  drawn = race.plot(found, 'digits')
+  assert list(drawn.series[0].x) == [p.seconds for p in found['DM'][1:]]
+  monkeypatch.setattr(race, '_probed', lambda *_: race.Budget(50.0, 25.0))
+  with pytest.raises(ValueError, match='minutes 1: DM needs 50 s and 25 s'):
+    measured(['1'])
+  with pytest.raises(ValueError, match=r"only \['DD'\]: must be some of"):
+    measured(['1'], ['DD'])
+  monkeypatch.setattr(race, '_probed', probed)
+  place = tmp_path / 'probed'
+  timed = race._probed(place, 'DM', words, changes)
+  assert timed.before >= 0
+  assert timed.outer > 0
+  assert timed == race._probed(place, 'DM', words, changes)
