@@ -6,9 +6,9 @@
 Every method condenses for the longest of `--minutes` at `schedule=short`: two
 outer iterations are timed first, and as many are made as fit. On the way its
 set is tested at the shorter ones, always by networks of the same kind and in
-the same way (`--protocol`); FRePo's labels lie around zero, and its sets are
-tested by its own protocol. MTT's and FRePo's networks learn at the rate that
-belongs to their sets. Seconds hold all that a method needs before it condenses,
+the same way (`--protocol`). Labels of FRePo and RCIG lie around zero, and their
+sets are tested by their own protocols; MTT's networks learn at the rate that
+its set has learned. Seconds hold all that a method needs before it condenses,
 as MTT's experts; not compilation, and no tests. Finished runs stay in
 `--workdir`, and the same command goes on with the others.
 """
@@ -39,9 +39,10 @@ METHODS: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {
   'DM': ('dm', '', _EIGHT_BITS),
   'MTT': ('mtt', '', {}),
   'FRePo': ('frepo', '', {}),
+  'RCIG': ('rcig', '', {}),
   'RaT-BPTT': ('rat_bptt', '', {'method.inner_steps': 5}),
 }
-_OWN_PROTOCOL = ('FRePo',)
+_OWN_PROTOCOL = ('FRePo', 'RCIG')
 
 
 class Budget(NamedTuple):
@@ -86,7 +87,7 @@ def measure(
     workdir: of the runs.
     minutes: after which sets are tested; the longest ends the run.
     methods: names; none for all.
-    protocol: how networks are trained on all sets but FRePo's.
+    protocol: how networks are trained on sets, but for `_OWN_PROTOCOL`.
     changes: dotted config field -> value, for every run.
 
   Returns:

@@ -73,6 +73,7 @@ _RUNS: dict[str, dict[str, Any]] = {
   'label_distillation': {},
   'mtt': {},
   'rat_bptt': {},
+  'rcig': {},
   'rded': dict(evaluation__baselines=('random',)),
   'sre2l': dict(zca='kip'),
 }
@@ -84,6 +85,7 @@ _REGIMES = {
   'gvbsm': 'stored soft labels per crop',
   'kip': 'one soft label per image',
   'label_distillation': 'one soft label per image',
+  'rcig': 'one soft label per image',
   'rded': 'online teacher',
   'sre2l': 'online teacher',
 }
@@ -105,7 +107,7 @@ class Finished(NamedTuple):
   @property
   def label_form(self):
     """How its labels are read; kernel regression centres them."""
-    return 'centred' if self.method in ('frepo', 'kip') else None
+    return 'centred' if self.method in ('frepo', 'kip', 'rcig') else None
 
   def given(self):
     """What is handed over instead of named."""
@@ -274,7 +276,7 @@ def test_an_interrupted_run_ends_with_the_same_bytes(smoke, tmp_path):
 
 
 # Methods of which `test_sharding` has no step.
-_UNSEEN = ('dd', 'frepo', 'generative', 'kip', 'mtt', 'rat_bptt')
+_UNSEEN = ('dd', 'frepo', 'generative', 'kip', 'mtt', 'rat_bptt', 'rcig')
 
 
 def _on_two_devices(finished, methods):

@@ -17,6 +17,7 @@ from dcjax.protocols import (
   frepo_protocol,
   idc_protocol,
   imagenet_epochs,
+  rcig_protocol,
 )
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
   'frepo_protocol',
   'idc_protocol',
   'imagenet_epochs',
+  'rcig_protocol',
   'seed_keys',
   'training_set',
 ]

@@ -16,6 +16,7 @@ from dcjax.utils import check_choice
 _SCHEDULES = {
   'smoothing': optimizers.smoothing_schedule,
   'ssrs': optimizers.ssrs_schedule,
+  'warmup': optimizers.warmup_schedule,
 }
 
 

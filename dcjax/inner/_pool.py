@@ -38,6 +38,7 @@ def pool(
   size: int = 10,
   age: int = 100,
   most: int = 1000,
+  most_steps: int = 1,
   label_form: str = 'probabilities',
   mirror: bool = False,
   augment: Augment | None = None,
@@ -51,12 +52,17 @@ def pool(
   count from different numbers, so that they are not renewed together. Nothing
   happens between periods. The metric `loss` is 0 where `renewed` is True.
 
+  With `most_steps` above 1 it is the pool of RCIG (Loo et al., ICML 2023): all
+  start at age 0; a network takes a random number of steps from 1 to that, and
+  one that has `age` steps behind it then is drawn anew at once.
+
   Args:
     network: the network.
     optimizer: of each network, rebuilt when it is drawn anew.
     size: networks `E`, at least 1.
     age: steps of a network before it is drawn anew, at least 1.
     most: synthetic images in a network step; more are drawn from at random.
+    most_steps: of a network in a use, at least 1.
     label_form: of the synthetic labels, see `kernels.centred`.
     mirror: whether mirrored images count too, as in
       `objectives.kernel_regression`.
@@ -68,7 +74,12 @@ def pool(
   Example:
     >>> loop = pool(network, optax.adam(3e-4), label_form='centred')
   """
-  for name, value in (('size', size), ('age', age), ('most', most)):
+  for name, value in (
+    ('size', size),
+    ('age', age),
+    ('most', most),
+    ('most_steps', most_steps),
+  ):
     check_at_least(name, value, 1)
 
   def new(key):
@@ -79,6 +90,8 @@ def pool(
     member_key, choice_key = jax.random.split(key)
     members = jax.vmap(new)(jax.random.split(member_key, size))
     ages = jnp.arange(size, dtype=jnp.int32) * age // size
+    if most_steps > 1:
+      ages = jnp.zeros_like(ages)
     return _chosen(choice_key, members, ages)
 
   def reset(key, state, data):
@@ -91,22 +104,49 @@ def pool(
     seen = augmented(step_key, batch, augment)
     return train_step(network, optimizer, state, seen, squared_error)
 
+  def use(key, network_key, trained, used, synthetic):
+    """One step, or a new network in its place."""
+    old = used >= age
+    following, loss = lax.cond(
+      old,
+      lambda: (new(network_key), jnp.zeros((), jnp.float32)),
+      lambda: _with_loss(train(key, trained, synthetic)),
+    )
+    return following, jnp.where(old, 0, used + 1), loss, old
+
+  def use_for_steps(key, network_key, trained, used, synthetic):
+    """A few steps, and a new network if they were its last ones."""
+    count_key, step_key = jax.random.split(key)
+    count = jax.random.randint(count_key, (), 1, most_steps + 1, jnp.int32)
+
+    def step(i, carry):
+      own_key = jax.random.fold_in(step_key, i)
+      return _with_loss(train(own_key, carry[0], synthetic))
+
+    first = (trained, jnp.zeros((), jnp.float32))
+    trained, loss = lax.fori_loop(0, count, step, first)
+    old = used + count >= age
+    following = lax.cond(old, lambda: new(network_key), lambda: trained)
+    return following, jnp.where(old, 0, used + count), loss, old
+
   def update(key, state, data, synthetic):
     del data
     network_key, choice_key = jax.random.split(key)
     members, ages, current = state.source
-    old = ages[current] >= age
-    used, loss = lax.cond(
-      old,
-      lambda: (new(network_key), jnp.zeros((), jnp.float32)),
-      lambda: _with_loss(train(network_key, state.train, synthetic)),
+    if most_steps > 1:
+      step_key, network_key = jax.random.split(network_key)
+      made = use_for_steps
+    else:
+      step_key, made = network_key, use
+    used, grown, loss, old = made(
+      step_key, network_key, state.train, ages[current], synthetic
     )
     members = jax.tree.map(
       lambda all_, one: lax.dynamic_update_index_in_dim(all_, one, current, 0),
       members,
       used,
     )
-    ages = ages.at[current].set(jnp.where(old, 0, ages[current] + 1))
+    ages = ages.at[current].set(grown)
     return _chosen(choice_key, members, ages), {'loss': loss, 'renewed': old}
 
   return InnerLoop(init, reset, update)

@@ -51,6 +51,7 @@ from dcjax.methods._kip import kip
 from dcjax.methods._label_distillation import label_distillation
 from dcjax.methods._mtt import Starts, mtt
 from dcjax.methods._rat_bptt import adam_unroll, rat_bptt
+from dcjax.methods._rcig import Convex, rcig
 from dcjax.methods._rded import rded, shuffle_tiles, stitch
 from dcjax.methods._recovery import (
   Recovery,
@@ -71,6 +72,7 @@ __all__ = [
   'ClassSums',
   'CodebookDraws',
   'CodebookSteps',
+  'Convex',
   'DiscriminatorTraining',
   'EdcConfiguration',
   'FeatureTraining',
@@ -120,6 +122,7 @@ __all__ = [
   'mtt',
   'put_batch',
   'rat_bptt',
+  'rcig',
   'rded',
   'recovery',
   'recovery_augment',

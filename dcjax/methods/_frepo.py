@@ -18,6 +18,7 @@ class Pool(NamedTuple):
     pool_size: networks that take turns.
     network_age: updates of a network before another one takes its place.
     network_images: synthetic images in an update, at most.
+    network_steps: updates of a network in an image step, at most.
     network_learning_rate: of the updates.
     train_augment: normalisation (and per-sample augmentation).
   """
@@ -25,6 +26,7 @@ class Pool(NamedTuple):
   pool_size: int = 10
   network_age: int = 100
   network_images: int = 1000
+  network_steps: int = 1
   network_learning_rate: float = 3e-4
   train_augment: Augment | None = None
 
@@ -114,6 +116,7 @@ def frepo(
       size=networks.pool_size,
       age=networks.network_age,
       most=networks.network_images,
+      most_steps=networks.network_steps,
       label_form=form,
       mirror=mirror,
       augment=networks.train_augment,

@@ -21,7 +21,7 @@ from jax import lax
 from dcjax.base import Array, Network
 from dcjax.utils import GPUS, check_choice, platform
 
-FORMS = ('auto', 'lax', 'patches', 'hybrid', 'bands')
+FORMS = ('auto', 'lax', 'patches', 'hybrid', 'bands', 'forward')
 # What operands are rounded to before products; sums are float32 throughout.
 # 'auto' leaves it to the platform: TF32 on recent GPUs, bfloat16 on TPUs.
 PRECISIONS = ('auto', 'float32', 'tensorfloat32', 'bfloat16')
@@ -84,15 +84,19 @@ def resolve_form(form: str) -> str:
 
   `'auto'` is `'lax'` on TPUs, whose compiler estimates fewer cycles for it
   (docs/speed.md), but not where bfloat16 is asked for; `'hybrid'` elsewhere.
+  `'forward'` is the fastest that is differentiable forward: `'patches'` on
+  CPUs, `'lax'` elsewhere.
 
   Args:
-    form: one of `'auto'`, `'lax'`, `'patches'`, `'hybrid'`, `'bands'`.
+    form: one of `FORMS`.
 
   Raises:
     ValueError: if the form is unknown.
   """
   if form not in FORMS:
     raise ValueError(f'convolution form {form!r}: must be one of {FORMS}')
+  if form == 'forward':
+    return 'patches' if platform() == 'cpu' else 'lax'
   if form != 'auto':
     return form
   lax_is_faster = platform() == 'tpu' and _PRECISION.get() != 'bfloat16'
@@ -115,10 +119,10 @@ def convolve(
     padding: zeros added on each side of rows and columns.
     stride: step of rows and columns.
     form: how it is computed; all forms agree, also in their derivatives.
-      `'hybrid'` is differentiable in reverse only (`jax.jvp` needs another
-      form); with a stride or a kernel that is not square it means `'patches'`
-      (on GPUs `'lax'`), and so does `'bands'` with a stride. `'bands'`
-      multiplies whole rows, for few channels and narrow images.
+      `'hybrid'` is differentiable in reverse only (`jax.jvp` needs
+      `'forward'`); with a stride or a kernel that is not square it means
+      `'patches'` (on GPUs `'lax'`), and so does `'bands'` with a stride.
+      `'bands'` multiplies whole rows, for few channels and narrow images.
 
   Returns:
     `[B, (H + 2 padding - kh) // stride + 1, ..., O]`.

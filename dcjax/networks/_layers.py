@@ -20,11 +20,14 @@ def _relu(x):
   return jnp.where(x <= 0, 0, x)
 
 
+_STEEP = 60.0  # of softplus (RCIG)
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
   'relu': _relu,
   'sigmoid': jax.nn.sigmoid,
   'leaky_relu': lambda x: jax.nn.leaky_relu(x, 0.01),
   'swish': jax.nn.silu,
+  # A ReLU with a curvature; steep, so that ReLU networks may take its place.
+  'softplus': lambda x: jax.nn.softplus(_STEEP * x) / _STEEP,
 }
 POOLINGS = ('avg', 'max', 'none')
 _EPSILON = 1e-5  # PyTorch's; linen's own default is 1e-6

@@ -12,6 +12,8 @@ from dcjax.objectives._bilevel import (
   unrolled_step,
 )
 from dcjax.objectives._cafe import cafe_matching, discrimination_loss
+from dcjax.objectives._convex_problem import linearised
+from dcjax.objectives._convexified import ConvexState, convexified
 from dcjax.objectives._distances import (
   PER_TENSOR,
   WHOLE_VECTOR,
@@ -81,6 +83,7 @@ from dcjax.objectives._trajectory import (
   trajectory_distance,
   trajectory_matching,
 )
+from dcjax.objectives._tuned_rate import TunedRate
 from dcjax.objectives._unrolled import POSITIONS, Unroll, train_on, unrolled
 
 __all__ = [
@@ -91,6 +94,7 @@ __all__ = [
   'REDUCTIONS',
   'TENSORS',
   'AugmentAt',
+  'ConvexState',
   'DiscriminatorState',
   'FlatNetwork',
   'GenerativeTerms',
@@ -100,6 +104,7 @@ __all__ = [
   'StatisticsState',
   'StatisticsTarget',
   'StatisticsTerms',
+  'TunedRate',
   'Unroll',
   'adversarial_loss',
   'association_loss',
@@ -109,6 +114,7 @@ __all__ = [
   'check_generative_terms',
   'check_statistics_terms',
   'class_feature_means',
+  'convexified',
   'cosine',
   'densification',
   'discrimination_loss',
@@ -131,6 +137,7 @@ __all__ = [
   'l1_mean',
   'label_margin',
   'layer_distance',
+  'linearised',
   'mean_feature',
   'mirrored',
   'network_gradient',
@@ -156,6 +163,7 @@ __all__ = [
 DISTANCES = (*PER_TENSOR, *WHOLE_VECTOR)
 FACTORIES = {
   'cafe': cafe_matching,
+  'convexified': convexified,
   'gradient': gradient_matching,
   'feature': feature_matching,
   'distribution': distribution_matching,

@@ -148,14 +148,16 @@ def mirrored(batch: Batch) -> Batch:
   return Batch(images, twice(batch.labels), twice(batch.weights))
 
 
-def label_margin(labels: Array) -> Array:
+def label_margin(labels: Array, most: float | None = None) -> Array:
   """How far the largest label is above the second, at most 1 / K.
 
   Args:
     labels: `[B, K]`, centred or not.
+    most: instead of 1 / K.
 
   Returns:
     `[B]`.
   """
   largest, second = jnp.moveaxis(lax.top_k(labels, 2)[0], -1, 0)
-  return jnp.minimum(largest - second, 1 / labels.shape[-1])
+  most = 1 / labels.shape[-1] if most is None else most
+  return jnp.minimum(largest - second, most)

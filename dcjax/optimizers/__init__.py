@@ -7,6 +7,7 @@ from dcjax.optimizers._networks import (
   sgd,
   smoothing_schedule,
   ssrs_schedule,
+  warmup_schedule,
   with_average,
 )
 from dcjax.optimizers._stored import (
@@ -33,5 +34,6 @@ __all__ = [
   'smoothing_schedule',
   'ssrs_schedule',
   'sweep_sgd',
+  'warmup_schedule',
   'with_average',
 ]

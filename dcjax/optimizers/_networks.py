@@ -182,6 +182,37 @@ def ssrs_schedule(
   return rate
 
 
+def warmup_schedule(
+  learning_rate: float, epochs: int, zeta: float = 1.0
+) -> optax.Schedule:
+  """RCIG's rate: up to `learning_rate`, then down along a cosine.
+
+  Loo et al. (ICML 2023): linear from 0 over 500 epochs, or half of them if they
+  are fewer than 1000, then a cosine to a hundredth.
+
+  Args:
+    learning_rate: at its highest.
+    epochs: at least 1.
+    zeta: at least 1; above 1 the cosine is cut off before its end.
+
+  Returns:
+    The rate as a function of the epoch.
+
+  Raises:
+    ValueError: if an argument is out of range.
+  """
+  rises = min(500, epochs // 2)
+  falls = smoothing_schedule(learning_rate, epochs - rises, zeta)
+
+  def rate(epoch: Array | int) -> Array:
+    epoch = jnp.asarray(epoch)
+    falling = learning_rate / 100 + 0.99 * falls(epoch - rises)
+    rising = learning_rate * epoch / max(1, rises)
+    return jnp.where(epoch < rises, rising, falling)
+
+  return rate
+
+
 class _AveragedState(NamedTuple):
   inner: PyTree
   average: Params

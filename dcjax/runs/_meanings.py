@@ -13,7 +13,8 @@ _TRAINING = {
   'cutmix': 'probability of CutMix for a batch',
   'optimizer': 'of the weights',
   'schedule': 'how the rate falls: at `drops`, along a cosine that `zeta` '
-  'stretches, or (`ssrs`) the same and straight to 0 at the end',
+  'stretches, (`ssrs`) the same and straight to 0 at the end, or (`warmup`) '
+  'after it has risen',
   'zeta': 'how slowly a smooth rate falls; 1 is a cosine to 0, 0 a fixed rate',
   'average_rate': 'of an exponential average that takes the place of the '
   'numbers themselves; 0 for none',
@@ -187,9 +188,9 @@ _MEANINGS = {
   'method.layers': 'where block outputs are taken',
   'method.learning_rate': 'of what is stored',
   'method.length': 'epochs of an expert that a segment spans',
-  'method.margin': 'distance of classes that is enough; of FRePo, whether its '
-  'margin loss is added',
-  'method.mirror': 'whether real images are mirrored at random',
+  'method.margin': 'distance of classes that is enough; of FRePo and RCIG, '
+  'whether labels are rewarded for theirs',
+  'method.mirror': 'whether mirrored synthetic images count, too',
   'method.momentum': 'of the images; of statistics under observers',
   'method.most_synthetic': 'decoded images of a class in a step, at most',
   'method.name': 'of the method',
@@ -198,6 +199,7 @@ _MEANINGS = {
   'method.network_batch_size': 'images in an update of networks',
   'method.network_batches': 'updates of the network after each image step',
   'method.network_images': 'synthetic images in an update, at most',
+  'method.network_steps': 'updates of a network in an image step, at most',
   'method.network_learning_rate': 'of the updates of networks',
   'method.network_weight_decay': 'of the updates of networks',
   'method.optimizer': 'of codes and generator',
@@ -215,6 +217,7 @@ _MEANINGS = {
   'method.saturating': 'whether the adversarial loss is as printed',
   'method.scale_learning_rate': 'whether it grows with ipc and image size',
   'method.smallest_crop': 'smallest share of the area that observers see',
+  'method.solving_steps': 'of the linear system behind the implicit gradient',
   'method.soft_labels': 'whether the classification loss has soft labels',
   'method.standardised': 'whether pooled features are standardised',
   'method.step_size_learning_rate': 'of the learned step size',
@@ -223,6 +226,7 @@ _MEANINGS = {
   'method.synthetic_batch': 'images in such a step; 0 for all',
   'method.temperature': 'of the loss that holds a class together',
   'method.tensors': 'whose gradients are compared',
+  'method.training_steps': 'of the linearised network on the set',
   'method.unrolled_learning_rate': 'of the training that is differentiated',
   'method.unrolled_per_class': 'images of a class in its steps; 0 for all',
   'method.unrolled_steps': 'of that training',

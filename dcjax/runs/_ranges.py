@@ -87,8 +87,13 @@ RANGES: dict[str, Range] = {
   'length': _COUNT,
   'network_age': _COUNT,
   'network_images': _COUNT,
+  'network_steps': _COUNT,
   'passes': _COUNT,
   'pool_size': _COUNT,
+  'first_rates': _RATE,
+  'solving_steps': Range(2, 1e6),
+  'temperature_rate': _RATE,
+  'training_steps': Range(2, 1e6),
   'reject_above': _WEIGHT,
   'rho': _WEIGHT,
   'step_size_learning_rate': Range(0, 1e6),
@@ -227,6 +232,7 @@ METHODS = (
   'label_distillation',
   'mtt',
   'rat_bptt',
+  'rcig',
   'rded',
   'sre2l',
 )
@@ -240,7 +246,7 @@ CHOICES: dict[str, Iterable[Any]] = {
   'evaluation.loss': labelling.LOSSES,
   'evaluation.optimizer': ('adam', 'adamw', 'sgd'),
   'evaluation.protocol': evaluation.PROTOCOLS,
-  'evaluation.schedule': ('drops', 'smoothing', 'ssrs'),
+  'evaluation.schedule': ('drops', 'smoothing', 'ssrs', 'warmup'),
   'execution.precision': networks.PRECISIONS,
   'family': augment.STRATEGIES,
   **{
@@ -270,7 +276,7 @@ CHOICES: dict[str, Iterable[Any]] = {
   'statistics.class_variance': ('total', 'within'),
   'tuning.loss': labelling.LOSSES,
   'tuning.optimizer': ('adam', 'adamw', 'sgd'),
-  'tuning.schedule': ('drops', 'smoothing', 'ssrs'),
+  'tuning.schedule': ('drops', 'smoothing', 'ssrs', 'warmup'),
   'zca': ('none', *whitening.FORMS),
 }
 
