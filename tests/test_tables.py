@@ -237,6 +237,8 @@ def test_other_data_sets_stand_beside_the_papers(tmp_path):
     _, _, rows = text.partition(f'At size short ({words}narrower')
     first = rows.index('| condensed with MLP | MLP |')
     assert rows[first:].startswith(f'| condensed with MLP | MLP | {number}')
+    # And how it was made, as changes that no row tells are in a run's name.
+    assert '- `dc-mnist`: ' in rows[first:].partition('\n## ')[0]
 
 
 def test_a_record_keeps_the_cells_of_the_same_settings(tmp_path):

@@ -1,7 +1,7 @@
 """The page of all published cells: what was printed, and what was measured."""
 
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -118,7 +118,9 @@ def page(folder: pathlib.Path, known: Mapping[str, Table]) -> str:
       source = linked(table.source)
       parts += [f'## {table.title}', f'`{name}`. Published: {source}.']
       parts += [_grid(drawn[name], costs.get(name, {}))]
-      parts += list(_reasons(drawn[name])) + list(_made(drawn[name]))
+      parts += list(_reasons(drawn[name])) + list(
+        _made(line.measured for line in drawn[name])
+      )
     elif reduced:
       parts += [f'## {table.title}', f"`{name}`, dcjax's own. {table.note}"]
     parts += reduced
@@ -224,12 +226,12 @@ def _reasons(drawn) -> Iterator[str]:
       yield f'- {" · ".join(line.place)}: {line.measured.reason}'
 
 
-def _made(drawn) -> Iterator[str]:
+def _made(cells: Iterable[Measured | None]) -> Iterator[str]:
   """How what was measured was made, a line for each record."""
   seen: list[Mapping[str, Any]] = []
-  for line in drawn:
-    if line.measured is not None and line.measured.record not in seen:
-      seen.append(line.measured.record)
+  for measured in cells:
+    if measured is not None and measured.record not in seen:
+      seen.append(measured.record)
   for record in seen:
     yield _how(record)
 
@@ -254,7 +256,8 @@ def _reduced(table, size, data, cells) -> str:
   note = (
     f'At size {size} ({other}{_SIZES[size]}; not to be compared with print):'
   )
-  return '\n\n'.join([note, report.markdown(header, rows)])
+  made = _made(cells[place] for place in known)
+  return '\n\n'.join([note, report.markdown(header, rows), *made])
 
 
 def measured_texts(folder: pathlib.Path) -> dict[tuple[str, ...], str]:
