@@ -226,6 +226,26 @@ def frepo_protocol(epochs: int = 1000, batch_size: int = 500) -> Protocol:
   )
 
 
+def label_distillation_protocol(
+  epochs: int = 100, batch_size: int = 50
+) -> Protocol:
+  """Label distillation: Adam at a fixed rate, for a few hundred updates.
+
+  Bohdal, Yang & Hospedales (2020). Their number of updates is learned with the
+  labels; here it is that of networks while labels are learned. More change
+  nothing: labels of 100 images of MNIST are worth 84.4 to 84.5 after 200, 400
+  and 800.
+
+  Args:
+    epochs: passes over the base images.
+    batch_size: the published ones are 10 for 10 and for 20 base images, 25 for
+      50 and 50 for 100.
+  """
+  return frepo_protocol(epochs, batch_size)._replace(
+    learning_rate=1e-3, average_rate=None, debias=False, loss='cross_entropy'
+  )
+
+
 def rcig_protocol(epochs: int = 2000, batch_size: int = 256) -> Protocol:
   """RCIG: squared error to centred labels, Adam, a rate that rises first.
 
@@ -297,5 +317,6 @@ PROTOCOLS: dict[str, Callable[..., Protocol]] = {
   'rcig': rcig_protocol,
   'rded': rded_protocol,
   'gvbsm': gvbsm_protocol,
+  'label_distillation': label_distillation_protocol,
   'sre2l': sre2l_protocol,
 }

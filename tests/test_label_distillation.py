@@ -308,6 +308,19 @@ def test_config_has_the_published_settings():
 
 
 @pytest.mark.parametrize(
+  ('ipc', 'batch_size', 'epochs'), [(1, 10, 200), (2, 10, 100), (10, 50, 100)]
+)
+def test_test_networks_make_as_many_updates_as_others(ipc, batch_size, epochs):
+  """Published batches of 10, 20 and 100 base images, by Adam."""
+  made = runner.resolved(f'cifar10,ipc={ipc}', 'label_distillation').config
+  tested = made.evaluation
+  assert (tested.batch_size, tested.epochs) == (batch_size, epochs)
+  assert epochs * 10 * ipc // batch_size == made.method.inner_steps
+  assert (tested.optimizer, tested.learning_rate) == ('adam', 1e-3)
+  assert (tested.weight_decay, tested.drops) == (0.0, ())
+
+
+@pytest.mark.parametrize(
   ('changes', 'message'),
   [
     ({'form': 'x'}, "method.form 'x': must be one of .*'ridge'"),

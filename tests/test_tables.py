@@ -118,6 +118,20 @@ def test_the_same_command_goes_on_and_repeats_nothing(finished):
   assert (folder / 'table.json').read_bytes() == before
 
 
+def test_what_other_settings_measured_is_not_taken_for_it(finished):
+  """Such as those of a version with another protocol."""
+  folder, _, _ = finished
+  first, second = _making.jobs(
+    tables.load('idc_table6', 'smoke'), 'smoke', _SMALL
+  )
+  assert _making._is_done(folder, first, 'smoke')
+  config = first.config.copy_and_resolve_references()
+  config.evaluation.learning_rate = 0.5
+  for other in (first._replace(config=config), second._replace(config=config)):
+    assert not _making._is_done(folder, other, 'smoke')
+    assert _making._found(folder, other, 'smoke') == {}
+
+
 def _check_page(folder, page):
   """Every cell has a number, and the pages show it."""
   assert set(page.measured) == set(page.table.cells)

@@ -1,5 +1,7 @@
 """Makes a table: runs what is missing, measures, writes after every run."""
 
+import hashlib
+import json
 import pathlib
 import shlex
 import time
@@ -189,7 +191,7 @@ def _work(folder, job, size, store):
       if key not in entries:
         entries[key] = _measure.measured(at_work, cell.measure, size)
     # Other tables in the folder may have asked this run for more.
-    entries = _recorded(folder).get(job.name, {}).get('entries', {}) | entries
+    entries = _entries(folder, job) | entries
     if 'artefact' in at_work.made.outputs:
       _results.finish_part(at_work, _told(entries))
     seconds = {
@@ -204,6 +206,7 @@ def _work(folder, job, size, store):
     'seconds': seconds,
     'key': _stage.keys_of(at_work.pipeline.stages)['artefact'],
     'environment': environment(),
+    'settings': _digest(job),
   }
   records.write(folder / RECORD, record)
 
@@ -220,9 +223,24 @@ def _recorded(folder):
 
 def _found(folder, job, size):
   """What is known of a run's cells."""
-  entries = _recorded(folder).get(job.name, {}).get('entries', {})
+  entries = _entries(folder, job)
   keys = {p: _measure.key_of(c.measure, size) for p, c in job.cells.items()}
   return {p: entries[key] for p, key in keys.items() if key in entries}
+
+
+def _entries(folder, job):
+  """What was measured of a run under its settings of now.
+
+  Under others, what did not change is found again in the run's folder.
+  """
+  known = _recorded(folder).get(job.name, {})
+  return known['entries'] if known.get('settings') == _digest(job) else {}
+
+
+def _digest(job):
+  plain = settings.resolve(job.config).plain() | {'data_dir': ''}
+  text = json.dumps(plain, sort_keys=True, default=str)
+  return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _is_done(folder, job, size):

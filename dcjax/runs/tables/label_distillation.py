@@ -31,7 +31,7 @@ def table(size: str, datasets: tuple[str, ...]) -> Table:
     _NUMBERS,
     changes=network,
     note=(
-      "Tested under DC's protocol without augmentation; the paper stops its "
-      'training at a number of steps that it learned with the labels.'
+      'Test networks make 200 updates by Adam, as networks do while labels are '
+      'learned; in the paper their number is learned with the labels.'
     ),
   )
