@@ -33,6 +33,7 @@ RUNS = (
   'mtt:cifar10,ipc=10',
   'rat_bptt:cifar10,ipc=10',
   'frepo:cifar10,ipc=10',
+  'rcig:cifar10,ipc=10',
   'kip:cifar10,ipc=10',
   'generative:cifar10,ipc=10',
   'edc:cifar10,ipc=10',
