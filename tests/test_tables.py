@@ -413,6 +413,15 @@ def test_only_restricts_to_a_run_or_a_row():
   assert len(row) == 4
 
 
+def test_the_whole_label_of_a_row_means_that_row_alone():
+  """One image a class is part of ten, and a data set of another one."""
+  table = tables.load('dc_table1', 'reference')
+  (job,) = _making.choose(_making.jobs(table, 'reference'), 'mnist, ipc 1')
+  assert {row for row, _ in job.cells} == {'mnist, ipc 1'}
+  some = _making.choose(_making.jobs(table, 'reference'), 'mnist, ipc')
+  assert len({row for job in some for row, _ in job.cells}) == 6
+
+
 def test_coresets_alone_need_no_condensation(tmp_path):
   few = {**_PLAIN, 'evaluation.epochs': 1, 'evaluation.seeds': 1}
   page = _table(tmp_path, 'dc_table1', few, columns='Random+Whole set')

@@ -151,15 +151,19 @@ def _within(jobs, table, columns):
 def choose(jobs: Sequence[Job], only: str) -> list[Job]:
   """Keeps the runs whose name, or one of whose rows, contains `only`.
 
-  Where a row is meant, only its cells are kept.
+  Where a row is meant, only its cells are kept; a row that is called so means
+  itself alone, not those whose labels contain it.
 
   Raises:
     ValueError: if nothing is left; lists rows and runs.
   """
   chosen = []
+  exact = any(only == row for job in jobs for row, _ in job.cells)
   for job in jobs:
     cells = job.cells
-    if only not in job.name:
+    if exact:
+      cells = {p: cell for p, cell in cells.items() if only == p[0]}
+    elif only not in job.name:
       cells = {p: cell for p, cell in cells.items() if only in p[0]}
     if cells:
       chosen.append(job._replace(cells=cells))
