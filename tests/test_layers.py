@@ -52,7 +52,7 @@ PRIVATE = {
   ('artefact', 'dcjax.formations._codebook_numpy'): 'files bring this code',
   ('artefact', 'dcjax.formations._quantised_numpy'): 'and this code',
   ('artefact', 'dcjax.formations._grids'): 'recipes say how images are laid',
-  ('formations', 'dcjax.networks._layers'): 'generators have such layers',
+  ('formations', 'dcjax.networks._layers'): 'decoders have such layers',
   ('whitening', 'dcjax.data._checks'): 'both refuse the same images',
 }
 

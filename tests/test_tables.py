@@ -49,6 +49,7 @@ _WANTED = {
   'generative_table2',
   'kip_fc',
   'label_distillation',
+  'other_methods',
   'rded',
   'same_bytes',
 }

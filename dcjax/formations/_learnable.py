@@ -10,6 +10,8 @@ import numpy as np
 
 from dcjax import base, resizing
 from dcjax.formations import _grids, _patches
+from dcjax.networks import convolve
+from dcjax.networks._layers import Conv
 
 _KERNEL = 9  # of the deconvolution, each way
 _he = nn.initializers.he_normal()
@@ -43,7 +45,7 @@ class FSRCNN(nn.Module):
     for width, kernel in zip(
       (self.features, *widths, self.features), (5, *kernels, 1), strict=True
     ):
-      x = nn.Conv(width, (kernel, kernel), kernel_init=_he)(x)
+      x = Conv(width, kernel, padding=kernel // 2, kernel_init=_he)(x)
       x = nn.PReLU(negative_slope_init=0.25)(x)
     return Deconvolution(images.shape[-1], self.factor)(x)
 
@@ -77,9 +79,7 @@ class Deconvolution(nn.Module):
     weights = phases.transpose(0, 1, 4, 2, 3, 5).reshape(
       small, small, x.shape[-1], factor * factor * self.features
     )
-    y = jax.lax.conv_general_dilated(
-      x, weights, (1, 1), 'SAME', dimension_numbers=('NHWC', 'HWIO', 'NHWC')
-    )
+    y = convolve(x, weights, padding=small // 2)
     batch, height, width, _ = y.shape
     y = y.reshape(batch, height, width, factor, factor, self.features)
     y = y.transpose(0, 1, 3, 2, 4, 5)

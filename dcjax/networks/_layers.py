@@ -42,12 +42,13 @@ class Conv(nn.Module):
   padding: int = 1
   use_bias: bool = True
   form: str = 'auto'
+  kernel_init: nn.initializers.Initializer = nn.initializers.lecun_normal()
 
   @nn.compact
   def __call__(self, images: Array) -> Array:
     """Convolves `images [B, H, W, I]`."""
     shape = (self.size, self.size, images.shape[-1], self.features)
-    kernel = self.param('kernel', nn.initializers.lecun_normal(), shape)
+    kernel = self.param('kernel', self.kernel_init, shape)
     result = convolve(
       images,
       kernel,

@@ -88,7 +88,18 @@ def _synthetic(section, classes, decoded):
   if 'synthetic_batch' in section:
     return 3 * section.steps * (section.synthetic_batch or classes * decoded)
   compared = min(decoded, section.get('most_synthetic', decoded))
+  if 'training_steps' in section:
+    return _convexified(section, classes, compared)
   return 3 * section.get('passes', 1) * classes * compared
+
+
+def _convexified(section, classes, compared):
+  """RCIG: a step forward and back costs about five passes, not three."""
+  steps = section.training_steps + section.solving_steps + 3
+  images = classes * compared * (2 if section.mirror else 1)
+  trained = images * (1 + section.network_steps) / 2
+  real = classes * section.batch_real  # a second time: forward mode
+  return images * steps * 5 / 3 + trained + real
 
 
 def condensation(built: Built, observers: Sequence[Observer]) -> float:

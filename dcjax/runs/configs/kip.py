@@ -12,9 +12,9 @@ There is no network: `method.kernel` is `fully_connected:depth=1` ("KIP FC") or
 labels, too; an empty one leaves them. The report shows the regression (`own`)
 beside finite networks, which learn from such sets less well. Where mirrored
 images show their class, half of the real ones are mirrored (`augment.real`),
-five times as many steps made, and the rate falls along a cosine to zero: printed
-sets were learned with augmentation, to the end. The notebook's rate is fixed
-(`method.decay=none`).
+five times as many steps made, and the rate falls along a cosine to zero:
+printed sets were learned with augmentation, to the end. The notebook's rate is
+fixed (`method.decay=none`).
 `schedule=short` makes 300 steps. Published (FC kernel, ipc 1 / 10 / 50): MNIST
 85.5 / 97.2 / 98.4, CIFAR-10 40.5 / 53.1 / 58.6.
 """
