@@ -256,6 +256,7 @@ def test_an_interrupted_run_ends_with_130(called, monkeypatch):
   monkeypatch.setattr(runs, 'run', stop)
   assert called(_CONFIG, '--workdir=x') == (130, '', 'stopped there\n')
   monkeypatch.setattr(runs, 'run', press)
+  monkeypatch.setattr(os, '_exit', sys.exit)
   code, _, err = called(_CONFIG, '--workdir=x')
   assert code == 130
   assert err == 'stopped at once; the same command resumes\n'
@@ -331,6 +332,23 @@ def test_ctrl_c_while_libraries_are_loaded_stops_with_one_line(
   assert process.returncode == 130
   assert err == 'stopped at once; the same command resumes\n'
   assert not (tmp_path / 'run').exists()
+
+
+def test_ctrl_c_twice_does_not_wait_for_a_long_step(tmp_path):
+  process = _start(
+    '--config=dm:digits,smoke,network=convnet:width=2:depth=1',
+    '--config.method.inner_steps=100000000',
+    f'--workdir={tmp_path}/run',
+  )
+  try:
+    for word in ('compiled in', 'stopping after this step'):
+      assert any(word in line for line in process.stdout)
+      process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+  finally:
+    process.kill()
+  assert process.returncode == 130
+  assert err == 'stopped at once; the same command resumes\n'
 
 
 def test_a_clone_runs_its_own_code_wherever_it_is_called(tmp_path):

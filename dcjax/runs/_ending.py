@@ -84,13 +84,15 @@ def say_error(text: str) -> int:
 
 
 def end(text: str, code: int) -> NoReturn:
-  """Ends the program; one of several processes waits for no other."""
+  """Ends the program; it waits for no other process and for no computation.
+
+  An ordinary exit would: a step that is under way may take hours.
+  """
   if text:
     sys.stderr.write(f'{text}\n')
+  sys.stdout.flush()
   sys.stderr.flush()
-  if is_one_of_several():
-    os._exit(code)
-  sys.exit(code)
+  os._exit(code)
 
 
 def is_one_of_several() -> bool:
