@@ -4,6 +4,7 @@ Loo, Hasani, Lechner & Rus, "Dataset Distillation with Convexified Implicit
 Gradients", ICML 2023, https://arxiv.org/abs/2302.06755; settings of the
 published code, but for the deviations listed in `objectives.convexified`.
 
+  # needs an accelerator
   python experiments/run.py --config=experiments/configs/rcig.py:cifar10,ipc=10
     --config.data_dir=DATA --workdir=runs/rcig
 
