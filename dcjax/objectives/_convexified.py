@@ -150,24 +150,15 @@ def convexified(
       mirror,
       margin,
     )
-    zero = jax.tree.map(jnp.zeros_like, variables.params)
-    moves, losses = _descended(
-      lambda moves: training_loss(problem, moves, *learned),
-      zero,
-      state.inner.rate,
-      training_steps,
+    found = _differentiated(
+      problem,
+      jax.tree.map(jnp.zeros_like, variables.params),
+      learned,
+      real,
+      state,
+      (training_steps, solving_steps),
     )
-    (value, metrics), gradients = jax.value_and_grad(
-      lambda *of: test_loss(problem, real, *of), (0, 1, 2), has_aux=True
-    )(moves, learned, state.log_temperature)
-    pull, direct, warmth = gradients
-    solution, residuals = _solved(
-      problem, learned, zero, pull, state.solve.rate, solving_steps
-    )
-    implicit = jax.grad(
-      lambda learned: -along(problem, moves, solution, learned)
-    )(learned)
-    whole = jax.tree.map(_no_longer, implicit, direct)
+    value, metrics, gradient, warmth, (losses, residuals) = found
     step, optimizer = warm.update(
       warmth, state.optimizer, state.log_temperature
     )
@@ -183,10 +174,37 @@ def convexified(
       'inner_rate': state.inner.rate,
       'solve_rate': state.solve.rate,
     }
-    value = _with_gradient(value, (fake.images, fake.labels), whole)
+    value = _with_gradient(value, (fake.images, fake.labels), gradient)
     return value, (metrics, following)
 
   return StatefulObjective(init, loss)
+
+
+def _differentiated(problem, zero, learned, real, state, steps):
+  """Trains, tests and differentiates.
+
+  Returns:
+    The test loss, its metrics, its gradient in what is learned and in the
+    temperature, and what both uses of Adam came to at each of their steps.
+  """
+  moves, losses = _descended(
+    lambda moves: training_loss(problem, moves, *learned),
+    zero,
+    state.inner.rate,
+    steps[0],
+  )
+  (value, metrics), gradients = jax.value_and_grad(
+    lambda *of: test_loss(problem, real, *of), (0, 1, 2), has_aux=True
+  )(moves, learned, state.log_temperature)
+  pull, direct, warmth = gradients
+  solution, residuals = _solved(
+    problem, learned, zero, pull, state.solve.rate, steps[1]
+  )
+  implicit = jax.grad(
+    lambda learned: -along(problem, moves, solution, learned)
+  )(learned)
+  whole = jax.tree.map(_no_longer, implicit, direct)
+  return value, metrics, whole, warmth, (losses, residuals)
 
 
 def _descended(loss, start, rate, steps):
