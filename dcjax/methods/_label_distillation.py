@@ -43,8 +43,8 @@ def label_distillation(
 
   * it starts a new network when the mean of recent losses on real images has
     stopped falling, and keeps the number of steps for the training of test
-    networks; here a network serves `inner_steps` steps, and the evaluation has
-    a protocol of its own;
+    networks; here a network serves `inner_steps` steps, and test networks make
+    as many (`protocols.label_distillation_protocol`);
   * a real batch holds as many images of each class, 102 being 1024 images of
     ten classes;
   * it trains the network on the random part of the base images that the
