@@ -345,7 +345,9 @@ def test_layers_for_a_tpu_are_the_same_functions(size):
     np.testing.assert_allclose(x, y, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize(('name', 'form'), [('cpu', 'hybrid'), ('tpu', 'lax')])
+@pytest.mark.parametrize(
+  ('name', 'form'), [('cpu', 'hybrid'), ('cuda', 'hybrid'), ('tpu', 'lax')]
+)
 def test_convolutions_take_the_form_of_their_platform(name, form):
   images, kernel = jnp.ones((2, 6, 6, 8)), jnp.ones((3, 3, 8, 8))
 

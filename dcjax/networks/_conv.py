@@ -5,7 +5,8 @@ weight gradient is not: XLA's CPU back end runs that one slowly inside loops,
 and `vmap` over classes turns it into a grouped convolution, which no platform
 likes. A matrix product over patches suffers from neither, so the hybrid form
 takes the convolution for the former two and the product for the latter. Where
-classes go one after another on TPUs, the plain one is faster in all three.
+classes go one after another on TPUs, the plain one is faster in all three; on
+CPUs, wide 3x3 layers are faster by Winograd's products (`_winograd`).
 """
 
 import contextlib
@@ -19,9 +20,18 @@ import numpy as np
 from jax import lax
 
 from dcjax.base import Array, Network
+from dcjax.networks import _winograd
 from dcjax.utils import GPUS, check_choice, platform
 
-FORMS = ('auto', 'lax', 'patches', 'hybrid', 'bands', 'forward')
+FORMS = (
+  'auto',
+  'lax',
+  'patches',
+  'hybrid',
+  'winograd',
+  'bands',
+  'forward',
+)
 # What operands are rounded to before products; sums are float32 throughout.
 # 'auto' leaves it to the platform: TF32 on recent GPUs, bfloat16 on TPUs.
 PRECISIONS = ('auto', 'float32', 'tensorfloat32', 'bfloat16')
@@ -83,7 +93,8 @@ def resolve_form(form: str) -> str:
   """Returns the convolution form that is meant.
 
   `'auto'` is `'lax'` on TPUs, whose compiler estimates fewer cycles for it
-  (docs/speed.md), but not where bfloat16 is asked for; `'hybrid'` elsewhere.
+  (docs/speed.md), but not where bfloat16 is asked for; `'winograd'` where one
+  CPU device is all there is; `'hybrid'` elsewhere.
   `'forward'` is the fastest that is differentiable forward: `'patches'` on
   CPUs, `'lax'` elsewhere.
 
@@ -99,8 +110,11 @@ def resolve_form(form: str) -> str:
     return 'patches' if platform() == 'cpu' else 'lax'
   if form != 'auto':
     return form
-  lax_is_faster = platform() == 'tpu' and _PRECISION.get() != 'bfloat16'
-  return 'lax' if lax_is_faster else 'hybrid'
+  if platform() == 'tpu' and _PRECISION.get() != 'bfloat16':
+    return 'lax'
+  # Its blocks of images cross those of several devices.
+  alone = platform() == 'cpu' and jax.device_count() == 1
+  return 'winograd' if alone else 'hybrid'
 
 
 def convolve(
@@ -123,6 +137,8 @@ def convolve(
       `'forward'`); with a stride or a kernel that is not square it means
       `'patches'` (on GPUs `'lax'`), and so does `'bands'` with a stride.
       `'bands'` multiplies whole rows, for few channels and narrow images.
+      `'winograd'` is `'hybrid'` with 2.25 times fewer products, of sums and
+      differences of the numbers, in wide 3x3 layers of many float32 images.
 
   Returns:
     `[B, (H + 2 padding - kh) // stride + 1, ..., O]`.
@@ -141,9 +157,9 @@ def convolve(
     )
   form, precision = resolve_form(form), _PRECISION.get()
   square = kernel.shape[0] == kernel.shape[1]
-  if form == 'hybrid' and stride == 1 and square:
-    return _hybrid(images, kernel, padding, precision)
-  if form == 'hybrid' and platform() in GPUS:
+  if form in ('hybrid', 'winograd') and stride == 1 and square:
+    return _hybrid(images, kernel, padding, (form, precision))
+  if form in ('hybrid', 'winograd') and platform() in GPUS:
     form = 'lax'  # XLA finds no tiles there for large products over patches
   dtype = images.dtype
   images, kernel = _rounded(images, precision), _rounded(kernel, precision)
@@ -238,31 +254,39 @@ def _by_bands(images, kernel, padding, precision):
 
 # The hybrid form: the two primitives below are each other's derivatives, so
 # reverse differentiation works to any order without a grouped convolution.
+# `how` is the pair of form and precision.
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _hybrid(images, kernel, padding, precision):
-  return _by_lax(
-    _rounded(images, precision),
-    _rounded(kernel, precision),
-    padding,
-    1,
-    precision,
-    images.dtype,
+def _hybrid(images, kernel, padding, how):
+  if _takes_tiles(how, kernel.shape[0], images, kernel, padding):
+    return _winograd.convolve(images, kernel, padding)
+  precision = how[1]
+  operands = _rounded(images, precision), _rounded(kernel, precision)
+  return _by_lax(*operands, padding, 1, precision, images.dtype)
+
+
+def _takes_tiles(how, size, images, other, padding):
+  form, precision = how
+  return (
+    form == 'winograd'
+    and size == 3
+    and 'bfloat16' not in (precision, images.dtype.name)
+    and _winograd.is_faster(images.shape, other.shape[-1], padding)
   )
 
 
-def _hybrid_fwd(images, kernel, padding, precision):
+def _hybrid_fwd(images, kernel, padding, how):
   saved = _saved(images, kernel)
-  return _hybrid(images, kernel, padding, precision), saved
+  return _hybrid(images, kernel, padding, how), saved
 
 
-def _hybrid_bwd(padding, precision, saved, cotangent):
+def _hybrid_bwd(padding, how, saved, cotangent):
   images, kernel = saved
   size = kernel.shape[0]
   return (
-    _hybrid(cotangent, _flipped(kernel), size - 1 - padding, precision),
-    _kernel_gradient(images, cotangent, size, padding, precision),
+    _hybrid(cotangent, _flipped(kernel), size - 1 - padding, how),
+    _kernel_gradient(images, cotangent, size, padding, how),
   )
 
 
@@ -281,15 +305,16 @@ def _flipped(kernel):
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
-def _kernel_gradient(images, cotangent, size, padding, precision):
+def _kernel_gradient(images, cotangent, size, padding, how):
+  if _takes_tiles(how, size, images, cotangent, padding):
+    return _winograd.kernel_gradient(images, cotangent, padding)
+  precision = how[1]
   # Channels come first, because a product wants to contract the last axis of
   # its left side: XLA would otherwise transpose all patches, not one image.
   # `lax.pad` crops where the padding is negative, as derivatives may ask.
   dtype = images.dtype
-  images, cotangent = (
-    _rounded(images, precision),
-    _rounded(cotangent, precision),
-  )
+  images = _rounded(images, precision)
+  cotangent = _rounded(cotangent, precision)
   borders = [(0, 0, 0)] * 2 + [(padding, padding, 0)] * 2
   zero = jnp.zeros((), images.dtype)
   images = lax.pad(images.transpose(3, 0, 1, 2), zero, borders)
@@ -308,16 +333,16 @@ def _kernel_gradient(images, cotangent, size, padding, precision):
   return jnp.stack(rows)
 
 
-def _kernel_gradient_fwd(images, cotangent, size, padding, precision):
-  gradient = _kernel_gradient(images, cotangent, size, padding, precision)
+def _kernel_gradient_fwd(images, cotangent, size, padding, how):
+  gradient = _kernel_gradient(images, cotangent, size, padding, how)
   return gradient, _saved(images, cotangent)
 
 
-def _kernel_gradient_bwd(size, padding, precision, saved, tangent):
+def _kernel_gradient_bwd(size, padding, how, saved, tangent):
   images, cotangent = saved
   return (
-    _hybrid(cotangent, _flipped(tangent), size - 1 - padding, precision),
-    _hybrid(images, tangent, padding, precision),
+    _hybrid(cotangent, _flipped(tangent), size - 1 - padding, how),
+    _hybrid(images, tangent, padding, how),
   )
 
 
