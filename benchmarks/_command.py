@@ -53,6 +53,9 @@ def define_step_flags(ipcs: Sequence[str], **defaults: int) -> None:
   for name, value in defaults.items():
     flags.DEFINE_integer(name, value, f'{name} of the step.', lower_bound=0)
   flags.DEFINE_list(
+    'conv_forms', ['auto'], 'Forms of convolution; see dcjax.networks.convolve.'
+  )
+  flags.DEFINE_list(
     'torch', ['lean'], f'Forms of the PyTorch step: {", ".join(_TORCH_NAMES)}.'
   )
 
@@ -65,6 +68,7 @@ def step_sizes() -> dict[str, Any]:
     shapes=values.shapes,
     ipcs=values.ipc,
     torch_forms=values.torch,
+    conv_forms=values.conv_forms,
     classes=values.classes,
     depth=values.depth,
     batch_real=values.batch_real,
@@ -85,6 +89,7 @@ def step_cases(
   ipcs: Sequence[str],
   torch_forms: Sequence[str],
   threads: int,
+  conv_forms: Sequence[str] = ('auto',),
   **sizes: int,
 ) -> list[Case]:
   """Makes the cases of a method's step: dcjax beside PyTorch.
@@ -96,6 +101,7 @@ def step_cases(
     ipcs: stored images of a class.
     torch_forms: of the PyTorch step; left out where PyTorch is missing.
     threads: of PyTorch.
+    conv_forms: of dcjax, a row each.
     **sizes: further sizes of every problem.
 
   Raises:
@@ -110,7 +116,9 @@ def step_cases(
       for ipc in parse_counts('ipc', ipcs):
         problem = make(width=width, image_shape=shape, ipc=ipc, **sizes)
         labels = (str(width), shape_name(shape), str(ipc))
-        alternatives = step_alternatives(problem, torch_forms, threads)
+        alternatives = step_alternatives(
+          problem, torch_forms, threads, conv_forms
+        )
         cases.append(Case(labels, alternatives))
   return cases
 
@@ -119,10 +127,21 @@ STEP_LABELS = ('width', 'images', 'ipc')
 
 
 def step_alternatives(
-  problem: Problem, torch_forms: Sequence[str], threads: int
+  problem: Problem,
+  torch_forms: Sequence[str],
+  threads: int,
+  conv_forms: Sequence[str] = ('auto',),
 ) -> list[Alternative]:
   """Returns dcjax's step and PyTorch's in the given forms."""
-  found = [Alternative('dcjax', '_dcjax_step', 'step', problem.options())]
+  found = [
+    Alternative(
+      'dcjax' if form == 'auto' else f'dcjax, {form}',
+      '_dcjax_step',
+      'step',
+      problem.options(conv_form=form),
+    )
+    for form in conv_forms
+  ]
   if not has_torch():
     return found
   return found + [

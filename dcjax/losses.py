@@ -1,6 +1,5 @@
 """What networks lose on a batch, and the gradient of it."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +10,7 @@ from jax import lax
 
 from dcjax.base import Array, Batch, Network, Params, PyTree, Variables
 from dcjax.networks import images_are_independent
-from dcjax.utils import check_logits, platform
+from dcjax.utils import check_logits, on_one_device, platform
 
 # (logits [B, K], batch as the network saw it) -> []. The batch is a `Batch`, or
 # what else a feed hands out.
@@ -146,7 +145,7 @@ def count_chunks(
     shape: of the images, `(N, H, W, D)`.
     variables: of the network; any running statistics are of the whole batch.
   """
-  chunked = platform() == 'cpu' and _one_device_has_it()
+  chunked = platform() == 'cpu' and on_one_device()
   if not chunked or jax.tree.leaves(variables.state):
     return 1
   count, height, width, _ = shape
@@ -159,18 +158,6 @@ def count_chunks(
   if chunks > 1 and not images_are_independent(network, shape[1:]):
     return 1
   return chunks
-
-
-def _one_device_has_it():
-  """Whether what is traced is what one device does with numbers of its own.
-
-  Over the axes of a `shard_map` each device has its own; others are shared.
-  """
-  mesh = jax.sharding.get_abstract_mesh()
-  if mesh.empty:
-    return jax.device_count() == 1
-  shared = [n for a, n in mesh.shape.items() if a not in mesh.manual_axes]
-  return math.prod(shared) == 1
 
 
 def _cross_entropies(logits, labels):

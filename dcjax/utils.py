@@ -2,7 +2,9 @@
 
 import contextlib
 import contextvars
+import math
 import numbers
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,6 +33,25 @@ def traced_for(name: str) -> Iterator[None]:
     yield
   finally:
     _platform.reset(token)
+
+
+def on_one_device() -> bool:
+  """Whether what is traced is what one device does with numbers of its own.
+
+  Over the axes of a `shard_map` each device has its own; others are shared.
+  """
+  mesh = jax.sharding.get_abstract_mesh()
+  if mesh.empty:
+    return jax.device_count() == 1
+  shared = [n for a, n in mesh.shape.items() if a not in mesh.manual_axes]
+  return math.prod(shared) == 1
+
+
+def count_cpus() -> int:
+  """How many CPUs this process may use."""
+  if hasattr(os, 'sched_getaffinity'):
+    return len(os.sched_getaffinity(0))
+  return os.cpu_count() or 1
 
 
 def check_choice(field: str, value: Any, known: Any) -> None:

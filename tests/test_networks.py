@@ -10,6 +10,7 @@ from flax import nnx
 
 from dcjax import networks, utils
 from dcjax.base import Outputs
+from dcjax.networks import _winograd
 
 
 def _count(network):
@@ -348,7 +349,8 @@ def test_layers_for_a_tpu_are_the_same_functions(size):
 @pytest.mark.parametrize(
   ('name', 'form'), [('cpu', 'hybrid'), ('cuda', 'hybrid'), ('tpu', 'lax')]
 )
-def test_convolutions_take_the_form_of_their_platform(name, form):
+def test_convolutions_take_the_form_of_their_platform(name, form, monkeypatch):
+  monkeypatch.setattr(jax, 'device_count', lambda: 2)
   images, kernel = jnp.ones((2, 6, 6, 8)), jnp.ones((3, 3, 8, 8))
 
   def traced(form):
@@ -362,6 +364,47 @@ def test_convolutions_take_the_form_of_their_platform(name, form):
   with utils.traced_for(name):
     assert traced('auto') == traced(form)
     assert traced('auto') != traced({'lax': 'hybrid', 'hybrid': 'lax'}[form])
+
+
+@pytest.mark.parametrize(
+  ('name', 'devices', 'cpus', 'form'),
+  [
+    ('cpu', 1, 1, 'winograd'),
+    ('cpu', 1, 2, 'hybrid'),  # its loops would leave one idle
+    ('cpu', 2, 1, 'hybrid'),  # what they share is not for loops over images
+    ('cuda', 1, 1, 'hybrid'),
+    ('tpu', 1, 1, 'lax'),
+  ],
+)
+def test_winograd_is_for_one_device_of_one_cpu(
+  name, devices, cpus, form, monkeypatch
+):
+  for count in ('device_count', 'local_device_count'):
+    monkeypatch.setattr(jax, count, lambda: devices)
+  monkeypatch.setattr(_winograd, 'count_cpus', lambda: cpus)
+  with utils.traced_for(name):
+    assert networks.resolve_form('auto') == form
+
+
+def test_winograd_is_for_each_device_of_a_shard_map(monkeypatch):
+  monkeypatch.setattr(_winograd, 'count_cpus', lambda: jax.device_count())
+  automatic = (jax.sharding.AxisType.Auto,)
+  mesh = jax.make_mesh((jax.device_count(),), ('devices',), automatic)
+  found = []
+
+  def share(x):
+    found.append(networks.resolve_form('auto'))
+    return x
+
+  jax.jit(
+    jax.shard_map(
+      share,
+      mesh=mesh,
+      in_specs=jax.P('devices'),
+      out_specs=jax.P('devices'),
+    )
+  )(jnp.zeros(jax.device_count()))
+  assert set(found) == {'winograd'}
 
 
 @pytest.mark.parametrize(

@@ -93,8 +93,8 @@ def resolve_form(form: str) -> str:
   """Returns the convolution form that is meant.
 
   `'auto'` is `'lax'` on TPUs, whose compiler estimates fewer cycles for it
-  (docs/speed.md), but not where bfloat16 is asked for; `'winograd'` where one
-  CPU device is all there is; `'hybrid'` elsewhere.
+  (docs/speed.md), but not where bfloat16 is asked for; `'winograd'` on a device
+  of one CPU; `'hybrid'` elsewhere.
   `'forward'` is the fastest that is differentiable forward: `'patches'` on
   CPUs, `'lax'` elsewhere.
 
@@ -112,9 +112,7 @@ def resolve_form(form: str) -> str:
     return form
   if platform() == 'tpu' and _PRECISION.get() != 'bfloat16':
     return 'lax'
-  # Its blocks of images cross those of several devices.
-  alone = platform() == 'cpu' and jax.device_count() == 1
-  return 'winograd' if alone else 'hybrid'
+  return 'winograd' if _winograd.suits_device() else 'hybrid'
 
 
 def convolve(

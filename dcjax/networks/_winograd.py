@@ -9,12 +9,14 @@ blocks of images (docs/speed.md).
 
 from functools import partial
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.custom_batching import custom_vmap
 
 from dcjax.base import Array
+from dcjax.utils import count_cpus, on_one_device, platform
 
 # Numbers of one of the 16 tile elements of a block: their 2.6 MB were the
 # fastest of 0.6 to 10 for images of 8x8 to 32x32 and 32 to 128 channels.
@@ -31,6 +33,17 @@ _TILE = _STEP + 2
 _KERNEL = np.array([[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]]) / 2
 _IMAGE = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]])
 _RESULT = np.array([[1, 1, 1, 0], [0, 1, -1, -1]])
+
+
+def suits_device() -> bool:
+  """Whether what is traced is for a device that its loops keep busy.
+
+  Two CPUs it keeps half busy, which the plain form is as fast on; and it would
+  cross what several devices share.
+  """
+  if platform() != 'cpu' or not on_one_device():
+    return False
+  return count_cpus() <= jax.local_device_count()
 
 
 def is_faster(images: tuple[int, ...], out: int, padding: int) -> bool:
