@@ -3,16 +3,13 @@
 import numpy as np
 import optax
 
-from dcjax import objectives
+from dcjax import inner, objectives
 from dcjax.base import Augment, Formation, Network, Params
 from dcjax.condensing import Condenser, condenser, real_batches
-from dcjax.methods._settings import OWN, Instead, OnSynthetic, on_synthetic
+from dcjax.methods._settings import OWN, Instead
 from dcjax.utils import check_choice
 
 _FORMS = ('second_order', 'ridge')
-
-
-_NETWORKS = OnSynthetic(epochs=1, network_learning_rate=1e-3)
 
 
 def label_distillation(
@@ -24,11 +21,14 @@ def label_distillation(
   learning_rate: float | optax.Schedule = 1e-3,
   unrolled_learning_rate: float = 0.01,
   regularisation: float = 1.0,
+  network_learning_rate: float = 1e-3,
+  network_batch_size: int = 50,
+  patience: int = 50,
   match_augment: Augment | None = None,
+  train_augment: Augment | None = None,
   inner_steps: int = 200,
   batch_real: int = 102,
   most_synthetic: int = 10**6,
-  networks: OnSynthetic = _NETWORKS,
   instead: Instead = OWN,
 ) -> Condenser:
   """Label distillation: learns one soft label for each fixed image.
@@ -36,20 +36,20 @@ def label_distillation(
   Bohdal, Yang & Hospedales, "Flexible Dataset Distillation: Learn Labels
   Instead of Images" (2020). Labels are stepped by Adam and made probabilities
   again after every step; images, and whatever else the formation stores, never
-  move. Between label steps the network trains on the labelled images, by Adam.
+  move. Between label steps the network takes one on the labelled images, by
+  Adam, and a new one takes its place when its error on real images no longer
+  falls (`inner.until_plateau`).
 
-  Deviations from the published code, all of which keep a period one compiled
-  loop:
+  Deviations from the published code:
 
-  * it starts a new network when the mean of recent losses on real images has
-    stopped falling, and keeps the number of steps for the training of test
-    networks; here a network serves `inner_steps` steps, and test networks make
-    as many (`protocols.label_distillation_protocol`);
+  * it trains test networks for as many steps as networks were used for while
+    labels were learned, on average over the last three; here this number is
+    the metric `network_updates`, and `evaluation.epochs` is what it is set to;
   * a real batch holds as many images of each class, 102 being 1024 images of
-    ten classes;
-  * it trains the network on the random part of the base images that the
-    unrolled step has seen; here a network makes passes over all of them, one
-    update each for up to a batch;
+    ten classes, and the unrolled step as many stored ones of each class;
+  * the part of the base images that the network is trained on is another draw
+    than that of the unrolled step, and the error rate that of other real
+    images, after the network's step instead of the unrolled one;
   * in the ridge form it trains features through the regression's classifier;
     here the network is trained with its own;
   * it selects labels on held-out images; here the last ones count.
@@ -65,11 +65,15 @@ def label_distillation(
     learning_rate: of the labels; Adam.
     unrolled_learning_rate: of the step that is differentiated through.
     regularisation: of the ridge regression.
+    network_learning_rate: of the network's steps, by Adam.
+    network_batch_size: stored images in such a step.
+    patience: steps over which its error rates are averaged, and after which a
+      network that has not become better is replaced.
     match_augment: normalisation (and siamese augmentation; none in the paper).
-    inner_steps: for each network.
+    train_augment: of the network's steps.
+    inner_steps: of a period, between whose ends nothing happens.
     batch_real: real images of a class in a step.
     most_synthetic: decoded images of a class in a step, at most.
-    networks: how they are trained, by Adam.
     instead: what takes the place of the method's own; an optimiser steps the
       labels alone, too.
 
@@ -95,8 +99,16 @@ def label_distillation(
     objective=instead.objective or own,
     source=instead.source or real_batches(counts, batch_real),
     inner=instead.loop
-    or on_synthetic(
-      network, networks, optax.adam(networks.network_learning_rate)
+    or inner.until_plateau(
+      network,
+      optax.adam(network_learning_rate),
+      num_images=int(np.sum(counts)),
+      num_classes=len(counts),
+      batch_size=network_batch_size,
+      seen=batch_real * len(counts),
+      patience=patience,
+      augment=train_augment,
+      real_augment=match_augment,
     ),
     optimizer=_only_labels(instead.optimizer or optax.adam(learning_rate)),
     augment=match_augment,

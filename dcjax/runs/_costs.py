@@ -71,6 +71,9 @@ def iteration(built: Built) -> float | None:
   per_step += _synthetic(section, classes, decoded)
   if 'network_batches' in section:
     per_step += section.network_batches * section.network_batch_size
+  elif 'patience' in section:  # one update, and real images forward alone
+    per_step += section.network_batch_size
+    per_step += classes * section.batch_real / 3
   else:
     per_step += section.get('epochs', 0) * classes * decoded
   images = section.inner_steps * per_step

@@ -204,6 +204,7 @@ _MEANINGS = {
   'method.network_weight_decay': 'of the updates of networks',
   'method.optimizer': 'of codes and generator',
   'method.padding': 'of the window that observers see; 0 for none',
+  'method.patience': 'steps without a lower error before a network is replaced',
   'method.passes': 'of the unrolled training over the set',
   'method.pool_epochs': 'that networks of the pool are pretrained for',
   'method.pool_networks': 'pretrained ones that are drawn from; 0 for none',

@@ -128,6 +128,7 @@ RANGES: dict[str, Range] = {
   'outer': _COUNT,
   'ratio': Range(0, 1, above=True, below=True),
   'padding': _NONE_OR_MORE,
+  'patience': _COUNT,
   'patch_size': _COUNT,
   'penalty': _WEIGHT,
   'pool_epochs': _COUNT,
