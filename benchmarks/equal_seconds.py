@@ -10,7 +10,9 @@ the same way (`--protocol`). Labels of FRePo and RCIG lie around zero, and their
 sets are tested by their own protocols; MTT's networks learn at the rate that
 its set has learned. Seconds hold all that a method needs before it condenses,
 as MTT's experts; not compilation, and no tests. Finished runs stay in
-`--workdir`, and the same command goes on with the others.
+`--workdir`, and the same command goes on with the others. Curves stay in
+`--records`, which can be committed: what is there is not run again, and
+`--page` draws all of it (docs/equal_seconds.md).
 """
 
 import json
@@ -23,11 +25,13 @@ from typing import Any, NamedTuple
 import _command
 from _child import limit_threads
 from _problem import parse_counts
+from _race_records import Curve, Point, add, draw, plot, read, table
 from absl import flags
 
 from dcjax import runs
-from dcjax.runs import report, settings
-from dcjax.runs.report import _figure, _svg
+from dcjax.runs import settings
+from dcjax.runs.report import _figure
+from dcjax.runs.tables._records import commit
 
 _PROBED = 2  # outer iterations that are timed before
 # Stages that come after what is timed.
@@ -55,20 +59,6 @@ class Budget(NamedTuple):
 
   before: float
   outer: float
-
-
-class Point(NamedTuple):
-  """A set that was tested.
-
-  Attributes:
-    seconds: that went into it.
-    mean: accuracy in percent, over networks.
-    std: over networks.
-  """
-
-  seconds: float
-  mean: float
-  std: float
 
 
 def measure(
@@ -162,49 +152,80 @@ def _raced(place, name, arguments, changes, budget, marks) -> list[Point]:
   ]
 
 
-def table(found: Mapping[str, Sequence[Point]], minutes: Sequence[str]) -> str:
-  """A row a method: its start, and the last set before each mark."""
-  marks = sorted(parse_counts('minutes', minutes))
-  header = ['method', 'start', *(f'{m} min' for m in marks)]
-  rows = []
-  for name, points in found.items():
-    cells = [f'{points[0].mean:.1f}']
-    for mark in marks:
-      # Speeds vary: what was tested for a mark may be a little late.
-      within = [p for p in points if p.seconds <= 60 * mark * 1.1]
-      cells.append(f'{within[-1].mean:.1f} ± {within[-1].std:.1f}')
-    rows.append([name, *cells])
-  return report.markdown(header, rows)
+def recorded(
+  path: str | os.PathLike[str],
+  found: Mapping[str, Curve],
+  names: Sequence[str],
+  settings: Mapping[str, Any],
+) -> dict[str, Sequence[Point]]:
+  """Curves that a file holds already, made in the same way; says the others.
 
-
-def plot(found: Mapping[str, Sequence[Point]], title: str) -> _svg.Plot:
-  """Accuracy against seconds, a line a method."""
-  series = []
-  for name, points in found.items():
-    x, y, spread = zip(*points[1:], strict=True)
-    series.append(_svg.Series(name, x, y, spread))
-  return _svg.Plot(title, series, 'seconds', 'test accuracy, %', log_x=True)
+  Args:
+    path: of the file, for messages.
+    found: what it holds.
+    names: methods that are asked for.
+    settings: that a curve must have been made with.
+  """
+  kept = {}
+  for name in names:
+    if name not in found:
+      continue
+    other = found[name].settings
+    if other == settings:
+      kept[name] = found[name].points
+    else:
+      differs = {
+        k for k in {*other, *settings} if other.get(k) != settings.get(k)
+      }
+      print(
+        f'{path}: {name} was made with other {", ".join(sorted(differs))}, so '
+        'it is made anew',
+        file=sys.stderr,
+      )
+  return kept
 
 
 def _from_flags():
   values = flags.FLAGS
   limit_threads(values.threads)
-  found = measure(
-    f'{values.data},ipc={values.ipc}',
-    pathlib.Path(values.workdir) / f'{values.data}-{values.ipc}',
-    minutes=values.minutes,
-    methods=values.only,
-    protocol=values.protocol,
-    changes={
-      'data_dir': values.data_dir,
-      'seed': values.seed,
-      'evaluation.seeds': values.seeds,
-    },
-  )
+  minutes = sorted(parse_counts('minutes', values.minutes))
+  settings_ = {
+    'minutes': minutes,
+    'protocol': values.protocol,
+    'networks': values.seeds,
+    'seed': values.seed,
+    'threads': values.threads,
+  }
+  place = f'{values.data}-{values.ipc}'
+  names = values.only or [*METHODS]
+  path = pathlib.Path(values.records) / f'{place}.json'
+  curves = read(path) if values.records else {}
+  found = recorded(path, curves, names, settings_)
+  for name in names:
+    if name in found:
+      continue
+    found |= measure(
+      f'{values.data},ipc={values.ipc}',
+      pathlib.Path(values.workdir) / place,
+      minutes=values.minutes,
+      methods=[name],
+      protocol=values.protocol,
+      changes={
+        'data_dir': values.data_dir,
+        'seed': values.seed,
+        'evaluation.seeds': values.seeds,
+      },
+    )
+    if values.records:
+      made = {'machine': _command.machine(), 'commit': commit()}
+      add(path, name, Curve(found[name], settings_, made))
+  if values.page:
+    draw(values.records or '.', values.page)
+  found = {name: found[name] for name in names}
   if values.plot:
     title = f'{values.data}, {values.ipc} stored images a class'
     _figure.save([plot(found, title)], values.plot)
-  return table(found, values.minutes)
+  return table(found, minutes)
 
 
 def _how():
@@ -225,6 +246,8 @@ if __name__ == '__main__':
   flags.DEFINE_integer('threads', 2, 'CPUs of each method; 0: all.')
   flags.DEFINE_integer('seeds', 3, 'Networks that learn a set.', lower_bound=1)
   flags.DEFINE_integer('seed', 0, 'Of the condensations and the networks.')
+  flags.DEFINE_string('records', '', 'Folder where curves stay.')
+  flags.DEFINE_string('page', '', 'File to draw all curves of --records into.')
   flags.DEFINE_string('plot', '', 'File for the plot: SVG, PDF or PNG.')
   flags.DEFINE_string('out', '', 'File for the report.')
   _command.run('Equal seconds', _from_flags, _how)

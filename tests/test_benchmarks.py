@@ -583,7 +583,7 @@ def test_equal_seconds_makes_as_many_iterations_as_fit(tmp_path, monkeypatch):
   assert [c['outer'] for c in results['checkpoints']] == [0, 2, 4]
   assert results['storage']['images']['disk_bytes'] == 10 * 16 * 16  # 8 bits
   start, _, last = found['DM']
-  assert _rows(race.table({'DM': [start, last]}, ['1']))[0] == [
+  assert _rows(race.table({'DM': [start, last]}, [1]))[0] == [
     'DM',
     f'{start.mean:.1f}',
     f'{last.mean:.1f} ± {last.std:.1f}',
@@ -601,3 +601,31 @@ def test_equal_seconds_makes_as_many_iterations_as_fit(tmp_path, monkeypatch):
   assert timed.before >= 0
   assert timed.outer > 0
   assert timed == race._probed(place, 'DM', words, changes)
+
+
+def test_equal_seconds_keeps_curves_and_draws_all_of_them(tmp_path, capsys):
+  race, records = _module('equal_seconds'), _module('_race_records')
+  path = tmp_path / 'seconds' / 'digits-1.json'
+  settings = {'minutes': [1, 2], 'threads': 1}
+  points = [records.Point(0, 10, 0), records.Point(60.5, 20.26, 1.5)]
+  made = {'machine': 'a laptop', 'commit': 'abc'}
+  for name in ('DM', 'IDC'):
+    records.add(path, name, records.Curve(points, settings, made))
+  other = {**settings, 'threads': 2}
+  records.add(path, 'IDC', records.Curve(points, other, made))
+  found = records.read(path)
+  assert found['DM'] == records.Curve(points, settings, made)
+  kept = race.recorded(path, found, ['DM', 'IDC', 'MTT'], settings)
+  assert kept == {'DM': points}
+  assert 'IDC was made with other threads' in capsys.readouterr().err
+  page = tmp_path / 'page.md'
+  records.draw(path.parent, page)
+  text = page.read_text()
+  assert '## digits, 1 stored image a class' in text
+  assert '](seconds/digits-1.svg)' in text
+  assert _rows(text)[0] == ['DM', '10.0', '20.3 ± 1.5', '20.3 ± 1.5']
+  assert path.with_suffix('.svg').read_text().startswith('<svg')
+  assert records.read(tmp_path / 'none.json') == {}
+  path.write_text('{"DM": {}}')
+  with pytest.raises(ValueError, match=r'digits-1\.json: is no file of curves'):
+    records.read(path)
