@@ -77,6 +77,19 @@ def test_what_a_run_will_do_is_described(plain):
   assert 'GiB of memory' in lines[-1]
 
 
+@pytest.mark.parametrize(
+  ('cpus', 'devices', 'said'), [(4, 1, True), (1, 1, False), (4, 2, False)]
+)
+def test_a_device_that_leaves_cpus_idle_is_said(
+  plain, monkeypatch, cpus, devices, said
+):
+  monkeypatch.setattr(jax, 'device_count', lambda: devices)
+  monkeypatch.setattr(_costs, 'count_cpus', lambda: cpus)
+  text = '\n'.join(_costs._idle_cores(plain[2]))
+  assert (f'--cpu_devices={cpus} shares the classes' in text) is said
+  assert bool(text) is said
+
+
 @pytest.mark.parametrize('counted', [None, {}, {'flops': -1.0}])
 def test_platforms_that_count_no_operations_say_no_time(
   tmp_path, monkeypatch, counted
