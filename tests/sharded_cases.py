@@ -146,7 +146,9 @@ def condenser(method, network, real, mesh):
     form=method,
     learning_rate=1.0,
     inner_steps=STEPS,
-    **on_synthetic,
+    patience=1,
+    train_augment=train,
+    **common,
   )
 
 
