@@ -233,8 +233,8 @@ def label_distillation_protocol(
 
   Bohdal, Yang & Hospedales (2020). They make as many updates as networks did on
   average while labels were learned (the metric `network_updates` of a run);
-  here it is 200. More changed nothing for 100 images of MNIST whose networks had
-  been used for 200 label steps each: 84.4 to 84.5 after 200, 400 and 800.
+  here it is 200. More changed nothing for 100 images of MNIST whose networks
+  had served 200 label steps each: 84.4 to 84.5 after 200, 400 and 800.
 
   Args:
     epochs: passes over the base images.
