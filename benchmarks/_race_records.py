@@ -46,7 +46,7 @@ class Curve(NamedTuple):
   Attributes:
     points: its sets, from the start on.
     settings: that another curve must share to be compared with.
-    made: how: command, commit, machine.
+    made: on which machine (with date and versions), at which commit.
   """
 
   points: Sequence[Point]

@@ -12,7 +12,7 @@ its set has learned. Seconds hold all that a method needs before it condenses,
 as MTT's experts; not compilation, and no tests. Finished runs stay in
 `--workdir`, and the same command goes on with the others. Curves stay in
 `--records`, which can be committed: what is there is not run again, and
-`--page` draws all of it (docs/equal_seconds.md).
+`--page` draws all of it.
 """
 
 import json
@@ -188,6 +188,8 @@ def recorded(
 def _from_flags():
   values = flags.FLAGS
   limit_threads(values.threads)
+  if values.page and not values.records:
+    raise ValueError(f'page {values.page!r}: needs --records, which it draws')
   minutes = sorted(parse_counts('minutes', values.minutes))
   settings_ = {
     'minutes': minutes,
@@ -220,7 +222,7 @@ def _from_flags():
       made = {'machine': _command.machine(), 'commit': commit()}
       add(path, name, Curve(found[name], settings_, made))
   if values.page:
-    draw(values.records or '.', values.page)
+    draw(values.records, values.page)
   found = {name: found[name] for name in names}
   if values.plot:
     title = f'{values.data}, {values.ipc} stored images a class'

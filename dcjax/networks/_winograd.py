@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.custom_batching import custom_vmap
+from jax.custom_batching import custom_vmap, sequential_vmap
 
 from dcjax.base import Array
 from dcjax.utils import count_cpus, on_one_device, platform
@@ -60,6 +60,10 @@ def is_faster(images: tuple[int, ...], out: int, padding: int) -> bool:
   return wide_enough and results >= _FEWEST_RESULTS * max(channels, out)
 
 
+# `vmap` would multiply the blocks, which then leave the caches; so it becomes a
+# loop, or more images.
+
+
 def convolve(images: Array, kernel: Array, padding: int) -> Array:
   """Cross-correlates `[B, H, W, I]` with `[3, 3, I, O]`; see `_conv`."""
   return _convolve(padding)(images, kernel)
@@ -67,10 +71,8 @@ def convolve(images: Array, kernel: Array, padding: int) -> Array:
 
 def kernel_gradient(images: Array, cotangent: Array, padding: int) -> Array:
   """Returns the derivative `[3, 3, I, O]` by the kernel of `convolve`."""
-  return _kernel_gradient(padding)(images, cotangent)
-
-
-# Batching rules: `vmap` would multiply the blocks, which then leave the caches.
+  run = sequential_vmap(partial(_gradient_blocks, padding=padding))
+  return run(images, cotangent)
 
 
 def _convolve(padding):
@@ -78,39 +80,14 @@ def _convolve(padding):
 
   @run.def_vmap
   def _(size, batched, images, kernel):
-    if not batched[1]:  # one kernel: so many more images
-      merged = images.reshape(-1, *images.shape[2:])
-      result = run(merged, kernel)
-      return result.reshape(size, -1, *result.shape[1:]), True
-    return _mapped(run, batched, images, kernel), True
+    if batched[1]:
+      axes = [0 if split else None for split in batched]
+      return jax.vmap(sequential_vmap(run), axes)(images, kernel), True
+    merged = images.reshape(-1, *images.shape[2:])  # so many more images
+    result = run(merged, kernel)
+    return result.reshape(size, -1, *result.shape[1:]), True
 
   return run
-
-
-def _kernel_gradient(padding):
-  run = custom_vmap(partial(_gradient_blocks, padding=padding))
-
-  @run.def_vmap
-  def _(size, batched, images, cotangent):
-    del size
-    return _mapped(run, batched, images, cotangent), True
-
-  return run
-
-
-def _mapped(function, batched, *arguments):
-  def one(chosen):
-    chosen = iter(chosen)
-    return function(
-      *(
-        next(chosen) if split else argument
-        for split, argument in zip(batched, arguments, strict=True)
-      )
-    )
-
-  return lax.map(
-    one, [a for split, a in zip(batched, arguments, strict=True) if split]
-  )
 
 
 def _convolve_blocks(images, kernel, padding):

@@ -11,8 +11,9 @@ the published code except for the deviations listed in
 
 `method.form` is `second_order` (the default) or `ridge`. `method.learning_rate`
 is that of the labels here, stepped by Adam: they are all that moves.
-`schedule=short` makes 2,000 label steps instead of 20,000, which is about the
-published 400 passes over the real images. A network is used until its error
+`schedule=short` makes 2,000 label steps instead of 19,600, which are the
+published 400 passes over the real images (800 for more than 100 base images and
+for CIFAR-100). A network is used until its error
 stops falling (`method.patience`).
 Published (ipc 1 / 10 / 50; LeNet for MNIST, AlexNet for CIFAR): MNIST 60.9 /
 87.3 / 93.3, CIFAR-10 25.7 / 38.3 / 42.5, CIFAR-100 11.5 (ipc 1). Here the
