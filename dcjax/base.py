@@ -58,6 +58,15 @@ class Batch(NamedTuple):
   embeddings: Array | None = None
 
 
+def mixed(batch: Batch) -> Batch:
+  """Joins the class axis with the images: `[C, N, ...]` to `[C * N, ...]`."""
+  images, labels, weights = (
+    None if x is None else x.reshape(-1, *x.shape[2:])
+    for x in (batch.images, batch.labels, batch.weights)
+  )
+  return Batch(images, labels, weights, batch.step_size)
+
+
 class Variables(NamedTuple):
   """A network's numbers: what is trained, and what is only tracked.
 

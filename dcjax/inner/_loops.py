@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from dcjax.base import Augment, Batch, Network, Variables
+from dcjax.base import Augment, Batch, Network, Variables, mixed
 from dcjax.data import sampling
 from dcjax.inner._types import InnerLoop, InnerState
 from dcjax.training import Mix, augmenting, fit, start_from
@@ -175,8 +175,7 @@ def train_on_synthetic(
 
   def update(key, state, data, synthetic):
     del data
-    images = synthetic.images.reshape(-1, *synthetic.images.shape[2:])
-    labels = synthetic.labels.reshape(-1, synthetic.labels.shape[-1])
+    images, labels = mixed(synthetic)[:2]
     whole = jnp.asarray([images.shape[0]], jnp.int32)
     walk = sampling.shuffler(images.shape[0], batch_size, keep_last=True)
     walk_key, train_key = jax.random.split(key)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from dcjax.base import Array, Augment, Batch, Network, PyTree
+from dcjax.base import Array, Augment, Batch, Network, PyTree, mixed
 from dcjax.data import sampling
 from dcjax.inner._types import InnerLoop, InnerState
 from dcjax.training import augmented, start_from, train_step
@@ -142,8 +142,7 @@ def until_plateau(
 
 
 def _part(key, synthetic, batch_size) -> Batch:
-  images = synthetic.images.reshape(-1, *synthetic.images.shape[2:])
-  labels = synthetic.labels.reshape(-1, synthetic.labels.shape[-1])
+  images, labels = mixed(synthetic)[:2]
   chosen = jax.random.permutation(key, images.shape[0])[:batch_size]
   return Batch(images[chosen], labels[chosen])
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from dcjax.base import Array, Augment, Batch, Network, PyTree
+from dcjax.base import Array, Augment, Batch, Network, PyTree, mixed
 from dcjax.inner._types import InnerLoop, InnerState
 from dcjax.kernels import centred
 from dcjax.losses import squared_error
@@ -169,8 +169,7 @@ def _chosen(key, members: TrainState, ages: Array) -> InnerState:
 
 def _drawn(key, synthetic, most, label_form, mirror) -> Batch:
   """At most `most` synthetic images, mixed, with centred labels."""
-  images = synthetic.images.reshape(-1, *synthetic.images.shape[2:])
-  labels = synthetic.labels.reshape(-1, synthetic.labels.shape[-1])
+  images, labels = mixed(synthetic)[:2]
   batch = Batch(images, centred(labels, label_form))
   if mirror:
     batch = mirrored(batch)

@@ -4,10 +4,19 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from dcjax.base import Array, Batch, Key, Metrics, Network, Objective, Variables
+from dcjax.base import (
+  Array,
+  Batch,
+  Key,
+  Metrics,
+  Network,
+  Objective,
+  Variables,
+  mixed,
+)
 from dcjax.losses import cross_entropy
 from dcjax.objectives._gradient import network_gradient
-from dcjax.objectives._joint import mixed, outputs_of
+from dcjax.objectives._joint import outputs_of
 
 # Where the calibrating factor is looked for, and in how many halvings.
 _SCALES = (0.1, 100.0)

@@ -17,6 +17,7 @@ from dcjax.base import (
   PyTree,
   StatefulObjective,
   Variables,
+  mixed,
 )
 from dcjax.objectives._convex_problem import (
   CLASSIFIER,
@@ -26,7 +27,6 @@ from dcjax.objectives._convex_problem import (
   test_loss,
   training_loss,
 )
-from dcjax.objectives._joint import mixed
 from dcjax.objectives._tuned_rate import TunedRate, first_rate, looked_after
 from dcjax.utils import check_at_least, check_choice
 

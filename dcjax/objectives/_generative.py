@@ -10,10 +10,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dcjax.base import Array, Batch, Metrics, Network, Outputs, Variables
+from dcjax.base import Array, Batch, Metrics, Network, Outputs, Variables, mixed
 from dcjax.objectives._cafe import _aligned, _layers
 from dcjax.objectives._gradient import cross_entropy
-from dcjax.objectives._joint import class_means, mixed, outputs_of
+from dcjax.objectives._joint import class_means, outputs_of
 from dcjax.utils import check_at_least, check_choice
 
 REDUCTIONS = ('sum', 'mean')

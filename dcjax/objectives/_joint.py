@@ -2,17 +2,8 @@
 
 import jax
 
-from dcjax.base import Array, Batch, Network, Outputs, Variables
+from dcjax.base import Array, Batch, Network, Outputs, Variables, mixed
 from dcjax.objectives._feature import mean_feature
-
-
-def mixed(batch: Batch) -> Batch:
-  """Joins the class axis with the images: `[C, N, ...]` to `[C * N, ...]`."""
-  images, labels, weights = (
-    None if x is None else x.reshape(-1, *x.shape[2:])
-    for x in (batch.images, batch.labels, batch.weights)
-  )
-  return Batch(images, labels, weights, batch.step_size)
 
 
 def outputs_of(network: Network, variables: Variables, batch: Batch) -> Outputs:

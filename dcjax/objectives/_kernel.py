@@ -15,9 +15,9 @@ from dcjax.base import (
   Network,
   Objective,
   Variables,
+  mixed,
 )
 from dcjax.objectives._feature import mean_feature
-from dcjax.objectives._joint import mixed
 from dcjax.utils import check_choice
 
 REDUCTIONS_OF_CLASSES = ('mean', 'sum')

@@ -17,10 +17,10 @@ from dcjax.base import (
   Network,
   Objective,
   Variables,
+  mixed,
 )
 from dcjax.networks import observe
 from dcjax.objectives._gradient import cross_entropy
-from dcjax.objectives._joint import mixed
 from dcjax.objectives._regularisation import densification, flatness
 from dcjax.objectives._statistics_terms import (
   StatisticsTerms,

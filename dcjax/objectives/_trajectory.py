@@ -16,9 +16,9 @@ from dcjax.base import (
   Objective,
   PyTree,
   Variables,
+  mixed,
 )
 from dcjax.objectives._flat import batch_orders, flat_gradient, flat_network
-from dcjax.objectives._joint import mixed
 from dcjax.utils import check_at_least
 
 

@@ -18,10 +18,10 @@ from dcjax.base import (
   Objective,
   PyTree,
   Variables,
+  mixed,
 )
 from dcjax.losses import cross_entropy
 from dcjax.objectives._flat import flat_gradient, flat_network
-from dcjax.objectives._joint import mixed
 from dcjax.utils import check_at_least, check_choice
 
 POSITIONS = ('random', 'late')
