@@ -5,6 +5,7 @@ import sys
 
 import flax
 import numpy as np
+import optax
 import pytest
 import runner
 
@@ -93,12 +94,9 @@ def test_a_file_of_dc_dsa_and_dm(tmp_path, save, images):
     _read(path, 'dc')
 
 
-@pytest.mark.parametrize('name', ['images_best.pt', 'images_zca_best.pt'])
-def test_files_of_trajectories_have_labels_and_a_rate(
-  tmp_path, save, images, name
-):
+def test_files_of_trajectories_have_labels_and_a_rate(tmp_path, save, images):
   write, tensor = save
-  path = tmp_path / name
+  path = tmp_path / 'images_best.pt'
   write(tensor(_normalised(images).transpose(0, 3, 1, 2).copy()), path)
   with pytest.raises(ValueError, match='labels must lie beside it'):
     _read(path, 'mtt')
@@ -123,7 +121,10 @@ def test_files_of_trajectories_have_labels_and_a_rate(
 def _kernel_files(folder, images, labels):
   np.savez(folder / 'kip.npz', images=_normalised(images), labels=labels)
   tree = {'ema': {'x_proto': _normalised(images), 'y_proto': labels}}
-  content = flax.serialization.msgpack_serialize({'params': tree, 'step': 3})
+  # A training state: the optimiser's moments have the same names.
+  state = optax.lamb(1e-3).init(tree)
+  saved = {'params': tree, 'opt_state': state, 'step': 3}
+  content = flax.serialization.to_bytes(saved)
   (folder / 'frepo').write_bytes(content)
   return {'kip': folder / 'kip.npz', 'frepo': folder / 'frepo'}
 
@@ -151,6 +152,13 @@ def test_what_is_wrong_is_named(tmp_path, images):
     _read(files['kip'], 'kip', ('a', 'b'))
   with pytest.raises(ValueError, match='no Flax checkpoint, or damaged'):
     _read(files['kip'], 'frepo')
+  two = {n: {'x_proto': images, 'y_proto': labels} for n in ('now', 'ema')}
+  (tmp_path / 'two').write_bytes(flax.serialization.to_bytes(two))
+  with pytest.raises(ValueError, match='one x_proto and one y_proto, not more'):
+    _read(tmp_path / 'two', 'frepo')
+  (tmp_path / 'images_zca_best.pt').write_bytes(b'')
+  with pytest.raises(ValueError, match=r'learn from is .*images_best\.pt'):
+    _read(tmp_path / 'images_zca_best.pt', 'mtt')
   (tmp_path / 'cut').write_bytes(files['frepo'].read_bytes()[:-9])
   with pytest.raises(ValueError, match='no Flax checkpoint, or damaged'):
     _read(tmp_path / 'cut', 'frepo')

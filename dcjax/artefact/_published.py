@@ -1,8 +1,7 @@
 """Condensed sets in the layouts in which other codes publish theirs."""
 
 import os
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,9 +43,10 @@ def import_published(
   `dc` is `res_*.pt` of DC, DSA and DM, `{'data': [[images, labels], ...]}`, of
   which the first is taken. `mtt` is `images_*.pt` of MTT, TESLA, FTD or DATM,
   with `labels_*.pt` (classes, probabilities, or DATM's logits) and `lr_*.pt`
-  beside it. `kip` is an `.npz` with `images` and `labels`, `frepo` a Flax
-  checkpoint with `x_proto` and `y_proto` somewhere in it; labels of both lie
-  around zero. The first two are NCHW, the others NHWC.
+  beside it; `images_zca_*.pt` shows the same without whitening, and is refused.
+  `kip` is an `.npz` with `images` and `labels`, `frepo` a Flax checkpoint whose
+  `params` hold one `x_proto` and one `y_proto`; labels of both lie around zero.
+  The first two are NCHW, the others NHWC.
 
   Images of all of them are normalised, or whitened: `mean` and `std` must be
   those that were used (they are undone), and of a whitened set those of the
@@ -144,6 +144,13 @@ def _dc(path) -> Found:
 
 
 def _mtt(path) -> Found:
+  folder, name = os.path.split(path)
+  if name.startswith('images_zca'):
+    whitened = os.path.join(folder, name.replace('images_zca', 'images', 1))
+    raise ValueError(
+      f'{path}: shows the images without their whitening; what networks learn '
+      f'from is {whitened}'
+    )
   images = _rows_last(_array(_torch_files.read_torch(path)))
 
   def beside(word):
@@ -159,12 +166,11 @@ def _mtt(path) -> Found:
 
 
 def _sibling(path, word) -> str:
-  """`labels_best.pt` of `images_best.pt` and `images_zca_best.pt`; or ''."""
+  """`labels_best.pt` of `images_best.pt`; or ''."""
   folder, name = os.path.split(path)
   if not name.startswith('images'):
     return ''
-  rest = re.sub(r'^images(_zca)?', '', name)
-  other = os.path.join(folder, word + rest)
+  other = os.path.join(folder, word + name.removeprefix('images'))
   return other if os.path.isfile(other) else ''
 
 
@@ -187,17 +193,23 @@ def _frepo(path) -> Found:
     raise ValueError(
       f'{path}: is no Flax checkpoint, or damaged ({files.one_line(error)})'
     ) from error
-  return _centred(path, _leaves(tree), 'x_proto', 'y_proto')
+  # Beside them, an optimiser's moments have the same names.
+  if isinstance(tree, Mapping) and 'params' in tree:
+    tree = tree['params']
+  names = ('x_proto', 'y_proto')
+  leaves = [(n, leaf) for n, leaf in _leaves(tree) if n in names]
+  if len(leaves) > len(dict(leaves)):
+    raise ValueError(f'{path}: must hold one x_proto and one y_proto, not more')
+  return _centred(path, dict(leaves), *names)
 
 
-def _leaves(tree, name='') -> dict[str, Any]:
-  """Arrays of a nested dict by their own names."""
+def _leaves(tree, name='') -> Iterator[tuple[str, Any]]:
+  """The arrays of a nested dict, with their own names."""
   if not isinstance(tree, Mapping):
-    return {name: tree}
-  found: dict[str, Any] = {}
+    yield name, tree
+    return
   for key, child in tree.items():
-    found |= _leaves(child, str(key))
-  return found
+    yield from _leaves(child, str(key))
 
 
 def _centred(path, arrays, images, labels) -> Found:
