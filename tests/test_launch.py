@@ -188,20 +188,27 @@ def test_a_quarter_of_an_hour_asks_for_cells_that_are_there(tmp_path):
   python = _tool(
     tmp_path / 'python',
     f'echo "$@" >> {log}; for w in "$@"; do case $w in --out=*) '
-    'touch "${w#--out=}"; esac; done',
+    'touch "${w#--out=}"; esac; done; [ "$1" != "$WRONG" ]',
   )
 
-  def lines(*more):
+  def lines(*more, work='work', code=0, wrong=''):
     log.write_text('')
-    arguments = (str(tmp_path / 'work'), 'DATA', *more)
-    done = _run('quarter_hour.sh', *arguments, DCJAX_PYTHON=python)
-    assert done.returncode == 0, done.stderr
+    arguments = (str(tmp_path / work), 'DATA', *more)
+    done = _run('quarter_hour.sh', *arguments, DCJAX_PYTHON=python, WRONG=wrong)
+    assert done.returncode == code, done.stderr
     return log.read_text().splitlines()
 
   first = lines()
   assert first[0].startswith('benchmarks/gpu.py --ipc=1 ')
   assert lines() == first[1:]
   assert lines('reference', '0') == []  # no time at all
+  # What fails is said at the end, and the others go on.
+  assert lines(work='b', code=1, wrong='benchmarks/gpu.py') == [
+    line.replace('/work/', '/b/') for line in first
+  ]
+  small = lines('smoke', work='c')
+  assert small[0].startswith('benchmarks/gpu.py --ipc=1 --width=4 ')
+  assert len(small) == 3 and all('dataset=digits' in line for line in small[1:])
   table = tables.load('idc_table10', 'reference', 'cifar10')
   jobs = _making.jobs(table, 'reference')
   found = []

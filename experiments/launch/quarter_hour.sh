@@ -26,7 +26,9 @@ records=${DCJAX_RECORDS:-docs/records}
 mkdir -p "$workdir"
 deadline=$((SECONDS + seconds))
 
-# SIGTERM lets a run write its checkpoint, and end with 143 or 130.
+# SIGTERM lets a run write its checkpoint, and end with 143 or 130. What fails
+# does not take the time of what comes after it.
+failed=0
 within() {
   local left=$((deadline - SECONDS)) code=0
   if [ "$left" -le 0 ]; then
@@ -37,7 +39,10 @@ within() {
   case $code in
     0) ;;
     124 | 130 | 143) echo "out of time; the same command goes on" >&2 ;;
-    *) return "$code" ;;
+    *)
+      echo "failed ($code), the others go on: $*" >&2
+      failed=1
+      ;;
   esac
 }
 
@@ -60,3 +65,4 @@ for run in dm-$dataset-ipc1- dm-$dataset-ipc10- idc-$dataset-ipc1-factor2; do
     --config="table:idc_table10,size=$size,dataset=$dataset" \
     --config.only="$run" --config.records="$records" --config.data_dir="$data"
 done
+exit "$failed"
