@@ -48,17 +48,18 @@ def decode(file, meta):
   if spec['name'] == 'codebook':
     height, width, _ = spec['image_shape']
     return generate(file, height, width, *spec['value_range'])
-  if spec['name'] == 'basis':
-    bases, (H, W, _) = file['params/bases'], spec['image_shape']
+  if 'basis' in (spec['name'], spec.get('inner')):
+    (H, W, D), size, count = spec['image_shape'], spec['size'], spec['count']
+    bases = numbers(file, 'params/bases', spec, (size, size, D))
+    mixed = numbers(file, 'params/coefficients', spec, (1, 1, count))
     up, across = weights(bases.shape[1], H), weights(bases.shape[2], W)
     bases = np.einsum('Hh,Ww,khwd->kHWd', up, across, bases, optimize=True)
-    return np.tensordot(file['params/coefficients'], bases, 1).astype('f4')
+    mixed = mixed.reshape(*mixed.shape[:2], count)
+    return np.tensordot(mixed, bases, 1).astype('f4')
   if steps is None:
     raise ValueError(f'the formation {spec["name"]!r} needs dcjax.')
   if spec['name'] == 'quantised':
-    stored = dequantise(file['params/codes'], file['params/scales'],
-                        file['params/offsets'], spec['bits'],
-                        spec['image_shape'])
+    stored = numbers(file, 'params', spec, spec['image_shape'])
   else:
     stored = file['params/images'].astype(np.float32)
   # A group of stored images start:stop is cut into rows x columns crops, each
@@ -67,6 +68,14 @@ def decode(file, meta):
   for rows, columns, start, stop in steps['groups']:
     images += cut(stored[:, start:stop], rows, columns, steps['padding'])
   return np.concatenate(images, axis=1).astype(np.float32)
+
+
+def numbers(file, place, spec, shape):
+  """Returns the entry of that name, unpacked if it is packed."""
+  if place in file:
+    return file[place]
+  packed = (file[f'{place}/{n}'] for n in ('codes', 'scales', 'offsets'))
+  return dequantise(*packed, spec['bits'], shape)
 
 
 def cut(stored, rows, columns, padding):
@@ -127,8 +136,8 @@ def _matrix(file, power):
   return (vectors * values ** power) @ vectors.T
 
 
-# What follows unpacks quantised images and decodes codebooks, as dcjax does.
-"""Reads images of few bits with NumPy alone.
+# What follows unpacks quantised numbers and decodes codebooks, as dcjax does.
+"""Reads images, and other numbers, of few bits with NumPy alone.
 
 Scales have 11 significant bits and codes at most 8, so that their product is
 exact: only the sum with the offset rounds, and it does so alike everywhere.
@@ -149,24 +158,45 @@ def dequantise(
   """Unpacks codes and returns `offset + scale * code`.
 
   Args:
-    codes: uint8 `[C, N, bytes]`: the codes of an image `[H, W, D]` in this
+    codes: uint8 `[..., bytes]`: the codes of an image `[H, W, D]` in this
       order, `bits` bits each, highest bit first, end to end; the last byte is
       filled up with zeros.
-    scales: float16 `[C, N, D]`, or `[C, N, 1]` for all channels.
+    scales: float16 `[..., D]`, or `[..., 1]` for all channels; with an axis
+      more than codes `[..., rows, columns]`, see `spread`.
     offsets: float16, as scales.
     bits: of a code.
     image_shape: `(H, W, D)`.
 
   Returns:
-    float32 `[C, N, H, W, D]`.
+    float32 `[..., H, W, D]`.
   """
-  size = int(np.prod(image_shape))
-  single = np.unpackbits(codes, axis=-1)[..., : size * bits]
-  single = single.reshape(*codes.shape[:2], *image_shape, bits)
+  used = int(np.prod(image_shape)) * bits
+  single = np.unpackbits(codes, axis=-1)[..., :used]
+  single = single.reshape(*codes.shape[:-1], *image_shape, bits)
   values = single @ (2 ** np.arange(bits - 1, -1, -1))
-  scales = scales.astype(np.float32)[:, :, None, None]
-  offsets = offsets.astype(np.float32)[:, :, None, None]
+  size = image_shape[:2] if scales.ndim > codes.ndim else None
+  scales = spread(scales.astype(np.float32), size)
+  offsets = spread(offsets.astype(np.float32), size)
   return values.astype(np.float32) * scales + offsets
+
+
+def spread(values, size=None):
+  """Brings scales to the pixels `[..., H, W, D]` that they are of.
+
+  Args:
+    values: `[..., D or 1]`; of patches `[..., rows, columns]`, each of
+      `ceil(H / rows)` by `ceil(W / columns)` pixels, the last ones of what is
+      left. Arrays of NumPy or JAX.
+    size: `(H, W)` of patches.
+
+  Returns:
+    `[..., 1, 1, D or 1]`, or `[..., H, W, 1]`.
+  """
+  if size is None:
+    return values[..., None, None, :]
+  for axis, pixels in zip((-2, -1), size, strict=True):
+    values = values.repeat(-(-pixels // values.shape[axis]), axis=axis)
+  return values[..., : size[0], : size[1], None]
 
 
 """Decodes a codebook with NumPy alone, to the same bytes on every machine.

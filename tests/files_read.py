@@ -13,6 +13,7 @@ import jax
 import numpy as np
 import published
 import runner
+from flax.traverse_util import flatten_dict
 from PIL import Image
 
 from dcjax import (
@@ -97,7 +98,8 @@ def _artefact(**changes):
 
 def _decoded(condensed):
   images, labels = condensed.numpy(normalised=True)
-  return {'images': images, 'labels': labels, **condensed.params}
+  stored = flatten_dict(dict(condensed.params), sep='/')
+  return {'images': images, 'labels': labels, **stored}
 
 
 def _own(root):
@@ -137,18 +139,21 @@ def _own(root):
 def _packed(root):
   """Artefacts that hold no images as such."""
   images = np.random.default_rng(1).random((2, 3, 8, 8, 1), np.float32)
+  basis = {'count': 2, 'size': 4, 'image_shape': [8, 8, 1]}
   for spec in (
     {'name': 'quantised', 'bits': 3, 'inner': 'uniform', 'factor': 2},
-    {'name': 'basis', 'count': 2, 'size': 4, 'image_shape': [8, 8, 1]},
+    {'name': 'basis', **basis},
+    {'name': 'quantised', 'bits': 3, 'inner': 'basis', **basis},
   ):
     formation = formations.build(spec)
     params = formation.init(jax.random.key(0), images)
     kept = formations.as_stored(formation, params)
     spec = formations.stored_spec(formation, params)
-    path = root / f'{spec["name"]}.npz'
+    name = f'{spec["name"]} {spec.get("inner", "")}'.strip()
+    path = root / f'{name}.npz'
     artefact.save(path, _artefact(params=jax.device_get(kept), spec=spec))
     read = functools.partial(lambda p: _decoded(artefact.load(p)), path)
-    yield Kind(f'artefact {spec["name"]}', path, read, True)
+    yield Kind(f'artefact {name}', path, read, True)
 
 
 def _any(path):

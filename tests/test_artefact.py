@@ -782,6 +782,64 @@ def test_pictures_and_the_card_of_the_hub(path, tmp_path):
   assert not (tmp_path / 'none').exists()
 
 
+_NONNEGATIVE = np.float32([[[0, 0.5]] * 2 + [[0, 0]], [[3, 1]] * 3])
+
+
+def _with_labels(form, labels):
+  spec = {'name': 'identity', 'labels': form}
+  return make(spec=spec, labels=labels, label_regime='one soft label per image')
+
+
+def test_labels_that_are_not_normalised_are_said_and_kept(path):
+  artefact = _with_labels('nonnegative', _NONNEGATIVE)
+  artefacts.save(path, artefact)
+  loaded = artefacts.load(path)
+  assert_equal(loaded, artefact)
+  meta = read_meta(path)
+  assert meta['spec']['labels'] == 'nonnegative'
+  assert '-sum(labels * log(p))' in meta['how_to_decode']
+  np.testing.assert_array_equal(load_decoder().read(path)[1], _NONNEGATIVE)
+  flat = _NONNEGATIVE.reshape(6, 2)
+  shares = [[0, 1]] * 2 + [[0.5, 0.5]] + [[0.75, 0.25]] * 3
+  for view in (loaded.numpy, loaded.jax):
+    # As they are, and silently: what evaluations train with.
+    np.testing.assert_array_equal(view()[1], flat)
+    np.testing.assert_allclose(view(label_form='probabilities')[1], shares)
+    # As `dcjax.kernels` and squared error centre them.
+    np.testing.assert_allclose(view(label_form='centred')[1], flat - 0.5)
+  np.testing.assert_array_equal(loaded.batch().labels, _NONNEGATIVE)
+  plain = artefacts.export_plain(artefacts.in_eight_bits(loaded))
+  assert plain.spec['labels'] == 'nonnegative'
+  np.testing.assert_array_equal(plain.labels, _NONNEGATIVE)
+  with pytest.raises(ValueError, match=r"labels are None, .*'nonnegative'"):
+    _with_labels('nonnegative', None)
+
+
+@pytest.mark.parametrize(
+  'form, labels',
+  [
+    ('probabilities', np.float32([[[0.3, 0.7]] * 3, [[1, 0]] * 3])),
+    ('nonnegative', _NONNEGATIVE),
+    ('centred', np.float32([[[0.5, -0.5]] * 3, [[-2, 0.2]] * 3])),
+  ],
+)
+@pytest.mark.filterwarnings('error')
+def test_labels_of_pictures_are_probabilities(tmp_path, form, labels):
+  artefact = _with_labels(form, labels)
+  folder = artefacts.export_hub(tmp_path / 'hub', artefact)
+  lines = (folder / 'train/metadata.jsonl').read_text().splitlines()
+  found = np.float32([json.loads(line)['soft_label'] for line in lines])
+  wanted = artefact.numpy(label_form='probabilities')[1]
+  np.testing.assert_array_equal(found, wanted)
+  np.testing.assert_allclose(found.sum(-1), 1)
+  kept = artefacts.load(folder / 'condensed.npz')
+  np.testing.assert_array_equal(kept.labels, labels)
+  card = (folder / 'README.md').read_text(encoding='utf-8')
+  assert '`soft_label`, K probabilities' in card
+  said = {'centred': 'one-hot minus 1 / K', 'nonnegative': 'not normalised'}
+  assert said.get(form, '| labels | one soft label per image |') in card
+
+
 def test_tensors_are_written_without_pytorch(tmp_path):
   artefact = make('uniform', protocol={'learning_rate': 0.02})
   folder = artefacts.export_ddranking(tmp_path / 'scores', artefact)

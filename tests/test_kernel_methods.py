@@ -375,7 +375,7 @@ def test_centred_labels_start_around_zero_and_are_free():
     ),
     (
       lambda: _artefact(spec={'name': 'identity', 'labels': 'x'}),
-      "spec has labels 'x', allowed are probabilities, centred",
+      "spec has labels 'x', allowed are probabilities, nonnegative, centred",
     ),
     (lambda: _artefact(labels=None), 'labels are None, but spec says'),
     (

@@ -211,5 +211,10 @@ def test_label_forms():
   np.testing.assert_array_equal(
     clipped.project(params)['labels'][0, 0], [0, 0.5, 2]
   )
+  # The file says so; a regression takes them as it takes probabilities.
+  assert clipped.spec == {**inner.spec, 'labels': 'nonnegative'}
+  assert formations.build(clipped.spec).spec == clipped.spec
+  assert formations.label_form(clipped) == 'probabilities'
+  assert logits.spec == inner.spec
   with pytest.raises(ValueError, match=r"form 'x': must be one of .*'logits'"):
     formations.with_labels(inner, 'hard', 'x')

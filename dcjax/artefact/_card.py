@@ -15,6 +15,11 @@ if TYPE_CHECKING:
   from dcjax.artefact._types import Artefact
 
 _SIZES = ((10**3, 'n<1K'), (10**4, '1K<n<10K'), (10**5, '10K<n<100K'))
+# Labels as they are in the artefact; those beside pictures are probabilities.
+_FORMS = {
+  'centred': ' (one-hot minus 1 / K; `soft_label`: probabilities)',
+  'nonnegative': ' (not normalised; `soft_label`: divided by their sum)',
+}
 _CARD = """\
 ---
 {header}---
@@ -84,8 +89,7 @@ def card(artefact: Artefact) -> str:
     'images per class, decoded': images.shape[1],
     'size': 'x'.join(map(str, images.shape[2:])),
     'formation': json.dumps(dict(spec)),
-    'labels': artefact.label_regime
-    + (' (one-hot minus 1 / K)' if spec.get('labels') == 'centred' else ''),
+    'labels': artefact.label_regime + _FORMS.get(spec.get('labels'), ''),
     'bytes of condensed.npz': size['disk_bytes'],
     'seed': made.get('seed', 'unknown'),
   }
@@ -101,7 +105,9 @@ def card(artefact: Artefact) -> str:
     content='\n'.join(f'| {n} | {v} |' for n, v in content.items()),
     change=change,
     outside=outside,
-    soft='' if artefact.labels is None else ', and `soft_label`',
+    soft=''
+    if artefact.labels is None
+    else ', and `soft_label`, K probabilities',
     mean=list(artefact.mean),
     std=list(artefact.std),
     protocol=json.dumps(dict(artefact.protocol), indent=1),

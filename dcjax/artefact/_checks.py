@@ -9,7 +9,7 @@ import numpy as np
 from dcjax.artefact import _decodable
 from dcjax.whitening import Zca
 
-LABEL_FORMS = ('probabilities', 'centred')
+LABEL_FORMS = ('probabilities', 'nonnegative', 'centred')
 DTYPES = (
   'float16',
   'float32',
@@ -44,8 +44,9 @@ def checked_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
   regime = fields['label_regime']
   if not isinstance(regime, str) or not regime:
     raise ValueError(f'label_regime must be a non-empty text, got {regime!r}.')
-  if spec.get('labels') == 'centred' and labels is None:
-    raise ValueError("labels are None, but spec says 'labels': 'centred'.")
+  form = spec.get('labels', 'probabilities')
+  if form != 'probabilities' and labels is None:
+    raise ValueError(f"labels are None, but spec says 'labels': {form!r}.")
   return {
     'params': params,
     'spec': spec,

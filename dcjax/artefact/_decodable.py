@@ -19,19 +19,26 @@ def stored_images(spec: Mapping[str, Any], params: Mapping[str, Any]) -> Any:
 
   Raises:
     ValueError: the spec names no formation, or an option is outside its range;
-      packed images are damaged.
+      packed images are damaged, or a quantised set is not packed.
   """
   from dcjax import formations
 
   with _saying(spec):
     formations.build(spec)
     formations.numpy_step_size(spec, params)
-  if spec['name'] != 'quantised' or 'images' in params:
+  if spec['name'] != 'quantised':
     return params.get('images')
+  if not formations.is_packed(spec, params):
+    raise ValueError(
+      f'params hold {", ".join(params)}; those of a quantised set are packed:'
+      ' formations.as_stored(formation, params).'
+    )
+  if spec.get('inner') == 'basis':
+    return None
   missing = sorted({'codes', 'scales', 'offsets'} - set(params))
   if missing:
     raise ValueError(f'params lack {", ".join(missing)} of packed images.')
-  return formations.numpy_unpacked(spec, params)
+  return formations.numpy_unpacked(spec, params)['images']
 
 
 def decoded_shape(
@@ -51,7 +58,7 @@ def decoded_shape(
   from dcjax.formations import _grids
 
   with _saying(spec):
-    if spec['name'] in _grids.BEYOND_IMAGES:
+    if _grids.of_inner(spec)['name'] in _grids.BEYOND_IMAGES:
       decode = formations.build(spec).decode
       return jax.eval_shape(decode, params).images.shape
     if not isinstance(images, np.ndarray):

@@ -15,13 +15,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dcjax.artefact import _checks
 from dcjax.artefact._errors import ArtefactError
 from dcjax.base import Batch
 
 if TYPE_CHECKING:
   from dcjax.artefact._torch import CondensedDataset
   from dcjax.artefact._types import Artefact
+
+# Those that labels can be asked for in.
+_FORMS = ('probabilities', 'centred')
 
 
 def batch(artefact: Artefact) -> Batch:
@@ -86,7 +88,7 @@ def numpy_arrays(
 ) -> tuple[np.ndarray, np.ndarray]:
   """Returns images `[C * M, H, W, D]`, labels `[C * M]` or `[C * M, K]`."""
   images, labels = by_class(artefact)
-  labels = _in_form(artefact, labels, label_form)
+  labels = in_form(artefact, labels, label_form)
   images = images.reshape(-1, *images.shape[2:])
   labels = labels.reshape(-1, *labels.shape[2:]).copy()
   if normalised:
@@ -100,7 +102,7 @@ def mixed_batch(
 ) -> Batch:
   """Returns images `[C * M, H, W, D]` and labels `[C * M, K]` on the device."""
   decoded = batch(artefact)
-  labels = _in_form(artefact, np.asarray(decoded.labels), label_form)
+  labels = in_form(artefact, np.asarray(decoded.labels), label_form)
   images = decoded.images.reshape(-1, *decoded.images.shape[2:])
   labels = jnp.asarray(labels).reshape(-1, labels.shape[-1])
   if normalised:
@@ -136,17 +138,18 @@ def require_torch():
     ) from error
 
 
-def _in_form(
+def in_form(
   artefact: Artefact, labels: np.ndarray, wanted: str | None
 ) -> np.ndarray:
   """Labels `[C, M]` or `[C, M, K]` as probabilities or centred; warns if not.
 
-  Class indices are probabilities too, and stay indices as such.
+  Class indices are probabilities too, and stay indices as such. Nonnegative
+  labels are centred as evaluations centre them: 1 / K is subtracted.
   """
-  if wanted not in (None, *_checks.LABEL_FORMS):
+  if wanted not in (None, *_FORMS):
     raise ValueError(
-      f'label_form must be None, {" or ".join(map(repr, _checks.LABEL_FORMS))},'
-      f' got {wanted!r}.'
+      f'label_form must be None, {" or ".join(map(repr, _FORMS))}, got'
+      f' {wanted!r}.'
     )
   stored = artefact.spec.get('labels', 'probabilities')
   if wanted is None and stored == 'centred':
@@ -163,7 +166,10 @@ def _in_form(
     if labels.ndim == 2:
       labels = np.eye(classes, dtype=np.float32)[labels]
     return labels - np.float32(1 / labels.shape[-1])
-  shifted = np.clip(labels + 1 / labels.shape[-1], 0, 1)
+  if stored == 'centred':
+    shifted = np.clip(labels + 1 / labels.shape[-1], 0, 1)
+  else:  # Their sums are weights, which may be above 1.
+    shifted = np.maximum(labels, 0)
   total = shifted.sum(-1, keepdims=True)
   uniform = np.full_like(labels, 1 / labels.shape[-1])
   shares = shifted / np.where(total > 0, total, 1)
@@ -186,20 +192,20 @@ def _numpy_decoded(artefact: Artefact) -> np.ndarray | None:
   """Returns images `[C, M, H, W, D]`, or None if only JAX can decode them."""
   from dcjax import formations
 
-  if artefact.spec['name'] == 'codebook':
+  spec, params = artefact.spec, artefact.params
+  if spec['name'] == 'codebook':
     return artefact._generated
-  if artefact.spec['name'] == 'basis':
-    return formations.numpy_mixed(artefact.spec, artefact.params)
-  if artefact.spec['name'] == 'quantised' and 'codes' in artefact.params:
-    stored = formations.numpy_unpacked(artefact.spec, artefact.params)
-  elif set(artefact.params) - {'step_size'} == {'images'}:
-    stored = artefact.params['images']
-  else:
+  if formations.is_packed(spec, params):
+    params = formations.numpy_unpacked(spec, params)
+  if 'basis' in (spec['name'], spec.get('inner')):
+    return formations.numpy_mixed(spec, params)
+  if set(params) - {'step_size'} != {'images'}:
     return None
+  stored = params['images']
   if stored.dtype.kind == 'f':
     stored = stored.astype(np.float32, copy=False)
   try:
-    images = formations.numpy_decode(artefact.spec, stored)
+    images = formations.numpy_decode(spec, stored)
   except ValueError:
     return None
   return np.asarray(images, np.float32)

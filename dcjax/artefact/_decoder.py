@@ -54,17 +54,18 @@ def decode(file, meta):
   if spec['name'] == 'codebook':
     height, width, _ = spec['image_shape']
     return generate(file, height, width, *spec['value_range'])
-  if spec['name'] == 'basis':
-    bases, (H, W, _) = file['params/bases'], spec['image_shape']
+  if 'basis' in (spec['name'], spec.get('inner')):
+    (H, W, D), size, count = spec['image_shape'], spec['size'], spec['count']
+    bases = numbers(file, 'params/bases', spec, (size, size, D))
+    mixed = numbers(file, 'params/coefficients', spec, (1, 1, count))
     up, across = weights(bases.shape[1], H), weights(bases.shape[2], W)
     bases = np.einsum('Hh,Ww,khwd->kHWd', up, across, bases, optimize=True)
-    return np.tensordot(file['params/coefficients'], bases, 1).astype('f4')
+    mixed = mixed.reshape(*mixed.shape[:2], count)
+    return np.tensordot(mixed, bases, 1).astype('f4')
   if steps is None:
     raise ValueError(f'the formation {spec["name"]!r} needs dcjax.')
   if spec['name'] == 'quantised':
-    stored = dequantise(file['params/codes'], file['params/scales'],
-                        file['params/offsets'], spec['bits'],
-                        spec['image_shape'])
+    stored = numbers(file, 'params', spec, spec['image_shape'])
   else:
     stored = file['params/images'].astype(np.float32)
   # A group of stored images start:stop is cut into rows x columns crops, each
@@ -73,6 +74,14 @@ def decode(file, meta):
   for rows, columns, start, stop in steps['groups']:
     images += cut(stored[:, start:stop], rows, columns, steps['padding'])
   return np.concatenate(images, axis=1).astype(np.float32)
+
+
+def numbers(file, place, spec, shape):
+  """Returns the entry of that name, unpacked if it is packed."""
+  if place in file:
+    return file[place]
+  packed = (file[f'{place}/{n}'] for n in ('codes', 'scales', 'offsets'))
+  return dequantise(*packed, spec['bits'], shape)
 
 
 def cut(stored, rows, columns, padding):
@@ -133,16 +142,16 @@ def _matrix(file, power):
   return (vectors * values ** power) @ vectors.T
 
 
-# What follows unpacks quantised images and decodes codebooks, as dcjax does.
+# What follows unpacks quantised numbers and decodes codebooks, as dcjax does.
 '''
 
 
 def decoder_source() -> str:
   """Returns the text of the decoder, the same for all artefacts.
 
-  It is published as `docs/decoder.py`; for quantised images and codebooks it is
-  the source that decodes them in this package, so that a reader gets the same
-  bytes.
+  It is published as `docs/decoder.py`; for quantised numbers and codebooks it
+  is the source that decodes them in this package, so that a reader gets the
+  same bytes.
   """
   from dcjax.formations import _codebook_numpy, _quantised_numpy
 

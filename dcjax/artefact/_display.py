@@ -44,8 +44,9 @@ def _stored(artefact) -> tuple[int, tuple[int, ...]]:
   shape = tuple(spec['image_shape'])
   if spec['name'] == 'codebook':
     return params['codes'].shape[0], shape
-  name = 'coefficients' if spec['name'] == 'basis' else 'codes'
-  return params[name].shape[1], shape
+  name = 'coefficients' if 'coefficients' in params else 'codes'
+  # Of packed coefficients, the codes are the first leaf.
+  return jax.tree.leaves(params[name])[0].shape[1], shape
 
 
 def _formation(spec: Mapping[str, Any]) -> str:

@@ -25,8 +25,9 @@ def export_images(
   `train/INDEX_CLASS/NUMBER.png`, which image folders of PyTorch, of the Hugging
   Face Hub and of dcjax read with the classes in their order, and
   `train/metadata.jsonl` with a line for each: `file_name`, `label` (the class
-  index), `class` and, of soft labels, `soft_label`, a list of length K. Pixels
-  are cut to [0, 1] and rounded to eight bits.
+  index), `class` and, of soft labels, `soft_label`, a list of K probabilities,
+  whatever form the artefact stores. Pixels are cut to [0, 1] and rounded to
+  eight bits.
 
   Args:
     folder: to write; new, or empty.
@@ -42,6 +43,7 @@ def export_images(
   """
   images, labels = _decoded.by_class(artefact)
   _check_pixels(artefact, images)
+  labels = _decoded.in_form(artefact, labels, 'probabilities')
   folder = _new_folder(folder)
   pixels = pictures.to_uint8(images)
   lines = []
@@ -94,11 +96,12 @@ def export_ddranking(
   """Writes the files that DD-Ranking's scores take, without PyTorch.
 
   `images.pt`, float32 `[M, D, H, W]`, decoded and normalised; `labels.pt`,
-  int64 `[M]` or float32 `[M, K]`; and `lr.pt`, float32 `[]`, where the set or
-  its protocol has one rate. They are loaded by `torch.load` and given to
-  `compute_metrics(image_tensor=..., hard_labels=...)`, `soft_labels` or
-  `syn_lr`. Its default hard labels suppose as many images a class as it was
-  told as ipc: hand over `labels.pt` where images are decoded to more.
+  int64 `[M]` or float32 `[M, K]`, probabilities; and `lr.pt`, float32 `[]`,
+  where the set or its protocol has one rate. They are loaded by `torch.load`
+  and given to `compute_metrics(image_tensor=..., hard_labels=...)`,
+  `soft_labels` or `syn_lr`. Its default hard labels suppose as many images a
+  class as it was told as ipc: hand over `labels.pt` where images are decoded to
+  more.
 
   Args:
     folder: to write; new, or empty.

@@ -54,6 +54,17 @@ _BASIS = (
   " image m of class c is their sum with the coefficients 'params/coefficients'"
   ' [c, m] of [C, M, B].'
 )
+_PACKED_BASIS = (
+  " These are decoder.dequantise(codes, scales, offsets, spec['bits'], shape)"
+  " of the entries 'params/bases/...', shape (spec.size, spec.size, D), and"
+  " 'params/coefficients/...', shape (1, 1, B), the axes of length 1 left out:"
+  ' offset + scale * code, codes of spec.bits bits packed end to end, highest'
+  ' bit first.'
+)
+_PATCHES = (
+  ' Scales and offsets [C, N, rows, columns] are those of rows x columns'
+  ' patches of a stored image, cut like the finest crops.'
+)
 _NETWORK = (
   "The formation named in 'spec' decodes the entries 'params/...' with a"
   ' network: dcjax.formations.build(spec).decode(params), where "/" in an'
@@ -69,6 +80,12 @@ _CENTRED = (
   ' Labels are centred: about one-hot minus 1 / K, made for squared error or'
   ' regression. Cross-entropy needs probabilities: add 1 / K, clip to [0, 1],'
   ' divide by the sum.'
+)
+
+_NONNEGATIVE = (
+  ' Labels are not normalised: the set was made for, and is evaluated with, the'
+  ' cross-entropy -sum(labels * log(p)) of the labels as they are, whose sum is'
+  ' the weight of an image. Divide by the sum for probabilities.'
 )
 
 # A step of its own, so that the text stays as it is for plain images.
@@ -99,25 +116,26 @@ def how_to_decode(artefact: Artefact) -> dict[str, Any]:
 
   Nothing of it is a program: what runs is the published decoder.
   """
-  params, decoding = artefact.params, None
+  params, spec, decoding = artefact.params, artefact.spec, None
   alone = set(params) - {'step_size'} == {'images'}
   packed = set(params) - {'step_size'} == {'codes', 'scales', 'offsets'}
-  name = artefact.spec['inner' if packed else 'name']
+  name = spec.get('inner', 'identity') if packed else spec['name']
   plain = name == 'identity' and (alone or packed)
   if alone or packed:
     stored = params['codes' if packed else 'images']
-    decoding = decoding_of(artefact.spec, stored.shape[1])
+    decoding = decoding_of(spec, stored.shape[1])
   text = _PLAIN if plain else _CUT if decoding else _NETWORK
   if packed and decoding:
-    text = text.replace(_STORED, _PACKED)
-  text = {'basis': _BASIS, 'codebook': _CODEBOOK}.get(
-    artefact.spec['name'], text
-  )
+    patches = _PATCHES if spec.get('scales') == 'patch' else ''
+    text = text.replace(_STORED, _PACKED + patches)
+  text = {'basis': _BASIS, 'codebook': _CODEBOOK}.get(spec['name'], text)
+  if spec.get('inner') == 'basis':
+    text = _BASIS + _PACKED_BASIS
   labels = _OWN if 'labels' in params else _HARD
   if artefact.labels is not None:
     labels = _SOFT.format(regime=artefact.label_regime)
-  if artefact.spec.get('labels') == 'centred':
-    labels += _CENTRED
+  forms = {'centred': _CENTRED, 'nonnegative': _NONNEGATIVE}
+  labels += forms.get(spec.get('labels'), '')
   digest = _decoder.decoder_sha256()
   steps = _STEPS.format(
     digest=digest,

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from dcjax.artefact import _file
+from dcjax.artefact import _checks, _file
 from dcjax.artefact._types import Artefact
 
 _CODEBOOK = {
@@ -17,9 +17,6 @@ _CODEBOOK = {
   'generator': 'decoder',
   'statistics': 'decoder',
 }
-
-
-_BASIS = {'bases': 'bases', 'coefficients': 'coefficients'}
 
 
 def storage(artefact: Artefact) -> dict[str, dict[str, int]]:
@@ -35,36 +32,39 @@ def storage(artefact: Artefact) -> dict[str, dict[str, int]]:
     the field's common measure) and 'disk_bytes' (in the dtype stored; for
     'total' the whole file with its description). A codebook has two entries
     more, 'codes' and 'embeddings', and no images; see `codebook_bytes` for what
-    it replaces. Packed images have one more, 'scales' (and offsets); their
-    'numbers' are those that are packed. A basis has 'bases' and 'coefficients'
-    instead of images.
+    it replaces. A basis has 'bases' and 'coefficients' instead of images. Of a
+    quantised set, these or the images count the 'numbers' that are packed, and
+    there is one entry more, 'scales' (and offsets).
   """
+  from dcjax import formations
+
   groups = {'images': [], 'labels': [], 'decoder': []}
-  places = {}
-  if 'step_size' in artefact.params:
+  places, spec, params = {}, artefact.spec, artefact.params
+  if 'step_size' in params:
     groups['step_size'] = []
-  if artefact.spec['name'] == 'codebook':
+  if spec['name'] == 'codebook':
     places = _CODEBOOK
     groups |= {'codes': [], 'embeddings': []}
-  if artefact.spec['name'] == 'basis':
-    places = _BASIS
+  if 'basis' in (spec['name'], spec.get('inner')):
     groups |= {'bases': [], 'coefficients': []}
-  packed = artefact.spec['name'] == 'quantised' and 'codes' in artefact.params
+  packed = formations.is_packed(spec, params)
   if packed:
-    places = {'codes': 'images', 'scales': 'scales', 'offsets': 'scales'}
     groups |= {'scales': []}
-  for name, value in artefact.params.items():
+  for place, array in _checks.flatten('params', params).items():
+    name = place.split('/')[1]
     group = places.get(name, name if name in groups else 'images')
-    groups[group] += jax.tree.leaves(value)
+    if packed and place.endswith(('/scales', '/offsets')):
+      group = 'scales'
+    groups[group].append(array)
   if artefact.labels is not None:
     groups['labels'].append(artefact.labels)
   groups['preprocessing'] = jax.tree.leaves(artefact.zca)
   sizes = {name: _sizes(arrays) for name, arrays in groups.items()}
   if packed:
-    numbers = math.prod(
-      (*artefact.params['codes'].shape[:2], *artefact.spec['image_shape'])
-    )
-    sizes['images'] |= {'numbers': numbers, 'float32_bytes': 4 * numbers}
+    whole = formations.numpy_unpacked(spec, params)
+    for name in {'images', 'bases', 'coefficients'} & set(whole):
+      count = whole[name].size
+      sizes[name] |= {'numbers': count, 'float32_bytes': 4 * count}
   total = {
     unit: sum(size[unit] for size in sizes.values())
     for unit in ('numbers', 'float32_bytes')

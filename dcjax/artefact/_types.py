@@ -37,7 +37,9 @@ class Artefact:
     class_names: length C, in the order of the class axis.
     labels: float32 `[C, M, K]`, one label per decoded image in decoding order;
       None: the formation's own labels, in general the class (hard labels). They
-      are probabilities unless the spec says `'labels': 'centred'`.
+      are probabilities unless the spec says `'labels': 'centred'`, for squared
+      error, or `'nonnegative'`, for a cross-entropy whose weights are their
+      sums.
     value_range: lowest and highest value of an image; None: unbounded.
     label_regime: how the images are labelled: 'hard', 'one soft label per
       image', 'stored soft labels per crop' or 'online teacher'.
@@ -129,7 +131,8 @@ class Artefact:
       normalised: subtract `mean` and divide by `std`: ready to train on.
       label_form: `'probabilities'`, as cross-entropy takes them, or
         `'centred'`, one-hot minus 1 / K; None: as they are stored, which warns
-        if that is centred.
+        if that is centred. Nonnegative labels stay as they are then, which is
+        what evaluations train with; as probabilities they sum to 1.
 
     Returns:
       images: float32 `[C * M, H, W, D]`, class by class.

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from dcjax import base, specs
+from dcjax.formations import _grids
 from dcjax.formations._basis import basis
 from dcjax.formations._codebook import (
   codebook,
@@ -46,6 +47,7 @@ from dcjax.formations._patches import (
 )
 from dcjax.formations._quantised import (
   SCALES,
+  is_packed,
   numpy_unpacked,
   packed,
   quantised,
@@ -82,6 +84,7 @@ __all__ = [
   'generate_in_training',
   'generator_size',
   'identity',
+  'is_packed',
   'label_form',
   'learnable',
   'multiscale',
@@ -150,11 +153,10 @@ def build(spec: Mapping[str, Any]) -> base.Formation:
 
 
 def _quantised(spec: Mapping[str, Any]) -> base.Formation:
-  own = ('name', 'bits', 'scales', 'image_shape')
-  said = {n: v for n, v in spec.items() if n in own}
-  options = {n: v for n, v in spec.items() if n not in (*own, 'inner')}
-  inner = build({**options, 'name': spec.get('inner', 'identity')})
-  made = functools.partial(quantised, inner=inner)
+  of_inner = _grids.of_inner(spec)
+  own = {n: v for n, v in spec.items() if n not in of_inner}
+  said = {n: v for n, v in own.items() if n != 'inner'} | {'name': 'quantised'}
+  made = functools.partial(quantised, inner=build(of_inner))
   return specs.call('formation', {'quantised': made}, said)
 
 
@@ -168,7 +170,7 @@ def as_stored(formation: base.Formation, params: base.Params) -> base.Params:
   Returns:
     Params that `build(stored_spec(formation, params))` decodes to the same
     images: of a `codebook` projected, float16 leaves if its `stored` says so;
-    of a `quantised` formation with packed images; of others as they are.
+    of a `quantised` formation packed; of others as they are.
 
   Example:
     >>> stored = as_stored(formation, params)

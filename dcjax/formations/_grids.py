@@ -99,9 +99,12 @@ def of_inner(spec: Mapping[str, Any]) -> Mapping[str, Any]:
   """Returns what decodes the images of a quantised set; other specs as is."""
   if _name(spec) != 'quantised':
     return spec
-  own = ('bits', 'image_shape', 'inner', 'scales')
+  inner = spec.get('inner', 'identity')
+  own = ['bits', 'inner', 'scales']
+  # Of what is packed, unless it is an option of the inner formation.
+  own += [] if inner in ('basis', 'codebook') else ['image_shape']
   rest = {name: value for name, value in spec.items() if name not in own}
-  return {**rest, 'name': spec.get('inner', 'identity')}
+  return {**rest, 'name': inner}
 
 
 def grid(spec: Mapping[str, Any]) -> tuple[int, int]:

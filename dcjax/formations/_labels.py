@@ -12,7 +12,7 @@ from dcjax.utils import check_choice
 LABEL_STARTS = ('uniform', 'hard')
 # How labels are stored, and those of them that a spec says beside its images.
 LABEL_FORMS = ('probabilities', 'nonnegative', 'logits', 'centred')
-SAID_FORMS = ('probabilities', 'centred')
+SAID_FORMS = ('probabilities', 'nonnegative', 'centred')
 
 # Of the own class in hard labels stored as logits: 0.9996 of ten classes.
 _HARD_LOGIT = 10.0
@@ -38,16 +38,18 @@ def with_labels(
 
   The `spec` is the inner formation's: an artefact stores labels on their own,
   so that what it holds decodes without this function. It stores the decoded
-  ones, which differ from the params if these are logits. Centred labels
-  are said there, as `'labels': 'centred'`, since they are no probabilities.
+  ones, which differ from the params if these are logits. Those that are no
+  probabilities are said there, as `'labels': 'centred'` or `'nonnegative'`.
 
   Args:
     formation: stored numbers -> images.
     start: `'uniform'` (1 / K for each class, as in the paper) or `'hard'` (the
       labels that `formation` decodes).
     form: what is stored: `'probabilities'`; `'nonnegative'` numbers, which
-      `project` clips at 0 (RaT-BPTT); or `'logits'`, whose softmax the labels
-      are (DATM; hard labels are 10 for the class, else 0); or `'centred'`.
+      `project` clips at 0 and nothing normalises (RaT-BPTT), so that their sum
+      is the weight of an image in cross-entropy; or `'logits'`, whose softmax
+      the labels are (DATM; hard labels are 10 for the class, else 0); or
+      `'centred'`.
     scale: of the start of centred labels; FRePo divides by `sqrt(K / 10)`.
 
   Returns:
@@ -113,18 +115,19 @@ def with_labels(
     sample=None,  # Labels belong to decoded images.
     by_class=False,
     finish=formation.finish and finish,
-    spec=saying_labels(spec, form) if centred else spec,
+    spec=saying_labels(spec, form) if form in SAID_FORMS[1:] else spec,
   )
 
 
 def label_form(formation: base.Formation | Mapping[str, Any]) -> str:
-  """What the labels are that belong to a formation, or to its spec.
+  """How a regression takes the labels of a formation, or of its spec.
 
   Returns:
-    `'probabilities'` (which hard labels are too) or `'centred'`.
+    `'centred'` if they are; else `'probabilities'`, which 1 / K is subtracted
+    from: hard labels are, too, and `'nonnegative'` ones are taken like these.
   """
   spec = getattr(formation, 'spec', formation)
-  return spec.get('labels', 'probabilities')
+  return 'centred' if spec.get('labels') == 'centred' else 'probabilities'
 
 
 def saying_labels(spec: Mapping[str, Any], form: str) -> dict[str, Any]:

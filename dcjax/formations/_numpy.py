@@ -18,8 +18,8 @@ def numpy_decode(spec: Mapping[str, Any], stored: np.ndarray) -> np.ndarray:
   Args:
     spec: the `spec` of any formation but `learnable`, `codebook` and `basis`
       (see `numpy_mixed`); padding defaults to 0.5, or 0 for `time_axis`. Of a
-      quantised one, its inner formation decodes (see `numpy_unpacked` for the
-      images).
+      quantised one, its inner formation decodes the images of
+      `numpy_unpacked`.
     stored: `[C, N, H, W, D]` floats.
 
   Returns:
@@ -60,8 +60,8 @@ def numpy_mixed(
   """Decodes a `basis` with NumPy alone.
 
   Args:
-    spec: of a `basis` formation.
-    params: with `'bases'` and `'coefficients'`.
+    spec: of a `basis` formation, or of a quantised one.
+    params: with `'bases'` and `'coefficients'`, unpacked (`numpy_unpacked`).
 
   Returns:
     float32 `[C, M, H, W, D]`, as `decode` to float32 rounding.

@@ -1,7 +1,7 @@
-"""Stored images of few bits, around any formation that stores images."""
+"""Stored numbers of few bits, around formations that store images or bases."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -12,7 +12,7 @@ from dcjax import base
 from dcjax.formations import _grids, _patches, _quantised_numpy
 from dcjax.utils import check_choice, check_count
 
-SCALES = ('image', 'channel')
+SCALES = ('image', 'channel', 'patch')
 PACKED = ('codes', 'scales', 'offsets')
 _MOST_BITS = 8
 _LARGEST_HALF = 65504.0
@@ -34,86 +34,134 @@ def quantised(
   Stochastic Neurons", 2013), and the grid gets no gradient. What a network sees
   is thus always what can be stored; `as_stored` packs it.
 
+  Of a `basis`, the bases are rounded as images are, and the coefficients of
+  each base, over all images, on a grid of its own.
+
   Scales and offsets are half-precision numbers: a code times a scale is exact
   in float32, so that every machine, and NumPy, dequantises to the same bits.
   Pixels that differ by less than half precision can say (6e-8) count as equal.
 
   Args:
     bits: of a pixel's channel, 1 to 8.
-    inner: what decodes the rounded images; `identity()` by default.
-    scales: one grid for each `'image'` or for each `'channel'` of it.
+    inner: what decodes the rounded images; `identity()` by default. A
+      `learnable` one decodes with JAX alone.
+    scales: one grid for each `'image'` (or base), for each `'channel'` of it,
+      or for each `'patch'` of an image: the crops of the inner formation's
+      finest cut, `factor` by `factor` of most, the whole image of `identity`.
+      Bases have no patches.
     image_shape: `(H, W, D)` of packed images, which their bytes do not tell;
-      see `stored_spec`.
+      see `stored_spec`. Not of a `basis`, which says its own.
 
   Returns:
     A formation with the params of `inner`. `decode` also takes packed params:
     instead of `'images'` they hold `'codes'`, uint8 `[C, N, ceil(H W D bits /
-    8)]`, and `'scales'` and `'offsets'`, float16 `[C, N, 1]` or `[C, N, D]`.
+    8)]`, and `'scales'` and `'offsets'`, float16 `[C, N, 1]`, `[C, N, D]` or,
+    of patches, `[C, N, rows, columns]`. A basis of K holds dicts of the three:
+    `'bases'` with codes `[K, bytes]` and scales `[K, 1]` or `[K, D]`,
+    `'coefficients'` with codes `[C, M, ceil(K bits / 8)]` and scales `[K]`.
     Its `spec` has the options of `inner` beside its own, and `'inner'`, the
     name.
 
   Raises:
-    ValueError: if an option is outside its range, or `inner` stores others than
-      images, or is quantised itself.
+    ValueError: if an option is outside its range, or `inner` stores neither
+      images nor bases (a `codebook`), or is quantised itself.
 
   Example:
-    >>> formation = quantised(4, uniform(2))
+    >>> formation = quantised(4, uniform(2), scales='patch')
     >>> build({'name': 'quantised', 'bits': 4, 'inner': 'uniform',
-    ...        'factor': 2}).tiles
+    ...        'factor': 2, 'scales': 'patch'}).tiles
     4
   """
   bits = check_count('bits', bits)
   if bits > _MOST_BITS:
     raise ValueError(f'bits is {bits}; it must be from 1 to {_MOST_BITS}.')
-  check_choice('scales', scales, SCALES)
   inner = _patches.identity() if inner is None else inner
-  if inner.stored_images != ('images',) or inner.spec['name'] == 'quantised':
+  name = inner.spec['name']
+  of_images = inner.stored_images == ('images',)
+  if name == 'quantised' or not (of_images or name == 'basis'):
     raise ValueError(
-      f'inner is {inner.spec["name"]!r}; it must be a formation that stores '
-      'images and is not quantised.'
+      f'inner is {name!r}; it must be a formation that stores images, or a '
+      'basis, and is not quantised.'
     )
-  spec = {**inner.spec, 'inner': inner.spec['name'], 'name': 'quantised'}
+  if of_images:
+    check_choice('scales', scales, SCALES)
+  else:
+    check_choice('scales of a basis', scales, SCALES[:2])
+  spec = {**inner.spec, 'inner': name, 'name': 'quantised'}
   spec |= {'bits': bits, 'scales': scales}
   if image_shape is not None:
+    if not of_images:
+      raise ValueError(f'image_shape is {image_shape}; a basis says its own.')
     spec['image_shape'] = _grids.check_image_shape(image_shape)
 
   def decode(params: base.Params) -> base.Batch:
-    if 'codes' in params:
-      images = unpacked(spec, params)
-    else:
-      images = _straight_through(params['images'], bits, scales)
-    others = {k: v for k, v in params.items() if k not in PACKED}
-    return inner.decode({**others, 'images': images})
+    if is_packed(spec, params):
+      return inner.decode(_unpacked(spec, params, _dequantise))
+    seen = {
+      name: _straight_through(params[name], bits, *how)
+      for name, how in _grids_of(spec).items()
+    }
+    return inner.decode({**params, **seen})
 
   def project(params: base.Params) -> base.Params:
-    return params if 'codes' in params else inner.project(params)
+    return params if is_packed(spec, params) else inner.project(params)
 
   return inner._replace(spec=spec, decode=decode, project=project)
 
 
-def _straight_through(images, bits, scales):
-  codes, scale, offset = _rounded(images, bits, scales)
-  seen = codes * scale[:, :, None, None] + offset[:, :, None, None]
+def _grids_of(spec):
+  """What is rounded: entry -> its scales, and rows and columns of patches."""
+  scales, whole = spec['scales'], (1, 1)
+  if spec['inner'] == 'basis':
+    # Coefficients [C, M, K] are C x M pixels whose channels are the bases.
+    return {'bases': (scales, whole), 'coefficients': ('channel', whole)}
+  cells = _grids.grid(spec) if scales == 'patch' else whole
+  return {'images': (scales, cells)}
+
+
+def is_packed(spec: Mapping[str, Any], params: Mapping[str, Any]) -> bool:
+  """Whether params are those that `as_stored` makes of a quantised set."""
+  found = 'codes' in params or isinstance(params.get('bases'), Mapping)
+  return spec['name'] == 'quantised' and found
+
+
+def _straight_through(values, bits, scales, cells):
+  codes, scale, offset = _rounded(values, bits, scales, cells)
+  size = values.shape[-3:-1] if scales == 'patch' else None
+  scale, offset = (_quantised_numpy.spread(x, size) for x in (scale, offset))
+  seen = codes * scale + offset
   # The difference is zero, exactly, and has the gradient of the images.
-  return jax.lax.stop_gradient(seen) + (images - jax.lax.stop_gradient(images))
+  return jax.lax.stop_gradient(seen) + (values - jax.lax.stop_gradient(values))
 
 
-def _rounded(images, bits, scales):
-  """Codes `[C, N, H, W, D]` as floats; scales and offsets as halves hold them.
+def _rounded(values, bits, scales, cells):
+  """Codes `[..., H, W, D]` as floats; scales and offsets as halves hold them.
 
   Returns:
-    codes, scale `[C, N, 1 or D]` and offset, float32.
+    codes, scale `[..., 1 or D]`, of patches `[..., rows, columns]`, and offset,
+    float32.
   """
-  axes = (2, 3, 4) if scales == 'image' else (2, 3)
+  *lead, height, width, channels = values.shape
+  rows, columns = cells
+  h, w = -(-height // rows), -(-width // columns)
+  # Rows and columns that patches lack are those beside, which change no bound.
+  missing = ((0, rows * h - height), (0, columns * w - width), (0, 0))
+  padded = jnp.pad(values, (*((0, 0) for _ in lead), *missing), mode='edge')
+  split = padded.reshape(*lead, rows, h, columns, w, channels)
+  axes = (-4, -2) if scales == 'channel' else (-4, -2, -1)
   highest = 2**bits - 1
-  low, high = (
-    bound(images, axis=axes, keepdims=True) for bound in (jnp.min, jnp.max)
-  )
+  low, high = (bound(split, axis=axes) for bound in (jnp.min, jnp.max))
+  if scales == 'channel':
+    low, high = (bound[..., 0, 0, :] for bound in (low, high))
+  elif scales == 'image':
+    low, high = (bound[..., 0] for bound in (low, high))
   low = _half(low)
   step = _half((high - low) / highest)
-  codes = (images - low) / jnp.where(step > 0, step, 1)
-  codes = jnp.where(step > 0, jnp.clip(jnp.round(codes), 0, highest), 0)
-  return codes, step[:, :, 0, 0], low[:, :, 0, 0]
+  size = (height, width) if scales == 'patch' else None
+  wide, start = (_quantised_numpy.spread(x, size) for x in (step, low))
+  codes = (values - start) / jnp.where(wide > 0, wide, 1)
+  codes = jnp.where(wide > 0, jnp.clip(jnp.round(codes), 0, highest), 0)
+  return codes, step, low
 
 
 def _half(values):
@@ -122,88 +170,118 @@ def _half(values):
 
 
 def packed(spec: Mapping[str, Any], params: base.Params) -> base.Params:
-  """Params of a `quantised` formation with its images packed.
+  """Params of a `quantised` formation with its numbers packed.
 
   Args:
     spec: of the formation.
-    params: with `'images'` `[C, N, H, W, D]`; packed ones stay as they are.
+    params: with `'images'` `[C, N, H, W, D]`, or `'bases'` and `'coefficients'`
+      of a `basis`; packed ones stay as they are.
 
   Returns:
-    `'codes'`, `'scales'`, `'offsets'` (see `quantised`) and the other params.
+    What is packed (see `quantised`) and the other params.
   """
-  if 'codes' in params:
+  if is_packed(spec, params):
     return params
-  bits, images = spec['bits'], jnp.asarray(params['images'])
-  codes, scale, offset = _rounded(images, bits, spec['scales'])
+  bits, grids = spec['bits'], _grids_of(spec)
+  made = {n: _packed(params[n], n, bits, *how) for n, how in grids.items()}
+  others = {n: v for n, v in params.items() if n not in made}
+  return {**others, **made.get('images', made)}
+
+
+def _packed(values, name, bits, scales, cells):
+  values = jnp.asarray(values)
+  codes, scale, offset = _rounded(values, bits, scales, cells)
   codes = codes.astype(jnp.uint8)[..., None]
   single = codes >> jnp.arange(bits - 1, -1, -1, dtype=jnp.uint8) & 1
-  others = {k: v for k, v in params.items() if k != 'images'}
+  # Coefficients fill bytes image by image, so that codes tell C and M.
+  lead = values.shape[: -1 if name == 'coefficients' else -3]
   return {
-    **others,
-    'codes': jnp.packbits(single.reshape(*codes.shape[:2], -1), axis=-1),
+    'codes': jnp.packbits(single.reshape(*lead, -1), axis=-1),
     'scales': scale.astype(jnp.float16),
     'offsets': offset.astype(jnp.float16),
   }
 
 
-def unpacked(spec: Mapping[str, Any], params: base.Params) -> base.Array:
-  """Images `[C, N, H, W, D]` of packed params; `numpy_unpacked` in JAX."""
-  shape, bits = _checked_shape(spec, params), spec['bits']
-  single = jnp.unpackbits(params['codes'], axis=-1)
-  single = single[..., : math.prod(shape) * bits]
-  single = single.reshape(*single.shape[:2], *shape, bits)
-  powers = 2 ** np.arange(bits - 1, -1, -1)
-  values = jnp.sum(single * powers, axis=-1).astype(jnp.float32)
-  scale, offset = (
-    jnp.asarray(params[name]).astype(jnp.float32)[:, :, None, None]
-    for name in ('scales', 'offsets')
-  )
-  return values * scale + offset
-
-
 def numpy_unpacked(
   spec: Mapping[str, Any], params: Mapping[str, Any]
-) -> np.ndarray:
-  """Images of packed params, with NumPy alone and to the same bits as in JAX.
+) -> dict[str, Any]:
+  """Unpacks params with NumPy alone, to the same bits as JAX does.
 
   Args:
-    spec: of a `quantised` formation with `'image_shape'`.
-    params: with `'codes'`, `'scales'` and `'offsets'`.
+    spec: of a `quantised` formation; with `'image_shape'`.
+    params: packed ones, see `quantised`.
 
   Returns:
-    float32 `[C, N, H, W, D]`, which the inner formation decodes further.
+    Params of the inner formation: float32 `'images'` `[C, N, H, W, D]`, or
+    `'bases'` and `'coefficients'`, and the others.
 
   Raises:
     ValueError: if the spec says no `image_shape`, or the sizes do not fit.
   """
-  shape = _checked_shape(spec, params)
-  codes, scales, offsets = (np.asarray(params[name]) for name in PACKED)
-  return _quantised_numpy.dequantise(
-    codes, scales, offsets, spec['bits'], shape
-  )
+  params = jax.tree.map(np.asarray, dict(params))
+  return _unpacked(spec, params, _quantised_numpy.dequantise)
 
 
-def _checked_shape(spec, params):
-  shape, codes = spec.get('image_shape'), params['codes']
-  if shape is None:
+def _unpacked(
+  spec: Mapping[str, Any],
+  params: Mapping[str, Any],
+  dequantise: Callable[..., Any],
+) -> dict[str, Any]:
+  """Params of the inner formation; see `numpy_unpacked`."""
+  image, bits = spec.get('image_shape'), spec['bits']
+  if image is None:
     raise ValueError(
       'image_shape is missing; packed images need it (see stored_spec).'
     )
-  wanted = -(-math.prod(shape) * spec['bits'] // 8)
-  if codes.ndim != 3 or codes.shape[-1] != wanted or codes.dtype != np.uint8:
+
+  def read(found, axes, shape, of_scales):
+    _check_packed(found, axes, shape, bits, of_scales)
+    return dequantise(*(found[n] for n in PACKED), bits, shape)
+
+  scales = spec.get('scales', 'image')
+  each = tuple(image[-1:]) if scales == 'channel' else (1,)
+  if spec.get('inner') == 'basis':
+    count, size = spec['count'], spec['size']
+    shape = (size, size, image[-1])
+    bases = read(params['bases'], 'K', shape, (count, *each))
+    found = read(params['coefficients'], 'C, M', (1, 1, count), (count,))
+    return {**params, 'bases': bases, 'coefficients': found[:, :, 0, 0]}
+  each = _grids.grid(spec) if scales == 'patch' else each
+  wanted = (*params['codes'].shape[:-1], *each)
+  others = {n: v for n, v in params.items() if n not in PACKED}
+  return {**others, 'images': read(params, 'C, N', tuple(image), wanted)}
+
+
+def _dequantise(codes, scales, offsets, bits, image_shape):
+  """`_quantised_numpy.dequantise` in JAX."""
+  single = jnp.unpackbits(codes, axis=-1)
+  single = single[..., : math.prod(image_shape) * bits]
+  single = single.reshape(*codes.shape[:-1], *image_shape, bits)
+  powers = 2 ** np.arange(bits - 1, -1, -1)
+  values = jnp.sum(single * powers, axis=-1).astype(jnp.float32)
+  size = image_shape[:2] if scales.ndim > codes.ndim else None
+  scale, offset = (
+    _quantised_numpy.spread(jnp.asarray(x).astype(jnp.float32), size)
+    for x in (scales, offsets)
+  )
+  return values * scale + offset
+
+
+def _check_packed(found, axes, shape, bits, scales):
+  codes = found['codes']
+  wanted, ndim = -(-math.prod(shape) * bits // 8), len(axes.split()) + 1
+  if codes.ndim != ndim or codes.shape[-1] != wanted or codes.dtype != np.uint8:
     raise ValueError(
-      f'codes are {codes.dtype} {list(codes.shape)}; they must be uint8 [C, N, '
-      f'{wanted}] for image_shape {list(shape)} and {spec["bits"]} bits.'
+      f'codes are {codes.dtype} {list(codes.shape)}; they must be uint8 '
+      f'[{axes}, {wanted}] for image_shape {list(shape)} and {bits} bits.'
     )
-  channels = 1 if spec['scales'] == 'image' else shape[-1]
   for name in ('scales', 'offsets'):
-    found = params[name].dtype, params[name].shape
-    if found != (np.float16, (*codes.shape[:2], channels)):
+    has = found[name].dtype, found[name].shape
+    if has != (np.float16, tuple(scales)):
       raise ValueError(
-        f'{name} are {found[0]} {list(found[1])}; they must be float16 '
-        f'{[*codes.shape[:2], channels]}.'
+        f'{name} are {has[0]} {list(has[1])}; they must be float16 '
+        f'{list(scales)}.'
       )
-  return tuple(shape)
 
 
 def stored_spec(

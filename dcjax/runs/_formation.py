@@ -33,7 +33,7 @@ def build_formation(
     if condition != 'one_hot':
       features = methods.feature_sizes(network, dataset.image_shape)[0]
       defaults['embedding_dim'] = features
-  elif name == 'basis':
+  elif cut == 'basis':
     defaults['image_shape'] = tuple(dataset.image_shape)
   elif dataset.zca is not None:  # the middle of whitened images
     defaults['padding'] = 0.0
