@@ -1,12 +1,9 @@
 """What a run will do: operations counted from shapes, memory, in words.
 
-A pass forward is counted from the traced program; one backward costs about two.
-A synthetic image in matching counts three times forward and backward, for the
-second derivative.
+A pass forward is counted from its traced program; one backward costs about two.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +13,7 @@ from dcjax import data, formations
 from dcjax.base import Network
 from dcjax.runs import _build, _watch
 from dcjax.runs._build import Built
+from dcjax.runs._flops_step import forward, iteration
 from dcjax.runs._observers import Observer
 from dcjax.runs._outlook import Outlook
 from dcjax.runs._stage import Stage
@@ -34,78 +32,6 @@ BASELINE_BATCH = 64
 # Methods whose classes were measured to be faster on several devices of a CPU.
 _SHARED = ('dc', 'dm', 'dsa', 'idc')
 
-_counted: dict[Any, float | None] = {}
-
-
-def forward(network: Network, image_shape: Sequence[int]) -> float | None:
-  """Operations of a pass forward of one image; None: not every platform counts.
-
-  Args:
-    network: the network.
-    image_shape: `(H, W, D)`.
-  """
-  key = (network.init, network.apply, tuple(image_shape))
-  if key not in _counted:
-    variables = jax.eval_shape(network.init, jax.random.key(0))
-    image = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
-    lowered = jax.jit(lambda v, x: network.apply(v, x, False)[0].logits).lower(
-      variables, image
-    )
-    found = (lowered.cost_analysis() or {}).get('flops', 0)
-    _counted[key] = found if found > 0 else None
-  return _counted[key]
-
-
-def _own(built):
-  return forward(built.network, built.dataset.image_shape) or 0.0
-
-
-def iteration(built: Built) -> float | None:
-  """Operations of an outer iteration, or of a period; None: not counted."""
-  one = _own(built)
-  section = built.config.method
-  # A kernel's work is not the network's.
-  if 'iterations' in section or section.get('kernel') or not one:
-    return None
-  classes = section.get('classes_per_step') or built.dataset.num_classes
-  decoded = formations.decoded_count(built.formation, built.config.ipc)
-  per_step = classes * section.get('batch_real', 0)
-  per_step += _synthetic(section, classes, decoded)
-  if 'network_batches' in section:
-    per_step += section.network_batches * section.network_batch_size
-  elif 'patience' in section:  # one update, and real images forward alone
-    per_step += section.network_batch_size
-    per_step += classes * section.batch_real / 3
-  else:
-    per_step += section.get('epochs', 0) * classes * decoded
-  images = section.inner_steps * per_step
-  if 'early_batches' in section:
-    early = section.early_batches * section.network_batch_size
-    images += early + section.get('early_epochs', 0) * built.real.counts.sum()
-  return float(_TRAINING * images * one)
-
-
-def _synthetic(section, classes, decoded):
-  """Passes of images of a step, one with a second derivative as three."""
-  if 'unrolled_steps' in section:
-    each = section.unrolled_per_class or decoded
-    return classes * each * (section.unrolled_steps + 2 * section.window)
-  if 'synthetic_batch' in section:
-    return 3 * section.steps * (section.synthetic_batch or classes * decoded)
-  compared = min(decoded, section.get('most_synthetic', decoded))
-  if 'training_steps' in section:
-    return _convexified(section, classes, compared)
-  return 3 * section.get('passes', 1) * classes * compared
-
-
-def _convexified(section, classes, compared):
-  """RCIG: a step forward and back costs about five passes, not three."""
-  steps = section.training_steps + section.solving_steps + 3
-  images = classes * compared * (2 if section.mirror else 1)
-  trained = images * (1 + section.network_steps) / 2
-  real = classes * section.batch_real  # a second time: forward mode
-  return images * steps * 5 / 3 + trained + real
-
 
 def condensation(built: Built, observers: Sequence[Observer]) -> float:
   """Operations of the whole condensation; 0: not counted."""
@@ -113,7 +39,7 @@ def condensation(built: Built, observers: Sequence[Observer]) -> float:
   if 'iterations' not in section:
     return (iteration(built) or 0.0) * config.outer
   shape = built.dataset.image_shape
-  costs = [forward(o.network, shape) or 0.0 for o in observers]
+  costs = [forward(o.network, shape) for o in observers]
   total = built.dataset.num_classes * config.ipc
   calm = 1 if section.get('flatness') else 0
   return (_TRAINING + calm) * section.iterations * total * float(np.mean(costs))
@@ -130,20 +56,16 @@ def real_images(built: Built, images_per_class: int) -> int:
 def observer(built: Built, wanted: Observer) -> float:
   """Operations of training an observer."""
   images = real_images(built, built.config.observers.images_per_class)
-  one = forward(wanted.network, built.dataset.image_shape) or 0.0
+  one = forward(wanted.network, built.dataset.image_shape)
   return _TRAINING * wanted.epochs * images * one
 
 
 def training(built: Built, network: Network, epochs: int) -> float:
-  """Operations of training a network on all real images."""
-  one = forward(network, built.dataset.image_shape) or 0.0
-  return _TRAINING * epochs * real_images(built, 0) * one
-
-
-def statistics(built: Built, wanted: Observer) -> float:
-  """Operations of measuring an observer's statistics."""
-  images = real_images(built, built.config.statistics.images_per_class)
-  return images * (forward(wanted.network, built.dataset.image_shape) or 0.0)
+  """Operations of training an expert on all real images."""
+  one = forward(network, built.dataset.image_shape)
+  # Flat minima take a second gradient in every step.
+  gradients = 2 if built.config.experts.rho else 1
+  return gradients * _TRAINING * epochs * real_images(built, 0) * one
 
 
 def evaluation(
@@ -163,8 +85,8 @@ def evaluation(
     teachers: that label every batch.
   """
   shape = built.dataset.image_shape
-  one = forward(network, shape) or 0.0
-  taught = sum(forward(o.network, shape) or 0.0 for o in teachers)
+  one = forward(network, shape)
+  taught = sum(forward(o.network, shape) for o in teachers)
   tests = len(built.protocol.test_points) * len(built.dataset.test_labels)
   # Networks take places on a mesh that others leave empty.
   devices = built.placement.size
@@ -176,7 +98,7 @@ def selection(built: Built) -> float:
   """Operations of the network behind a coreset."""
   steps = built.config.evaluation.herding_steps
   images = _TRAINING * steps * BASELINE_BATCH + len(built.dataset.labels)
-  return images * _own(built)
+  return images * forward(built.network, built.dataset.image_shape)
 
 
 def memory(built: Built) -> float:
@@ -258,8 +180,7 @@ def _lines(built, stages, left) -> Iterator[str]:
       f'epochs for each of: {"; ".join(evaluated)}'
     )
   yield from _idle_cores(built)
-  kind = jax.devices()[0].device_kind
-  time = left.describe() if _own(built) else f'unknown time on {kind}'
+  time = left.describe()
   yield (
     f'  {time}, about {memory(built) / 2**30:.1f} GiB of memory'
     if 'method' in config

@@ -24,44 +24,45 @@ class Count(NamedTuple):
   bytes: float = 0.0
 
 
-def count_flops(jaxpr: Any) -> float:
+def count_flops(jaxpr: Any, turns: float = 1) -> float:
   """FLOPs of the convolutions and matrix products of a traced function.
 
   A product and a sum are two operations. Of the branches of a `cond` the most
-  expensive one counts. A `while` whose length is unknown counts one turn.
+  expensive one counts.
 
   Args:
     jaxpr: of `jax.jit(f).trace(...)` or `jax.make_jaxpr(f)(...)`.
+    turns: of a `while`, whose length no shape tells.
 
   Example:
     >>> count_flops(jax.make_jaxpr(jnp.dot)(jnp.ones(3), jnp.ones(3)))
     6.0
   """
-  return count(jaxpr).flops
+  return count(jaxpr, turns).flops
 
 
-def count(jaxpr: Any) -> Count:
+def count(jaxpr: Any, turns: float = 1) -> Count:
   """FLOPs and bytes, as `count_flops` counts them."""
   if isinstance(jaxpr, core.ClosedJaxpr):
     jaxpr = jaxpr.jaxpr
-  found = [_of_equation(equation) for equation in jaxpr.eqns]
+  found = [_of_equation(equation, turns) for equation in jaxpr.eqns]
   columns = zip(Count(), *found, strict=True)
   return Count(*(float(sum(column)) for column in columns))
 
 
-def _of_equation(equation):
+def _of_equation(equation, turns):
   name, params = equation.primitive.name, equation.params
   if name == 'dot_general':
     return Count(_of_product(equation), _traffic(equation))
   if name == 'conv_general_dilated':
     return Count(_of_convolution(equation), _traffic(equation))
   if name == 'cond':
-    return max(count(branch) for branch in params['branches'])
-  times = params.get('length', 1) if name == 'scan' else 1
+    return max(count(branch, turns) for branch in params['branches'])
+  times = {'scan': params.get('length', 1), 'while': turns}.get(name, 1)
   if name == 'shard_map':  # the body is one device's
     axes = next(v for n, v in params.items() if n.endswith('manual_axes'))
     times = math.prod(params['mesh'].shape[axis] for axis in axes)
-  found = [count(inner) for inner in _inner_jaxprs(params)]
+  found = [count(inner, turns) for inner in _inner_jaxprs(params)]
   columns = zip(Count(), *found, strict=True)
   return Count(*(float(times * sum(column)) for column in columns))
 
@@ -89,11 +90,17 @@ def _of_product(equation):
 def _of_convolution(equation):
   # Each output sums over the window and the inputs of its group. Padding
   # counts, as it does in a library; but a window larger than its images, as
-  # second derivatives have, meets each of their pixels once.
+  # second derivatives have, meets each of their pixels once, and what lies
+  # between pixels that a stride has spread is not counted.
   numbers = equation.params['dimension_numbers']
   images, kernel = (v.aval.shape for v in equation.invars)
   terms = kernel[numbers.rhs_spec[1]] * math.prod(
-    min(kernel[k], images[i])
-    for k, i in zip(numbers.rhs_spec[2:], numbers.lhs_spec[2:], strict=True)
+    min(kernel[k] / spread, images[i])
+    for k, i, spread in zip(
+      numbers.rhs_spec[2:],
+      numbers.lhs_spec[2:],
+      equation.params['lhs_dilation'],
+      strict=True,
+    )
   )
   return 2 * terms * math.prod(equation.outvars[0].aval.shape)

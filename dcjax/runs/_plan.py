@@ -17,6 +17,7 @@ from dcjax.runs import _build, _compiled, _fitting, _flops, _targets, _watch
 from dcjax.runs._build import Built
 from dcjax.runs._compiled import Emitted
 from dcjax.runs._flops import Count
+from dcjax.runs._flops_step import drawn_turns
 from dcjax.runs._programs import Program, programs
 from dcjax.runs._progress import duration
 from dcjax.runs._targets import Chip, Target
@@ -96,7 +97,7 @@ def _lines(chosen, word, devices_per_class, only) -> Iterator[str]:
   measured = []
   for program in picked:
     with traced_for(platform):
-      one = measure(program, found)
+      one = measure(program, found, drawn_turns(config.method))
     measured.append(one)
     yield from _program(built, one, chip, found)
   yield _sum(measured, found, chip, 'of these ' if only else '')
@@ -161,8 +162,14 @@ def _whitened(dataset: Dataset) -> Dataset:
   )
 
 
-def measure(program: Program, found: Target) -> Measured:
-  """Traces a program, and compiles it where its compiler is there."""
+def measure(program: Program, found: Target, turns: float = 1) -> Measured:
+  """Traces a program, and compiles it where its compiler is there.
+
+  Args:
+    program: what is measured.
+    found: what it is measured for.
+    turns: of loops whose length is drawn, on average.
+  """
   options: dict[str, Any] = {}
   if program.places is not None:
     options['out_shardings'] = program.places
@@ -170,7 +177,7 @@ def measure(program: Program, found: Target) -> Measured:
   if program.name.startswith('evaluate'):  # donates its state itself
     jitted = program.function
   traced = jitted.trace(*program.args)
-  count = _flops.count(traced.jaxpr)
+  count = _flops.count(traced.jaxpr, turns)
   if not found.devices:
     traced.lower(lowering_platforms=(found.chip.platform,))
     return Measured(program, count, None, 0.0, _NOTHING, 0.0, found.problem)
