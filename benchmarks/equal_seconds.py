@@ -44,7 +44,11 @@ METHODS: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {
   'MTT': ('mtt', '', {}),
   'FRePo': ('frepo', '', {}),
   'RCIG': ('rcig', '', {}),
-  'RaT-BPTT': ('rat_bptt', '', {'method.inner_steps': 5}),
+  'RaT-BPTT': (
+    'rat_bptt',
+    '',
+    {'method.inner_steps': 5, 'augment.evaluate': 'auto'},
+  ),
 }
 _OWN_PROTOCOL = ('FRePo', 'RCIG')
 

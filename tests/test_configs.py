@@ -22,7 +22,7 @@ from dcjax.runs import (
   _run,
   settings,
 )
-from dcjax.runs._given import Given
+from dcjax.runs._given import SUPPLIED, Given
 from dcjax.runs.applications import _shared as shared
 
 
@@ -341,3 +341,80 @@ def test_padding_of_whitened_images_is_their_middle():
   assert padding() == 0.5
   assert padding(zca='kip') == 0.0
   assert padding(zca='kip', formation='uniform:padding=0.25') == 0.25
+
+
+@pytest.mark.parametrize(
+  ('recipe', 'name'), [('mtt', 'augment'), ('rat_bptt', 'real_augment')]
+)
+def test_training_on_the_set_is_augmented_image_by_image(recipe, name):
+  """Matching shares a draw; the published codes of these two do not."""
+  built = runner.built('digits:size=8,smoke', recipe)
+  given = Given(built)
+  image = np.random.default_rng(0).random((1, 8, 8, 1)).astype(np.float32)
+  images = np.repeat(image, 6, 0)
+
+  def alike(name, seed):
+    seen = SUPPLIED[name](given)(jax.random.key(seed), images)
+    return np.allclose(seen, seen[:1])
+
+  assert all(alike('match_augment', seed) for seed in range(8))
+  assert not all(alike(name, seed) for seed in range(8))
+  with pytest.raises(ValueError, match=r'augment\.match'):
+    runner.resolved('digits', recipe, augment__match='none')
+
+
+@pytest.mark.parametrize(
+  ('recipe', 'chosen', 'updates', 'mirror'),
+  [
+    ('frepo', 'cifar10,ipc=50', 1000, True),
+    ('frepo', 'cifar100,ipc=1', 1000, True),
+    ('frepo', 'cifar100,ipc=10', 2000, False),
+    ('frepo', 'cifar100,ipc=50', 5000, False),
+    ('frepo', 'svhn,ipc=10', 1000, False),
+    ('frepo', 'usps,ipc=1', 1000, False),
+    ('rcig', 'cifar10,ipc=1', 1000, True),
+    ('rcig', 'cifar10,ipc=50', 2000, True),
+    ('rcig', 'cifar100,ipc=10', 2000, True),
+    ('rat_bptt', 'cifar10,ipc=10', 3000, None),
+    ('rat_bptt', 'cifar100,ipc=10', 3000, None),
+  ],
+)
+def test_tests_of_networks_make_the_published_updates(
+  recipe, chosen, updates, mirror
+):
+  config = runner.resolved(f'{chosen},schedule=reference', recipe).config
+  images = config.ipc * (100 if config.data == 'cifar100' else 10)
+  batches = -(-images // config.evaluation.batch_size)
+  assert config.evaluation.epochs * batches == updates
+  assert config.method.get('mirror') == mirror
+  assert config.zca == (
+    'none'
+    if config.data == 'usps'
+    else 'kip_unit'
+    if recipe == 'rat_bptt'
+    else 'kip'
+  )
+
+
+@pytest.mark.parametrize(
+  ('recipe', 'expected'),
+  [
+    ('tesla', dict(exact=False, learning_rate=500.0, last_start=5)),
+    ('ftd', dict(average_rate=0.9999, learning_rate=100.0, steps=50)),
+    ('datm', dict(label_learning_rate=5.0, steps=80, reject_above=1.0)),
+  ],
+)
+def test_descendants_of_mtt_have_settings_of_their_own(recipe, expected):
+  config = runner.resolved('cifar10,ipc=1,schedule=reference', recipe).config
+  found = {name: config.method[name] for name in expected}
+  assert found == expected
+  assert config.method.name == recipe
+  assert bool(config.experts.rho) == (recipe != 'tesla')
+
+
+def test_representative_batches_look_through_one_observer():
+  built = runner.built(
+    'digits:size=8,smoke', 'dm', inner='observers', source='representative'
+  )
+  with pytest.raises(ValueError, match=r"source 'representative': .* names 2"):
+    SUPPLIED['source'](Given(built, [built.network] * 2))

@@ -41,6 +41,7 @@ _RUNS: dict[str, dict[str, Any]] = {
   'dc': dict(
     network='convnet:width=4:depth=1:norm=batch', optimizer='adam:b1=0.5'
   ),
+  'datm': {},
   'dd': {},
   'dm': dict(
     evaluation__seeds=2,
@@ -61,6 +62,7 @@ _RUNS: dict[str, dict[str, Any]] = {
     evaluation__baselines=('random', 'random_hard'),
   ),
   'frepo': {},
+  'ftd': {},
   'generative': dict(
     ipc=2,
     start='generator',
@@ -76,9 +78,11 @@ _RUNS: dict[str, dict[str, Any]] = {
   'rcig': {},
   'rded': dict(evaluation__baselines=('random',)),
   'sre2l': dict(zca='kip'),
+  'tesla': {},
 }
 _REGIMES = {
   'cda': 'online teacher',
+  'datm': 'one soft label per image',
   'dm': 'one soft label per image',
   'edc': 'online teacher',
   'frepo': 'one soft label per image',

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import runner
 import tiny
 import torch_layout
 
@@ -20,6 +21,7 @@ from dcjax import (
 )
 from dcjax.base import Batch, Variables
 from dcjax.objectives import Segment
+from dcjax.runs import _experts as expert_stages, _start
 
 _FLAT = objectives.flat_network(tiny.LINEAR)
 
@@ -661,3 +663,40 @@ def test_a_frozen_network_never_changes():
   tiny.assert_trees_equal(
     drawn.init(tiny.KEY, None).variables, tiny.LINEAR.init(tiny.KEY)
   )
+
+
+def test_datm_starts_from_what_an_expert_classifies_right():
+  built = runner.built(
+    'digits:size=8,smoke', 'datm', ipc=2, network='convnet:width=4:depth=1'
+  )
+  network, real = built.network, built.real.local
+  flat = objectives.flat_network(network)
+  keys = jax.random.split(jax.random.key(0), 3)
+  vectors = jnp.stack([flat.flatten(network.init(k).params) for k in keys])
+  right = expert_stages.are_right(built, vectors[0], {})
+  params = _start._classified_right(built, vectors)
+
+  def logits(vector, images):
+    seen = built.normalise(keys[0], images)
+    variables = Variables(flat.restore(vector), {})
+    return np.asarray(network.apply(variables, seen, True)[0].logits)
+
+  labels = np.repeat(np.arange(10), 2)
+  images = params['images'].reshape(20, 8, 8, 1)
+  found = [logits(vector, images) for vector in vectors]
+  known = found[0].argmax(-1) == labels
+  # As many as there are in each class, which a new network hardly knows.
+  there = [right[np.asarray(real.labels) == c].sum() for c in range(10)]
+  np.testing.assert_array_equal(
+    known.reshape(10, 2).sum(1), np.minimum(there, 2)
+  )
+  assert 0 < known.sum() < 20
+  expected = trajectories.expert_logits(
+    network, vectors, built.normalise(keys[0], images), labels
+  )
+  np.testing.assert_allclose(
+    params['labels'].reshape(20, 10), expected, rtol=1e-5, atol=1e-6
+  )
+  other = runner.built('digits:size=8,smoke', 'dm', start='experts')
+  with pytest.raises(ValueError, match="start 'experts': method 'dm'"):
+    _start.stage(other, [])

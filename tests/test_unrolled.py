@@ -319,6 +319,8 @@ def test_steps_draw_some_images_of_each_class():
     np.testing.assert_array_equal(
       places // 4, [[[0] * 2, [1] * 2, [2] * 2]] * 6
     )
+    # Every class has a draw of its own.
+    assert (places % 4 != places[:, :1] % 4).any() == shuffled
     places = places[:, 0] % 4
     assert (places[:, 0] != places[:, 1]).all()
     in_turn = np.array([[0, 1], [2, 3]] * 3)

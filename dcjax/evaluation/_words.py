@@ -16,7 +16,6 @@ from dcjax.utils import check_choice
 _SCHEDULES = {
   'smoothing': optimizers.smoothing_schedule,
   'ssrs': optimizers.ssrs_schedule,
-  'warmup': optimizers.warmup_schedule,
 }
 
 
@@ -38,7 +37,7 @@ def check_protocol(protocol: Protocol) -> None:
     raise ValueError(
       f'weight_decay {protocol.weight_decay!r}: must be 0 with adam'
     )
-  check_choice('schedule', protocol.schedule, ('drops', *_SCHEDULES))
+  check_choice('schedule', protocol.schedule, ('drops', 'warmup', *_SCHEDULES))
 
 
 def feed(
@@ -69,7 +68,7 @@ def optimizer_of(
     steps_per_epoch: may be traced.
   """
   drops = [int(d * protocol.epochs + 1e-9) for d in protocol.drops]
-  by_epoch = _rate(protocol, drops)
+  by_epoch = _rate(protocol, drops, steps_per_epoch)
 
   def rate(step):
     return by_epoch(step // steps_per_epoch)
@@ -93,12 +92,13 @@ def optimizer_of(
   )
 
 
-def _rate(protocol, drops):
+def _rate(protocol, drops, steps_per_epoch):
   """The learning rate by epoch."""
+  ends = protocol.learning_rate, protocol.epochs, protocol.zeta
+  if protocol.schedule == 'warmup':
+    return optimizers.warmup_schedule(*ends, steps_per_epoch=steps_per_epoch)
   if protocol.schedule != 'drops':
-    return _SCHEDULES[protocol.schedule](
-      protocol.learning_rate, protocol.epochs, protocol.zeta
-    )
+    return _SCHEDULES[protocol.schedule](*ends)
 
   def rate(epoch):
     passed = sum(jnp.where(epoch >= drop, 1, 0) for drop in drops)

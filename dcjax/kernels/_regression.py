@@ -143,7 +143,9 @@ def accuracy(
     **options: of `predict`.
 
   Returns:
-    `[]`, in [0, 1].
+    `[]`, in [0, 1]; NaN where the regression has no solution, as in float32
+    where the kernel of features has far fewer features than images.
   """
   predicted = predict(kernel, support, images, **options)
-  return jnp.mean(jnp.argmax(predicted, -1) == jnp.asarray(labels))
+  right = jnp.mean(jnp.argmax(predicted, -1) == jnp.asarray(labels))
+  return jnp.where(jnp.all(jnp.isfinite(predicted)), right, jnp.nan)

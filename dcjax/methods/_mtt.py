@@ -63,16 +63,17 @@ def mtt(
   * TESLA (Cui et al., ICML 2023): `exact=False`, `relabel` the normalisation;
   * FTD (Du et al., CVPR 2023): experts with `trajectories.Flatness`,
     `average_rate`;
-  * DATM (Guo et al., ICLR 2024): a formation `with_labels(form='logits')` and
-    `label_learning_rate`, `starts` that grow, `reject_above=1.0`, FTD's
-    experts.
+  * DATM (Guo et al., ICLR 2024): a formation `with_labels(form='logits')` that
+    starts from `trajectories.expert_logits`, and `label_learning_rate`,
+    `starts` that grow, `reject_above=1.0`, FTD's experts.
 
   Args:
     network: the experts'.
     formation: one with a step size: `with_step_size(identity(value_range=(None,
       None)), 0.01)` in the papers.
     std: `[D]` of the normalisation.
-    learning_rate: of the images, in normalised units; momentum 0.5.
+    learning_rate: of the images, in normalised units; momentum 0.5. It also
+      steps what else a formation stores, such as bases, as it is.
     step_size_learning_rate: of the step size; momentum 0.5.
     label_learning_rate: of stored labels, momentum 0.9; None leaves them.
     steps: `N`, of gradient descent on the set.

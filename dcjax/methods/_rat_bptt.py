@@ -61,14 +61,16 @@ def rat_bptt(
   Feng, Vedantam & Kempe, "Embarrassingly Simple Dataset Distillation" (ICLR
   2024); defaults are those of ten images per class of CIFAR-10. For every image
   step a new network trains on the set by Adam, for `window` to `T` steps, of
-  which the last `window` are differentiated. Images are stepped by Adam, their
-  gradient's norm clipped at twice its running mean; labels and step sizes that
-  the formation stores, by Adam alone. Stored numbers are projected after every
-  step: labels that are `'nonnegative'` stay so.
+  which the last `window` are differentiated. Images, or what a formation stores
+  in their place, are stepped by Adam, their gradient's norm clipped at twice
+  its running mean; labels and step sizes by Adam alone. Stored numbers are
+  projected after every step: labels that are `'nonnegative'` stay so.
 
   The paper draws a place for ten image steps at a time; here every step draws
-  its own. Steps whose gradient is not finite are left out. Its sets are
-  whitened and of unit norm: that is the data's affair.
+  its own. A real batch holds as many images of each class, where the paper
+  draws any, and a step of training sees images of all classes, where the paper
+  takes 50 of Tiny-ImageNet's. Steps whose gradient is not finite are left out.
+  Its sets are whitened and of unit norm: that is the data's affair.
 
   Args:
     network: drawn anew for every image step.
@@ -96,7 +98,7 @@ def rat_bptt(
     ...                      real_augment=augment)
   """
   adam = optax.adam(learning_rate)
-  images = optax.chain(optimizers.clip_by_running_mean(clip), adam)
+  clipped = optax.chain(optimizers.clip_by_running_mean(clip), adam)
   return condenser(
     network,
     formation=formation,
@@ -110,7 +112,10 @@ def rat_bptt(
     source=real_batches(counts, batch_real),
     inner=inner.resample(network),
     optimizer=optimizers.by_name(
-      adam, images=optimizers.in_normalised_units(images, std)
+      clipped,
+      images=optimizers.in_normalised_units(clipped, std),
+      labels=adam,
+      step_size=adam,
     ),
     inner_steps=inner_steps,
     most_synthetic=10**9,

@@ -53,7 +53,8 @@ def trajectory_matching(
   memory holds the parameters of all steps and the activations of one. TESLA
   (Cui et al., ICML 2023) drops what a step's gradient owes to the images of the
   steps before it, and then needs no more than one step's parameters; with one
-  step the two agree.
+  step the two agree. Its code loses a factor of 2 of the images' gradient, so
+  that its printed rates of images are twice those here.
 
   Args:
     steps: `N`, on the synthetic set.

@@ -1,6 +1,5 @@
 """Unrolled training: the set is good if a network trained on it is."""
 
-import functools
 from typing import NamedTuple
 
 import jax
@@ -199,12 +198,17 @@ def _images_of_step(unroll, synthetic, i, key):
   if unroll.per_class is None or unroll.per_class >= count:
     return synthetic
   if unroll.shuffled:
-    places = jax.random.permutation(key, count)[: unroll.per_class]
+    classes = synthetic.images.shape[0]
+    keys = jax.random.split(key, classes)
+    order = jax.vmap(lambda key: jax.random.permutation(key, count))(keys)
+    places = jnp.arange(classes)[:, None], order[:, : unroll.per_class]
   else:
-    places = (i * unroll.per_class + jnp.arange(unroll.per_class)) % count
-  take = functools.partial(jnp.take, indices=places, axis=1)
+    places = (
+      slice(None),
+      (i * unroll.per_class + jnp.arange(unroll.per_class)) % count,
+    )
   return synthetic._replace(
-    images=take(synthetic.images), labels=take(synthetic.labels)
+    images=synthetic.images[places], labels=synthetic.labels[places]
   )
 
 

@@ -183,17 +183,22 @@ def ssrs_schedule(
 
 
 def warmup_schedule(
-  learning_rate: float, epochs: int, zeta: float = 1.0
+  learning_rate: float,
+  epochs: int,
+  zeta: float = 1.0,
+  *,
+  steps_per_epoch: int | Array = 1,
 ) -> optax.Schedule:
   """RCIG's rate: up to `learning_rate`, then down along a cosine.
 
-  Loo et al. (ICML 2023): linear from 0 over 500 epochs, or half of them if they
+  Loo et al. (ICML 2023): linear from 0 over 500 steps, or half of them if they
   are fewer than 1000, then a cosine to a hundredth.
 
   Args:
     learning_rate: at its highest.
     epochs: at least 1.
     zeta: at least 1; above 1 the cosine is cut off before its end.
+    steps_per_epoch: may be traced.
 
   Returns:
     The rate as a function of the epoch.
@@ -201,14 +206,15 @@ def warmup_schedule(
   Raises:
     ValueError: if an argument is out of range.
   """
-  rises = min(500, epochs // 2)
-  falls = smoothing_schedule(learning_rate, epochs - rises, zeta)
+  check_at_least('epochs', epochs, 1)
+  check_at_least('zeta', zeta, 1)
+  rises = jnp.minimum(500 / steps_per_epoch, epochs / 2)
 
   def rate(epoch: Array | int) -> Array:
     epoch = jnp.asarray(epoch)
-    falling = learning_rate / 100 + 0.99 * falls(epoch - rises)
-    rising = learning_rate * epoch / max(1, rises)
-    return jnp.where(epoch < rises, rising, falling)
+    angle = jnp.pi * (epoch - rises) / (zeta * (epochs - rises))
+    falling = learning_rate * (0.01 + 0.99 * (1 + jnp.cos(angle)) / 2)
+    return jnp.where(epoch < rises, learning_rate * epoch / rises, falling)
 
   return rate
 

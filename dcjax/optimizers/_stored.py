@@ -62,7 +62,8 @@ def clip_by_running_mean(
     raise ValueError(f'decay {decay!r}: must be in [0, 1)')
 
   def init(params):
-    dtype = jnp.result_type(*jax.tree.leaves(params))
+    leaves = jax.tree.leaves(params)  # none, where others' are left to it
+    dtype = jnp.result_type(*leaves) if leaves else jnp.float32
     return _ClippingState(jnp.zeros((), dtype), jnp.zeros((), jnp.int32))
 
   def update(updates, state, params=None):

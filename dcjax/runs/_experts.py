@@ -5,12 +5,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
-from dcjax import trajectories
+from dcjax import objectives, trajectories
+from dcjax.base import Variables
 from dcjax.runs import _augment, _costs
 from dcjax.runs._build import Built
 from dcjax.runs._stage import Stage, tree
+from dcjax.training import in_batches
 from dcjax.trajectories import Experts
 
 _EXPERTS_FOLD = 80
@@ -80,6 +83,32 @@ def _stage(built, first, number):
   work = number * _costs.training(built, built.network, epochs(config))
   name = f'experts/{first}-{first + number - 1}'
   return Stage(name, make, ('data',), settings, tree(), work, shared=True)
+
+
+def are_right(built: Built, vector: jax.Array, state: Any) -> np.ndarray:
+  """Whether an expert classifies each real image right.
+
+  Args:
+    built: the objects of the run.
+    vector: `[P]` of the expert.
+    state: of networks with running statistics, which do not count.
+
+  Returns:
+    `[M]` booleans, class after class.
+  """
+  network, real = built.network, built.real.local
+
+  @jax.jit
+  def right(variables, real):
+    def predict(images):
+      images = images.astype(jnp.float32) / real.scale
+      images = built.normalise(jax.random.key(0), images)
+      return jnp.argmax(network.apply(variables, images, True)[0].logits, -1)
+
+    return in_batches(predict, real.images) == real.labels
+
+  params = objectives.flat_network(network).restore(vector)
+  return np.asarray(right(Variables(params, state), real))
 
 
 def gathered(found: Sequence[dict[str, Any]]) -> Experts:

@@ -68,6 +68,11 @@ def _source(given):
   def representative(
     batch_size=config.method.batch_real, every=10, num_steps=20
   ):
+    if looks_through_observers(given.built) and len(given.observers) > 1:
+      raise ValueError(
+        f'source {word!r}: clusters the features of one network; '
+        f'observers.matching names {len(given.observers)}'
+      )
     return coresets.representative_batches(
       (given.observers or [judge(given)])[0],
       counts,
@@ -255,7 +260,8 @@ def _smallest_crop(given):
 
 # Parameter of a method -> what a run gives for it.
 SUPPLIED: dict[str, Callable[[Given], Any]] = {
-  'augment': lambda given: _augment_of(given, 'match'),
+  # Trainings on the set draw for every image; matching shares its draws.
+  'augment': lambda given: _augment_of(given, 'train'),
   'batch_size': _batch_size,
   'classes': _classes,
   'counts': lambda given: given.built.dataset.counts,
@@ -274,7 +280,7 @@ SUPPLIED: dict[str, Callable[[Given], Any]] = {
   'optimizer': _optimizer,
   'patch_size': lambda given: given.built.config.statistics.patch_size,
   'soft_labels': lambda given: given.soft_labels,
-  'real_augment': lambda given: _augment_of(given, 'match'),
+  'real_augment': lambda given: _augment_of(given, 'train'),
   'relabel': _relabel,
   'smallest_crop': _smallest_crop,
   'source': _source,

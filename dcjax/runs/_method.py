@@ -25,7 +25,7 @@ RUN_FIELDS = (
   'unrolled_steps',
 )
 # Names of methods that are another one's function.
-_SAME = {'dsa': 'dc'}
+_SAME = {'datm': 'mtt', 'dsa': 'dc', 'ftd': 'mtt', 'tesla': 'mtt'}
 # Numbers of a config that are None for the method where they are 0.
 _NONE_IF_ZERO = (
   'average_rate',

@@ -71,6 +71,11 @@ def _regression(built, name) -> Stage:
         scale=dataset.scale,
       )
     )(Batch(images, labels), dataset.test_images, dataset.test_labels)
+    if not np.isfinite(right):
+      raise ValueError(
+        f'method.regularisation {section.regularisation}: the regression on '
+        f'{name} images has no solution; must be larger'
+      )
     how = f'kernel regression, {section.kernel}'
     return _recorded(how, [right], dataset)
 
@@ -92,9 +97,9 @@ def _unrolled(built, name) -> Stage:
     return [network.init(key) for key in keys]
 
   @jax.jit
-  def right(variables, batch, tests, answers):
+  def right(variables, batch, key, tests, answers):
     trained = objectives.train_on(
-      network, variables, batch, built.keys['evaluate'], _given.unroll(built)
+      network, variables, batch, key, _given.unroll(built)
     )
 
     def predict(images):
@@ -108,7 +113,10 @@ def _unrolled(built, name) -> Stage:
     batch = jax.tree.map(jnp.asarray, batch)
     tests = jnp.asarray(dataset.test_images), jnp.asarray(dataset.test_labels)
     how = f'{_given.unroll(built).steps} steps of the unrolled training'
-    found = [right(v, batch, *tests) for v in starts(start)]
+    found = [
+      right(v, batch, jax.random.fold_in(built.keys['evaluate'], n), *tests)
+      for n, v in enumerate(starts(start))
+    ]
     return _recorded(how, found, dataset)
 
   settings: dict[str, Any] = {

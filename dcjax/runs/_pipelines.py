@@ -106,9 +106,10 @@ def condensing(built: Built, work: Work, made: Made) -> Pipeline:
     stage = _observers.observer_stage(built, work, wanted)
     stages.append(stage._replace(work=_costs.observer(built, wanted)))
   stages += _before_start(built, work)
-  stages.append(_start.stage(built, looking))
+  experts = [s.name for s in stages if s.name.startswith('experts/')]
+  stages.append(_start.stage(built, looking, experts))
   inputs = [s.name for s in stages if s.name in ('pool', 'embeddings')]
-  inputs += [s.name for s in stages if s.name.startswith('experts/')]
+  inputs += experts
   if statistical:
     measured = [_statistics.stage(built, o) for o in looking]
     stages += measured

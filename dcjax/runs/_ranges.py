@@ -218,24 +218,9 @@ BASELINES = (
   'whole',
 )
 METHODS = (
-  'cafe',
-  'cda',
-  'dc',
-  'dd',
-  'dm',
-  'dsa',
-  'edc',
-  'frepo',
-  'generative',
-  'gvbsm',
-  'idc',
-  'kip',
-  'label_distillation',
-  'mtt',
-  'rat_bptt',
-  'rcig',
-  'rded',
-  'sre2l',
+  *('cafe', 'cda', 'datm', 'dc', 'dd', 'dm', 'dsa', 'edc', 'frepo', 'ftd'),
+  *('generative', 'gvbsm', 'idc', 'kip', 'label_distillation', 'mtt'),
+  *('rat_bptt', 'rcig', 'rded', 'sre2l', 'tesla'),
 )
 REGIMES = ('hard', 'image', 'online', 'stored')
 # Dotted field, or its name in whatever section -> what it may be.

@@ -1,5 +1,6 @@
 """Where the stored numbers start: real images, noise, a generator."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -13,10 +14,12 @@ from dcjax import (
   initialisation,
   methods,
   specs,
+  trajectories,
   whitening,
 )
 from dcjax.base import Formation, Params
 from dcjax.methods import ClassEmbeddings
+from dcjax.runs import _experts
 from dcjax.runs._build import Built
 from dcjax.runs._observers import Observer
 from dcjax.runs._stage import Stage, tree
@@ -59,6 +62,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
   'random': {'order': 'random'},
   'mix': {'order': 'random'},
   'representative': {'candidates': 0},
+  'experts': {},
   'noise': {},
   'normal': {'clip': False},
   'rded': {
@@ -83,12 +87,18 @@ def needs_embeddings(built: Built) -> bool:
   return is_codebook(built.formation) and condition == 'class'
 
 
-def stage(built: Built, observers: list[Observer]) -> Stage:
+def stage(
+  built: Built, observers: list[Observer], experts: Sequence[str] = ()
+) -> Stage:
   """Draws the stored numbers that condensation starts from; once.
 
   Args:
     built: the objects of the run.
     observers: that score the crops of RDED.
+    experts: names of the stages that train them.
+
+  Raises:
+    ValueError: if the start asks for experts, and the method has none.
   """
   spec = parse(built)
   name = spec['name']
@@ -96,7 +106,13 @@ def stage(built: Built, observers: list[Observer]) -> Stage:
   if name == 'rded':
     inputs += [observer.stage for observer in observers]
   embeddings = needs_embeddings(built)
-  if name == 'generator':
+  if name == 'experts':
+    if not experts:
+      raise ValueError(
+        f"start 'experts': method {built.config.method.name!r} trains none"
+      )
+    inputs += experts
+  elif name == 'generator':
     inputs.append('generator')
   elif embeddings:
     inputs.append('embeddings')
@@ -104,6 +120,8 @@ def stage(built: Built, observers: list[Observer]) -> Stage:
   def make(_, *found):
     if name == 'rded':
       return _images(built, _rded(built, spec, observers, found))
+    if name == 'experts':
+      return _classified_right(built, _experts.gathered(found).vectors[:, -1])
     if is_codebook(built.formation):
       return _codebook(built, spec, found[0] if found else None, embeddings)
     return _images(built, drawn(built, spec))
@@ -171,6 +189,36 @@ def _representative(built, needed, candidates):
     built.normalise,
     candidates=candidates,
   )
+
+
+def _classified_right(built, vectors):
+  """DATM: images that an expert classifies right, with the experts' logits."""
+  dataset, network, key = built.dataset, built.network, built.keys['init']
+  state = network.init(key).state
+  counts = np.asarray(dataset.counts)
+  needed = built.config.ipc
+  if counts.min() < needed:
+    raise ValueError(
+      f'ipc {needed}: class {counts.argmin()} has {counts.min()} images'
+    )
+  right = _experts.are_right(built, vectors[0], state)
+  draw = np.asarray(jax.random.uniform(key, right.shape)) - right
+  order = np.lexsort((draw, built.real.local.labels))
+  starts = (np.cumsum(counts) - counts)[:, None]
+  chosen = order[starts + np.arange(needed)] - starts
+  params = _images(built, jnp.asarray(data.images_at(dataset, chosen)))
+  said = specs.parse('stored_labels', built.config.stored_labels or 'none')
+  if said.get('form') != 'logits':
+    return params
+  seen = built.formation.decode(params).images
+  labels = trajectories.expert_logits(
+    network,
+    vectors,
+    built.normalise(key, seen.reshape(-1, *seen.shape[2:])),
+    np.repeat(np.arange(dataset.num_classes), seen.shape[1]),
+    state=state,
+  )
+  return params | {'labels': labels.reshape(*seen.shape[:2], -1)}
 
 
 def _rded(built, spec, observers, found):

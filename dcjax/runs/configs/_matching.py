@@ -25,7 +25,8 @@ def base(
 
   Args:
     chosen: see `settings.Chosen`.
-    without: fields of the section `method` that this one has not.
+    without: fields that this one has not, of the section `method` where none is
+      said.
     **sections: of the method.
   """
   made = shared.merged(
@@ -65,7 +66,8 @@ def base(
     # Decoded images make more updates in an epoch than as many stored ones.
     evaluation['baselines'] += ('random_updates',)
   for field in without:
-    del made['method'][field]
+    section, _, name = field.rpartition('.')
+    del made[section or 'method'][name]
   if chosen.formation == 'codebook':
     made = shared.merged(made, codebook(chosen))
   return made

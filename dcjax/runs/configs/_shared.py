@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from dcjax import augment
+
 # Published sets whose settings a set of one's own may take with `like=`.
 LIKE = (
   'cifar10',
@@ -18,6 +20,15 @@ LIKE = (
   'tiny_imagenet',
   'usps',
 )
+_CLASSES = {
+  'cifar100': 100,
+  'imagenet100': 100,
+  'imagenet1k': 1000,
+  'speech': 8,
+  'tiny_imagenet': 200,
+}
+# Of one channel.
+GREY = ('digits', 'fashion_mnist', 'mnist', 'speech', 'usps')
 # Network -> sizes of the short schedule.
 SHORT_SIZES: dict[str, dict[str, Any]] = {
   'convnet': {'width': 32},
@@ -48,6 +59,17 @@ _TRAINING: dict[str, dict[str, Any]] = {
     smallest_crop=0.08,
   ),
 }
+
+
+def classes(like: str) -> int:
+  """Classes of a published set."""
+  return _CLASSES.get(like, 10)
+
+
+def mirrors(like: str) -> bool:
+  """Whether a published set has colours, and mirrored images of one class."""
+  mirrored = augment.dsa_strategies(like)['match'].split('_')
+  return like not in GREY and 'flip' in mirrored
 
 
 def merged(*trees: Mapping[str, Any]) -> dict[str, Any]:

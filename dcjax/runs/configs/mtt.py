@@ -11,15 +11,14 @@ the rows of CIFAR-100 at one image and of ImageNet were compared with its code.
 
 Experts are trained first, a few at a time, and kept in the run's folder;
 `--store` shares them between runs. Test networks train at the rate that the set
-learned. Descendants by their fields: TESLA `method.exact=false
-method.relabel=true`; FTD `experts.rho=0.01 experts.alpha=0.3
-method.average_rate=0.9995`; DATM `stored_labels=hard:form=logits
-method.label_learning_rate=2 method.grow_from=10 method.grow_steps=1000
-method.reject_above=1.0` beside FTD's (its start from images that experts
-classify right, and their logits, is left out). `schedule=short` has 10 experts
-and 400 image steps. Published (ConvNet-3, width 128, ipc 1 / 10 / 50): CIFAR-10
-46.3 / 65.3 / 71.6, CIFAR-100 24.3 / 40.1 / 47.7.
+learned. Its descendants have configs of their own: `tesla`, `ftd`, `datm`.
+`schedule=short` has 10 experts and 400 image steps. Published (ConvNet-3 of
+width 128, ipc 1 / 10 / 50): CIFAR-10 46.3 / 65.3 / 71.6, CIFAR-100 24.3 / 40.1
+/ 47.7.
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 from dcjax.runs import settings
 from dcjax.runs.configs import _matching as matching, _shared as shared
@@ -49,22 +48,33 @@ def get_config(arg: str | None = None):
   return settings.make('mtt', arg)
 
 
-def _published(chosen):
-  known = any(name == chosen.like for name, _ in _TABLE)
+def row_of(
+  table: Mapping[tuple[str, int], tuple[Any, ...]], chosen: Any
+) -> tuple[Any, ...]:
+  """The row of a data set and of as many images or more; else of CIFAR-10.
+
+  Args:
+    table: (published set, ipc up to) -> settings.
+    chosen: see `settings.Chosen`.
+  """
+  known = any(name == chosen.like for name, _ in table)
   like = chosen.like if known else 'cifar10'
-  rows = {ipc: row for (name, ipc), row in _TABLE.items() if name == like}
-  row = rows[min((i for i in rows if i >= chosen.ipc), default=max(rows))]
-  # Gray images are not in the table; whitening is for colours.
-  return row if known else (*row[:-1], 'none')
+  rows = {ipc: row for (name, ipc), row in table.items() if name == like}
+  return rows[min((i for i in rows if i >= chosen.ipc), default=max(rows))]
+
+
+def whitens(table: Mapping[tuple[str, int], Any], chosen: Any) -> bool:
+  """Whether a table's whitening is meant: it is for colours that it knows."""
+  return any(name == chosen.like for name, _ in table)
 
 
 def values(chosen):
-  steps, length, start, batch, rate, step_rate, zca = _published(chosen)
+  steps, length, start, batch, rate, step_rate, zca = row_of(_TABLE, chosen)
   return matching.base(
     chosen,
-    without=('batch_real', 'most_synthetic'),
+    without=('batch_real', 'most_synthetic', 'augment.match'),
     outer=50,
-    zca=zca,
+    zca=zca if whitens(_TABLE, chosen) else 'none',
     step_size='plain:start=0.01',
     method=dict(
       name='mtt',

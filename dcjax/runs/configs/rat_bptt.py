@@ -8,6 +8,9 @@ noise that images start from is not brought to one length, as theirs is.
   python experiments/run.py --config=experiments/configs/rat_bptt.py:cifar10
     --config.data_dir=DATA --workdir=runs/rat
 
+Test networks are trained by Adam, as the networks inside are, for 3000 updates,
+and tested after 300, 600 and 1000 of them, too: the paper prints the best.
+
 `method.position=late` differentiates the last steps always, as truncated
 back-propagation does. `schedule=short` makes 200 image steps with a window of
 10 in 40. Published (ConvNet-3, ipc 1 / 10 / 50): CIFAR-10 53.2 / 69.4 / 75.3,
@@ -41,13 +44,15 @@ def values(chosen):
   size = min((i for i in rows if i >= chosen.ipc), default=max(rows))
   window, steps, position, per_class, rate = rows[size]
   many = chosen.like in ('cifar100', 'tiny_imagenet')
-  gray = chosen.like in ('mnist', 'fashion_mnist', 'usps', 'digits')
-  turned = 'rotate' if gray else 'flip_rotate'
+  turned = 'flip_rotate' if shared.mirrors(chosen.like) else 'rotate'
+  unwhitened = chosen.like in (*shared.GREY, 'tiny_imagenet')
+  # A step of the test sees as many images as one of the training inside.
+  tested = {'batch_size': per_class * shared.classes(chosen.like)}
   return matching.base(
     chosen,
-    without=('most_synthetic',),
+    without=('most_synthetic', 'augment.match'),
     outer=6000,
-    zca='none' if gray or like == 'tiny_imagenet' else 'kip_unit',
+    zca='none' if unwhitened else 'kip_unit',
     start='normal',
     stored_labels='hard:form=nonnegative' if many else '',
     method=dict(
@@ -63,8 +68,14 @@ def values(chosen):
       inner_steps=10,
     ),
     # One of the two operations is drawn for each batch.
-    augment=dict(family='dsa', match=turned, train=turned),
-    evaluation=dict(protocol='dm', baselines=('initial', 'random')),
+    augment=dict(family='dsa', train=turned, evaluate=turned),
+    evaluation=dict(
+      protocol='rat_bptt',
+      epochs=-(-3000 // max(1, chosen.ipc // (per_class or chosen.ipc))),
+      seeds=8,
+      baselines=('initial', 'random'),
+      **(tested if per_class else {}),
+    ),
   )
 
 

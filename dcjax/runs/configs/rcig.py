@@ -30,13 +30,13 @@ def get_config(arg: str | None = None):
 
 
 def values(chosen):
-  gray = chosen.like in ('mnist', 'fashion_mnist', 'digits')
-  classes = {'cifar100': 100, 'tiny_imagenet': 200}.get(chosen.like, 10)
+  classes = shared.classes(chosen.like)
+  updates = 1000 if chosen.ipc * classes <= 10 else 2000
   inside = {'activation': 'softplus', 'conv_form': 'forward'}
   return matching.base(
     chosen,
     outer=100,
-    zca='none' if gray else 'kip',
+    zca='none' if chosen.like in shared.GREY else 'kip',
     stored_labels='hard:form=centred',
     method=dict(
       name='rcig',
@@ -46,9 +46,9 @@ def values(chosen):
       training_steps=20,
       solving_steps=20,
       margin=True,
-      mirror=not gray,
+      mirror=shared.mirrors(chosen.like),
       average_rate=0.99,
-      batch_real=10 if classes > 10 else 102,
+      batch_real=frepo.real_batch(classes),
       pool_size=30,
       network_age=100,
       network_images=1000,
@@ -58,7 +58,7 @@ def values(chosen):
     ),
     evaluation=dict(
       protocol='rcig',
-      epochs=1000 if chosen.ipc * classes <= 10 else 2000,
+      epochs=frepo.epochs(chosen, updates, 256),
       family='dsa',
       baselines=('initial', 'random'),
     ),
@@ -71,5 +71,5 @@ def short(chosen):
     chosen,
     outer=30,
     method=dict(batch_real=26, pool_size=10, inner_steps=10),
-    evaluation=dict(epochs=1000),
+    evaluation=dict(epochs=frepo.epochs(chosen, 1000, 256)),
   )
