@@ -15,6 +15,8 @@ from _harness import Alternative, Case, Limits
 from _problem import Problem, parse_counts, parse_shape, shape_name
 from absl import app, flags
 
+from dcjax.runs._artefact import processor
+
 PYTORCH = 'PyTorch'
 _TORCH_NAMES = {
   'lean': PYTORCH,
@@ -251,19 +253,10 @@ def machine() -> str:
   packages = ['dcjax', 'jax', 'jaxlib', 'numpy', 'torch']
   load = f', load {os.getloadavg()[0]:.1f}' if hasattr(os, 'getloadavg') else ''
   return (
-    f'{datetime.date.today().isoformat()}; {_processor()}, {os.cpu_count()} '
+    f'{datetime.date.today().isoformat()}; {processor()}, {os.cpu_count()} '
     f'cores{load}; Python {platform.python_version()}, '
     + ', '.join(f'{name} {_version(name)}' for name in packages)
   )
-
-
-def _processor():
-  try:
-    text = pathlib.Path('/proc/cpuinfo').read_text(encoding='utf-8')
-  except OSError:
-    return platform.processor() or platform.machine()
-  names = [x for x in text.splitlines() if x.startswith('model name')]
-  return names[0].partition(':')[2].strip() if names else platform.machine()
 
 
 def _version(package):

@@ -37,6 +37,8 @@ _WANTED = {
   'dc_table1',
   'dc_table2',
   'dc_table3',
+  'dc_table4',
+  'dc_times',
   'dc_activation',
   'dc_pooling',
   'dc_normalisation',
@@ -45,14 +47,18 @@ _WANTED = {
   'dc_ipc',
   'dc_lenet',
   'dd_mnist',
-  'edc_table1',
-  'generative_table2',
+  'edc_figure1',
+  *(f'edc_table{i}' for i in (1, 2, 3, 4, 5, 22)),
+  'generative_ablations',
+  *(f'generative_table{i}' for i in (2, 3, 5)),
   'kip_fc',
   'label_distillation',
   'other_methods',
   'rded',
   'same_bytes',
 }
+# Tables that nothing here makes.
+_PRINTED = {'dc_table4', 'edc_table22'}
 _PLAIN_CELL = tables.Accuracy()
 # Augmentation and depth are most of what compiles.
 _PLAIN = {'augment.family': 'none', 'evaluation.family': 'none'}
@@ -178,14 +184,14 @@ def test_what_a_table_measures_is_kept_as_records(finished):
     assert list(measured.last) == entry['per_seed_last']
     assert list(measured.best) == entry['per_seed_best']
     assert measured.seconds == entry['seconds']
-  record = found['ConvNet-3', page.table.columns[0]].record
-  assert record['run'] == first.name
-  assert (
-    record['settings']
-    == runner.stages(folder / 'runs' / first.name)['artefact']['key']
-  )
-  assert set(record['versions']) >= {'jax', 'python'}
-  assert 'condense' in record['seconds']
+  one = found['ConvNet-3', page.table.columns[0]]
+  assert one.record['run'] == first.name
+  assert 'condense' in one.record['seconds']
+  stages = runner.stages(folder / 'runs' / first.name)
+  assert one.made['settings'] == stages['artefact']['key']
+  assert set(one.made['versions']) >= {'jax', 'python'}
+  assert (one.made['seed'], one.budget) == (0, (2560, 10240, 10240))
+  assert one.made['command'] == 'run.py --config=table:idc_table6,size=smoke'
   text = (folder / 'docs' / 'published.md').read_text('utf-8')
   assert text == _page(kept)
   assert 'At size smoke' in text
@@ -196,48 +202,115 @@ def _page(folder):
   return _truth.page(folder, known)
 
 
-def _record(folder, **changes):
-  """A record of DC's Table 2 with the cells `last` and `reason`."""
-  entries = {
-    ('condensed with MLP', 'MLP'): [0.705, 0.715],  # printed: 70.5 +- 1.2
-    ('condensed with MLP', 'ConvNet'): [0.30, 0.32],  # printed: 63.9 +- 6.5
+_MADE = {
+  'command': 'dcjax ...',
+  'commit': 'abc',
+  'date': '2026-01-02',
+  'machine': '1 CPU (slow)',
+  'versions': {'jax': '0.10'},
+  'seed': 0,
+  'settings': 'key',
+}
+_GOOD, _BAD = (('condensed with MLP', name) for name in ('MLP', 'ConvNet'))
+_BUDGET = {'numbers': 7840, 'float32_bytes': 31360, 'stored_bytes': 7840}
+
+
+def _record(folder, entries=None, run='dc-mnist', **made):
+  """A record of DC's Table 2 with these accuracies of networks."""
+  entries = entries or {
+    _GOOD: [0.705, 0.715],  # printed: 70.5 +- 1.2
+    _BAD: [0.30, 0.32],  # printed: 63.9 +- 6.5
   }
   found = {
-    place: {'last_mean': np.mean(last), 'per_seed_last': last, **changes}
+    place: {
+      'last_mean': np.mean(last),
+      'per_seed_last': last,
+      'budget': _BUDGET,
+      'made': _MADE | made,
+    }
     for place, last in entries.items()
   }
-  made = {
-    'key': 'abc',
-    'environment': {'device': 'cpu', 'devices': 1, 'jax': '0.10'},
-    'seconds': {'condense': 3.0},
-  }
-  return _records.keep(
-    folder, 'dc_table2', 'reference', 'dc-mnist', found, made, 'dcjax ...'
+  seconds = {'condense': 3.0}
+  return _records.keep(folder, 'dc_table2', 'reference', run, found, seconds)
+
+
+def _texts(folder):
+  return _truth.measured_texts(
+    folder, {'dc_table2': tables.load('dc_table2', 'reference')}
   )
 
 
 def test_the_page_says_what_was_reproduced_and_what_changed(tmp_path):
-  before = _truth.measured_texts(tmp_path)
-  path = _record(tmp_path)
+  before = _texts(tmp_path)
+  path = _record(tmp_path).path
   table = tables.load('dc_table2', 'reference')
   found = _records.read(tmp_path)['dc_table2', 'reference', '']
   drawn = {line.place: line for line in _truth.lines(table, found)}
-  good, bad = (drawn['condensed with MLP', n] for n in ('MLP', 'ConvNet'))
+  good, bad = drawn[_GOOD], drawn[_BAD]
   assert (good.verdict, bad.verdict) == ('ok', 'off')
   np.testing.assert_allclose(good.points, 0.5)
   np.testing.assert_allclose(bad.deviations, (31.0 - 63.9) / 6.5)
   assert drawn['condensed with MLP', 'LeNet'].verdict == 'open'
-  assert len(list(_truth.changes(before, _truth.measured_texts(tmp_path)))) == 2
-  # A reason stays when the cell is measured again.
+  changes = list(_truth.changes(before, _texts(tmp_path)))
+  assert len(changes) == 2 and changes[0].endswith('(2), off (new)')
+  assert '| 7.8 / 31 / 7.8 |' in _page(tmp_path)
+  # A reason stays with its number, and goes with it.
   record = path.read_text().replace('"reason": ""', '"reason": "too short"')
   path.write_text(record)
-  _record(tmp_path)
+  assert not _record(tmp_path).said
   assert 'MLP · ConvNet: too short' in _page(tmp_path)
+  kept = _record(tmp_path, {_BAD: [0.6, 0.62]})
+  assert kept.said == [
+    'condensed with MLP · ConvNet: the reason goes: too short'
+  ]
+  assert 'MLP · MLP: too short' in _page(tmp_path)
+
+
+def test_a_cell_says_how_it_was_made_itself(tmp_path):
+  """Cells that were there before keep their commit, date and command."""
+  _record(tmp_path)
+  _record(tmp_path, {_BAD: [0.5]}, commit='def', command='dcjax other')
+  found = _records.read(tmp_path)['dc_table2', 'reference', '']
+  assert found[_GOOD].made == _MADE
+  assert found[_BAD].made == _MADE | {
+    'commit': 'def',
+    'command': 'dcjax other',
+  }
+  text = _page(tmp_path)
+  assert 'commit abc' in text and 'commit def' in text
+
+
+def test_commands_of_records_tell_no_place_of_a_machine():
+  words = ['--config=table:x,data_dir=/a,records=/b', '--config.data_dir=/a c']
+  said = tables._recorded(
+    ['run.py', *words, '--workdir=/w', '--store=/s', '--config.only=a b'], 'x'
+  )
+  assert said == (
+    'run.py --config=table:x,data_dir=DATA,records=docs/records '
+    "--config.data_dir=DATA --workdir=runs/x '--config.only=a b'"
+  )
+
+
+def test_two_records_of_a_cell_become_one(tmp_path):
+  """More networks stay; as many or fewer make way."""
+  first = _record(tmp_path).path
+  kept = _record(tmp_path, {_GOOD: [0.7], _BAD: [0.6, 0.62]}, run='other')
+  assert kept.said == [
+    'condensed with MLP · MLP: not recorded, as dc-mnist.json has 2 networks '
+    'of it, and this run 1',
+    'condensed with MLP · ConvNet: no longer in dc-mnist.json',
+  ]
+  found = _records.read(tmp_path)['dc_table2', 'reference', '']
+  assert found[_GOOD].last == (0.705, 0.715)
+  assert found[_BAD].last == (0.6, 0.62)
+  _record(tmp_path, {_GOOD: [0.7, 0.71, 0.72]}, run='third')
+  assert not first.exists()
+  assert 'condensed with MLP' in _page(tmp_path)
 
 
 def test_other_data_sets_stand_beside_the_papers(tmp_path):
   """The same cell of several data sets, each under its name."""
-  path = _record(tmp_path)
+  path = _record(tmp_path).path
   own = path.read_text().replace('"reference"', '"short"')
   path.write_text(own)
   for name, value in (('usps', '0.4'), ('svhn', '0.5')):
@@ -253,33 +326,19 @@ def test_other_data_sets_stand_beside_the_papers(tmp_path):
     first = rows.index('| condensed with MLP | MLP |')
     assert rows[first:].startswith(f'| condensed with MLP | MLP | {number}')
     # And how it was made, as changes that no row tells are in a run's name.
-    assert '- `dc-mnist`: ' in rows[first:].partition('\n## ')[0]
+    assert '- `dc-mnist`, seed 0: ' in rows[first:].partition('\n## ')[0]
 
 
 def test_a_record_keeps_the_cells_of_the_same_settings(tmp_path):
   _record(tmp_path)
-  place = ('condensed with MLP', 'LeNet')
-  made = {
-    'key': 'abc',
-    'environment': {'device': 'cpu', 'devices': 1, 'jax': '0.10'},
-    'seconds': {},
-  }
-  before = _truth.measured_texts(tmp_path)
-  new = {place: {'last_mean': 0.8}}
+  before = _texts(tmp_path)
+  new = {('condensed with MLP', 'LeNet'): [0.8]}
   for key, count, said in (
-    ('abc', 3, ['new']),
+    ('key', 3, ['new']),
     ('other', 1, ['gone', 'gone']),
   ):
-    _records.keep(
-      tmp_path,
-      'dc_table2',
-      'reference',
-      'dc-mnist',
-      new,
-      made | {'key': key},
-      '',
-    )
-    after = _truth.measured_texts(tmp_path)
+    _record(tmp_path, new, settings=key)
+    after = _texts(tmp_path)
     assert len(after) == count
     changes = list(_truth.changes(before, after))
     assert all(w in c for w, c in zip(said, changes, strict=True))
@@ -291,13 +350,14 @@ def test_a_record_keeps_the_cells_of_the_same_settings(tmp_path):
   ('old', 'new', 'said'),
   [
     ('"commit"', '"comit"', "field 'commit' must be a str"),
+    ('"made": 0', '"made": 1', r'made 1: must be in range\(0, 1\)'),
     ('0.705', '"a"', 'must be a list of numbers'),
     ('condensed with MLP', 'condensed with X', 'has no cell'),
     ('0.705', 'NaN', 'is damaged'),
   ],
 )
 def test_a_damaged_record_is_named(tmp_path, old, new, said):
-  path = _record(tmp_path)
+  path = _record(tmp_path).path
   path.write_text(path.read_text().replace(old, new))
   with pytest.raises(ValueError, match=said):
     _page(tmp_path)
@@ -396,12 +456,23 @@ def _entry(folder, run, stage):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('name', sorted(_WANTED - {'idc_table6'}))
+@pytest.mark.parametrize('name', sorted(_WANTED - _PRINTED - {'idc_table6'}))
 def test_every_table_runs_at_smoke_size(name, finished):
   folder, _, _ = finished
-  # DC's have their own augmentation, which leaves most digits alone.
-  changes = {'changes': ''} if name.startswith('dc') else {}
+  # DC's have their own augmentation, which leaves most digits alone, and
+  # students of observers have no family.
+  own = name.startswith(('dc', 'edc', 'rded'))
+  changes = {'changes': ''} if own else {}
   _check_page(folder, _table(folder, name, **changes))
+
+
+def test_tables_are_made_but_for_those_that_are_only_printed():
+  loaded = {name: tables.load(name, 'reference') for name in _NAMES}
+  assert {name for name, table in loaded.items() if not table.cells} == _PRINTED
+  for table in loaded.values():
+    for place in table.cells.keys() & table.published.keys():
+      value, _, spread = table.published[place].partition(' ± ')
+      assert float(value) > 0 and float(spread or 0) >= 0
 
 
 def test_only_restricts_to_a_run_or_a_row():
@@ -502,6 +573,18 @@ def test_published_numbers_are_those_of_the_papers():
   assert number('dc_table3', 'cifar10, ipc 10', 'DD') == '36.8 ± 1.2'
   assert number('dc_table3', 'mnist, ipc 1', 'Whole set') == '99.5 ± 0.0'
   assert number('dc_lenet', 'DC', 'VGG') == '92.9 ± 0.5'
+  assert number('dc_table4', 'mnist to svhn, ipc 10', 'DC') == '74.8 ± 0.8'
+  assert number('dc_times', 'cifar10, ipc 10, DD', 'memory, MB') == '3211'
+  assert number('idc_table2', 'ipc 50, DenseNet-121', 'evaluation, s') == '400'
+  row = 'tiny_imagenet, ipc 50'
+  assert number('edc_table1', row, 'G-VBSM, ResNet-50') == '48.7 ± 0.2'
+  assert number('edc_table2', 'ipc 40, EDC', 'ShuffleNet-V2') == '44.7'
+  row = 'alpha 0.50, weak crops, averaged'
+  assert number('edc_table5', row, 'ResNet-18') == '48.6'
+  # Its own digits, which are not those of DC's paper.
+  row = 'mnist, ipc 10'
+  assert number('generative_table2', row, 'K-Center') == '86.4 ± 1.7'
+  assert number('generative_table3', 'ipc 10', 'VQGAN') == '3.8 ± 0.2'
   assert number('dc_ipc', 'whole set', 'svhn') == '95.4'
   assert number('dc_depth', 'condensed with 1', '4') == '76.4 ± 3.5'
   assert number('dc_ipc', 'ipc 10', 'cifar10') == '44.9'
@@ -526,6 +609,29 @@ def test_reference_runs_are_the_published_settings():
   assert vgg.measure.network['norm'] == 'instance'
   speech = tables.load('idc_table4', 'reference').cells['ipc 10', 'DM']
   assert _network(speech.run, 'reference')['depth'] == 4
+
+
+def test_edc_tests_imagenet_by_its_own_protocol():
+  cells = tables.load('edc_table1', 'reference').cells
+  config = _config(cells['imagenet10, ipc 10', 'EDC'].run, 'reference')
+  assert (config.evaluation.protocol, config.evaluation.epochs) == ('edc', 1000)
+
+
+def test_edcs_ladder_gains_one_choice_a_row():
+  cells = tables.load('edc_table5', 'reference').cells
+  plain, averaged = (
+    cells[f'alpha 0.25, weak crops{words}', 'ResNet-18']
+    for words in ('', ', averaged')
+  )
+  assert plain.run == averaged.run
+  assert plain.measure.changes == {'evaluation.average_rate': 0.0}
+  config = _config(plain.run, 'reference')
+  assert (config.method.alpha, config.method.smallest_crop) == (0.25, 0.5)
+  flat = tables.load('edc_table4', 'reference').cells
+  config = _config(
+    flat["L'_FR, weight 0.25, beta 0.99, tau 4", 'ResNet-50'].run, 'reference'
+  )
+  assert (config.method.flatness, config.method.averaging) == (0.25, 0.99)
 
 
 def test_imagenet_is_condensed_and_tested_as_published():

@@ -1,5 +1,6 @@
 """The condensed set with everything needed to use it."""
 
+import pathlib
 import platform
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +17,7 @@ from dcjax.runs._build import Built
 from dcjax.runs._labels import REGIMES, Labels
 from dcjax.runs._observers import Observer
 from dcjax.runs._stage import ARTEFACT, Stage
+from dcjax.utils import count_cpus
 
 
 def stage(built: Built, teachers: Sequence[Observer]) -> Stage:
@@ -154,10 +156,22 @@ def versions() -> dict[str, str]:
 
 
 def environment() -> dict[str, Any]:
-  """Device, platform and versions, for `results.json`."""
+  """Device, CPUs, platform and versions, for `results.json`."""
   return {
     'device': str(jax.devices()[0].device_kind),
     'devices': jax.device_count(),
+    'cpus': count_cpus(),
+    'processor': processor(),
     'platform': platform.platform(),
     **versions(),
   }
+
+
+def processor() -> str:
+  """The name of the CPU, as far as the system tells."""
+  try:
+    text = pathlib.Path('/proc/cpuinfo').read_text(encoding='utf-8')
+  except OSError:
+    return platform.processor() or platform.machine()
+  names = [x for x in text.splitlines() if x.startswith('model name')]
+  return names[0].partition(':')[2].strip() if names else platform.machine()

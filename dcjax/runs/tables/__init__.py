@@ -3,6 +3,7 @@
 import importlib
 import pathlib
 import pkgutil
+import re
 import shlex
 from typing import Any
 
@@ -100,7 +101,8 @@ def make(
     columns=[c.strip() for c in config.columns.split('+') if c.strip()],
     command=command or _command(chosen, workdir),
     store=store,
-    keep=_keeper(config, command or _command(chosen, workdir)),
+    recorded=_recorded(command or _command(chosen, workdir), config.table),
+    keep=_keeper(config),
   )
 
 
@@ -127,7 +129,7 @@ def published(
   return _truth.write(folder, known)
 
 
-def _keeper(config, command):
+def _keeper(config):
   """Writes records, draws the page and says what changed; None without."""
   if not config.records:
     return None
@@ -136,25 +138,39 @@ def _keeper(config, command):
   folder = pathlib.Path(config.records).expanduser()
   own = config.dataset in ('', *_module(config.table).DATASETS)
   data = '' if own else config.dataset
+  known = {config.table: load(config.table, 'reference')}
 
-  def keep(run, found, made):
-    before = _truth.measured_texts(folder)
-    path = _records.keep(
-      folder,
-      config.table,
-      config.size,
-      run,
-      found,
-      made,
-      shlex.join(command),
-      data,
+  def keep(run, found, seconds):
+    before = _truth.measured_texts(folder, known)
+    kept = _records.keep(
+      folder, config.table, config.size, run, found, seconds, data
     )
     published(folder)
-    say(f'record: {path}')
-    for line in _truth.changes(before, _truth.measured_texts(folder)):
+    say(f'record: {kept.path}')
+    after = _truth.measured_texts(folder, known)
+    for line in (*kept.said, *_truth.changes(before, after)):
       say(f'  {line}')
 
   return keep
+
+
+def _recorded(command, table):
+  """A command as records say it: without the places of one machine."""
+  places = {
+    'data_dir': 'DATA',
+    'records': 'docs/records',
+    'workdir': f'runs/{table}',
+  }
+  words = [
+    re.sub(
+      rf'\b({"|".join(places)})=[^,]+',
+      lambda found: f'{found[1]}={places[found[1]]}',
+      word,
+    )
+    for word in command
+    if not word.startswith('--store')
+  ]
+  return shlex.join(words)
 
 
 def _changes(text: str) -> dict[str, str]:

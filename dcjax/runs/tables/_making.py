@@ -15,7 +15,7 @@ from dcjax import records
 from dcjax.runs import _commands, _results, _run, _stage, settings
 from dcjax.runs._artefact import environment
 from dcjax.runs._progress import duration, say
-from dcjax.runs.tables import _measure, _pages
+from dcjax.runs.tables import _measure, _pages, _records
 from dcjax.runs.tables._settings import config_of, name_of
 from dcjax.runs.tables._types import Cell, Place, Run, Table
 
@@ -24,8 +24,8 @@ RECORD = 'table.json'
 _TITLES = {'imagenet10': 'ImageNet', 'imagenet100': 'ImageNet'}
 
 
-# `(name of a run, place -> entry, what table.json holds of it)`.
-Keep = Callable[[str, Mapping[Place, Any], Mapping[str, Any]], None]
+# `(name of a run, place -> entry, seconds of its stages)`.
+Keep = Callable[[str, Mapping[Place, Any], Mapping[str, float]], None]
 
 
 class Job(NamedTuple):
@@ -54,6 +54,7 @@ def make(
   columns: Sequence[str] = (),
   command: Sequence[str] = (),
   store: str | pathlib.Path | None = None,
+  recorded: str = '',
   keep: Keep | None = None,
 ) -> _pages.Page:
   """Makes a table, or goes on with it.
@@ -71,6 +72,7 @@ def make(
     columns: labels of those that are measured; all by default.
     command: how to go on, for the pages.
     store: where runs share networks; a folder of the table by default.
+    recorded: the command as cells remember it.
     keep: called with what is known of every run that is finished.
 
   Returns:
@@ -97,7 +99,7 @@ def make(
     if not _is_done(folder, job, size):
       began = time.monotonic()
       try:
-        _work(folder, job, size, store or folder / 'shared')
+        _work(folder, job, size, store or folder / 'shared', recorded)
         spent.append(time.monotonic() - began)
       except FileNotFoundError as error:
         if error.errno is not None:  # the system's: not a loader's sentence
@@ -106,7 +108,7 @@ def make(
         say(f'waits for its data: {error}')
     if keep is not None and job.name not in needs:
       found = _found(folder, whole[job.name], size)
-      keep(job.name, found, _recorded(folder)[job.name])
+      keep(job.name, found, _recorded(folder)[job.name]['seconds'])
     _pages.write(folder, _page(folder, table, size, everything, text, needs))
   page = _page(folder, table, size, everything, text, needs)
   _pages.write(folder, page)
@@ -167,6 +169,8 @@ def choose(jobs: Sequence[Job], only: str) -> list[Job]:
       cells = {p: cell for p, cell in cells.items() if only in p[0]}
     if cells:
       chosen.append(job._replace(cells=cells))
+  if not jobs:
+    raise ValueError('this table is printed only: nothing here makes its cells')
   if not chosen:
     rows = sorted({row for job in jobs for row, _ in job.cells})
     known = [job.name for job in jobs]
@@ -181,7 +185,7 @@ def _announce(which, job, left, spent):
   say(known)
 
 
-def _work(folder, job, size, store):
+def _work(folder, job, size, store, recorded):
   """Measures what the cells ask for; condenses only if one needs it."""
   where = folder / 'runs' / job.name
   chosen = settings.resolve(job.config)
@@ -189,13 +193,18 @@ def _work(folder, job, size, store):
   with _run.opened(
     chosen, where, store=store, command=command, living=True
   ) as at_work:
-    entries = {}
+    keys = _stage.keys_of(at_work.pipeline.stages)
+    made = _records.made_now(
+      recorded, environment(), chosen.config.seed, keys['artefact']
+    )
+    # Other tables in the folder may have asked this run for more.
+    entries = _entries(folder, job)
     for cell in job.cells.values():
       key = _measure.key_of(cell.measure, size)
       if key not in entries:
-        entries[key] = _measure.measured(at_work, cell.measure, size)
-    # Other tables in the folder may have asked this run for more.
-    entries = _entries(folder, job) | entries
+        found = _measure.measured(at_work, cell.measure, size)
+        budget = _measure.budget(at_work, cell.measure)
+        entries[key] = {**found, 'budget': budget, 'made': made}
     if 'artefact' in at_work.made.outputs:
       _results.finish_part(at_work, _told(entries))
     seconds = {
@@ -208,8 +217,6 @@ def _work(folder, job, size, store):
   record[job.name] = {
     'entries': entries,
     'seconds': seconds,
-    'key': _stage.keys_of(at_work.pipeline.stages)['artefact'],
-    'environment': environment(),
     'settings': _digest(job),
   }
   records.write(folder / RECORD, record)

@@ -1,10 +1,11 @@
 """What cells read from a run: each is a stage of it, made once."""
 
+import math
 from typing import Any
 
 import numpy as np
 
-from dcjax import specs
+from dcjax import artefact, specs
 from dcjax.artefact import Artefact
 from dcjax.runs import (
   _augment,
@@ -77,6 +78,38 @@ def measured(at_work: Opened, measure: Measure, size: str) -> dict[str, Any]:
 
   stage = Stage(f'measure/{name}', found, ('artefact',), {}, RECORD)
   return _made(at_work, [stage])
+
+
+def budget(at_work: Opened, measure: Measure) -> dict[str, int]:
+  """What networks learned from, counted three ways.
+
+  Args:
+    at_work: the run, which has made the measurement.
+    measure: what was measured.
+
+  Returns:
+    'numbers' of images, labels, decoder and scales; 'float32_bytes', four for
+    each; and 'stored_bytes', in the types that are stored. Whitening, which
+    test images need, is not in it.
+  """
+  built = at_work.built
+  images = getattr(measure, 'images', 'condensed')
+  if images in ('condensed', 'initial') and 'artefact' in at_work.made.outputs:
+    sizes = artefact.storage(at_work.made('artefact'))
+    parts = [s for n, s in sizes.items() if n not in ('preprocessing', 'total')]
+    numbers = sum(part['numbers'] for part in parts)
+    stored = sum(part['disk_bytes'] for part in parts)
+  else:
+    count = built.dataset.num_classes * built.config.ipc
+    if images == 'whole':
+      count = len(built.dataset.labels)
+    numbers = count * math.prod(built.dataset.image_shape)
+    stored = numbers * built.dataset.images.dtype.itemsize
+  return {
+    'numbers': numbers,
+    'float32_bytes': 4 * numbers,
+    'stored_bytes': stored,
+  }
 
 
 def _made(at_work, stages):

@@ -131,6 +131,23 @@ def _baseline_changes(method, dataset):
   return changes
 
 
+def in_eight_bits(dataset: str, ipc: int) -> dict[str, Run]:
+  """Plain IDC and DM in 8-bit images, which other methods' sets stand beside.
+
+  Args:
+    dataset: data-set name.
+    ipc: stored images per class.
+
+  Returns:
+    Label -> run.
+  """
+  changes = {'storage': 'uint8'}
+  return {
+    'IDC, 8 bits': Run('idc', dataset, ipc, 2, changes),
+    'DM, 8 bits': Run('dm', dataset, ipc, 1, changes),
+  }
+
+
 def method_cell(method: str, row: Row, **measure: Any) -> Cell | None:
   """Returns the cell of a method; `measure` are fields of `Accuracy`."""
   run = method_run(method, row)

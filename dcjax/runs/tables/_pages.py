@@ -162,6 +162,14 @@ def _join(values):
   return ' or '.join(map(str, sorted(values)))
 
 
+def _steps(config) -> str:
+  """Image steps: of an outer iteration, of an image batch, or none (RDED)."""
+  method = config['method']
+  if 'outer' in config:
+    return f'{config["outer"]} x {method["inner_steps"]}'
+  return str(method.get('iterations', _MISSING))
+
+
 def _run_row(line: RunLine) -> list[str]:
   config, seconds = line.config, line.record.get('seconds', {})
   entries = line.record.get('entries', {}).values()
@@ -171,7 +179,7 @@ def _run_row(line: RunLine) -> list[str]:
     line.name,
     line.state,
     config['network'],
-    f'{config["outer"]} x {config["method"]["inner_steps"]}',
+    _steps(config),
     f'{evaluation["seeds"]} x {evaluation["epochs"]} epochs',
     duration(seconds.get('condense')) or _MISSING,
     duration(evaluating) if seconds else _MISSING,

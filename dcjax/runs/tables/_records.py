@@ -7,7 +7,6 @@ beside measured numbers is drawn from all of them (`_truth`).
 import datetime
 import os
 import pathlib
-import platform
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -18,21 +17,27 @@ from dcjax.runs.tables._types import Place
 
 COSTS = 'costs.json'
 Where = tuple[str, ...]  # (table, size, data)
-# What a record must hold, and of what kind.
+# What a record must hold, and of what kind; and what it says of how cells were
+# made, once for all that were made alike.
 _FIELDS = {
   'table': str,
   'size': str,
   'data': str,
   'run': str,
-  'command': str,
-  'commit': str,
-  'settings': str,
-  'machine': str,
-  'versions': dict,
-  'date': str,
   'seconds': dict,
+  'made': list,
   'cells': list,
 }
+_MADE = {
+  'command': str,
+  'commit': str,
+  'date': str,
+  'machine': str,
+  'versions': dict,
+  'seed': int,
+  'settings': str,
+}
+_BUDGET = ('numbers', 'float32_bytes', 'stored_bytes')
 
 
 class Measured(NamedTuple):
@@ -43,6 +48,10 @@ class Measured(NamedTuple):
     best: of every network, the best of its tests; empty where there is none.
     seconds: that its evaluation took.
     reason: why it is not the published number, where that was found; or ''.
+    budget: numbers that networks learned from (images, labels, decoder and
+      scales), their bytes as float32, and as they are stored; or ().
+    made: how: command, commit, date, machine, versions, seed, and the key of
+      all settings of the set.
     record: what else is known of the run.
   """
 
@@ -50,7 +59,21 @@ class Measured(NamedTuple):
   best: tuple[float, ...]
   seconds: float
   reason: str
+  budget: tuple[int, ...]
+  made: Mapping[str, Any]
   record: Mapping[str, Any]
+
+
+class Kept(NamedTuple):
+  """A record that was written.
+
+  Attributes:
+    path: of the file.
+    said: what was left out or dropped, in sentences.
+  """
+
+  path: pathlib.Path
+  said: Sequence[str]
 
 
 def keep(
@@ -59,74 +82,130 @@ def keep(
   size: str,
   run: str,
   found: Mapping[Place, Mapping[str, Any]],
-  made: Mapping[str, Any],
-  command: str,
+  seconds: Mapping[str, float],
   data: str = '',
-) -> pathlib.Path:
-  """Writes the record of a run; reasons and cells that it had stay.
+) -> Kept:
+  """Writes the record of a run.
 
-  Cells of an earlier record that were not measured again stay where their
-  settings are the same, with the commit and the date that were theirs.
+  Cells of its earlier record that are not found again stay as they were, where
+  they belong to the same set. A reason stays beside its number, and goes with
+  it. A cell that another record of the table holds moves here, unless more
+  networks were tested there.
 
   Args:
     folder: of all records.
     name: of the table.
     size: of the table.
     run: name of the run.
-    found: (row, column) -> entry.
-    made: what `table.json` holds of the run.
-    command: that makes it again.
+    found: (row, column) -> entry, with how it was `made`.
+    seconds: of the run's stages.
     data: the data set, if it is none of the paper's.
 
   Returns:
-    The file.
+    The file, and what was left out or dropped.
   """
   path = folder / name / f'{run}.json'
   path.parent.mkdir(parents=True, exist_ok=True)
-  reasons, others = {}, []
-  if path.is_file():
-    reasons = {place: m.reason for place, m in cells_of(path).items()}
-    others = _others(records.read(path), made['key'], found)
-  cells = [
-    {
-      'row': place[0],
-      'column': place[1],
-      'last': entry.get('per_seed_last', [entry['last_mean']]),
-      'best': entry.get('per_seed_best', []),
-      'seconds': entry.get('seconds', 0.0),
-      'reason': reasons.get(place, ''),
+  said: list[str] = []
+  cells = {place: _cell(entry) for place, entry in found.items()}
+  where = (name, size, data)
+  for other in sorted(path.parent.glob('*.json')):
+    if other != path and _where(records.read(other)) == where:
+      said += _settle(other, cells)
+  before = _written(path) if path.is_file() else {}
+  keys = {cell['made']['settings'] for cell in cells.values()}
+  for place, old in before.items():
+    if place not in cells:
+      if old['made']['settings'] in keys or not keys:
+        cells[place] = old
+    elif old['reason'] and cells[place]['last'] == old['last']:
+      cells[place]['reason'] = old['reason']
+    elif old['reason']:
+      said.append(f'{_name(place)}: the reason goes: {old["reason"]}')
+  if cells:
+    head = {'table': name, 'size': size, 'data': data, 'run': run}
+    _write(path, {**head, 'seconds': dict(seconds)}, cells)
+  return Kept(path, said)
+
+
+def _cell(entry):
+  return {
+    'last': entry.get('per_seed_last', [entry['last_mean']]),
+    'best': entry.get('per_seed_best', []),
+    'seconds': entry.get('seconds', 0.0),
+    'reason': '',
+    'budget': entry.get('budget', {}),
+    'made': entry['made'],
+  }
+
+
+def _settle(path, cells):
+  """Leaves each cell in one of two records: where more networks were tested."""
+  record, there = records.read(path), _written(path)
+  twice = [place for place in cells if place in there]
+  said = []
+  for place in twice:
+    ours, theirs = len(cells[place]['last']), len(there[place]['last'])
+    if theirs > ours:
+      del cells[place]
+      said.append(
+        f'{_name(place)}: not recorded, as {path.name} has {theirs} networks '
+        f'of it, and this run {ours}'
+      )
+    else:
+      del there[place]
+      said.append(f'{_name(place)}: no longer in {path.name}')
+  if twice and there:
+    _write(path, record, there)
+  elif twice:
+    path.unlink()
+  return said
+
+
+def _written(path) -> dict[Place, dict[str, Any]]:
+  """Cells of a record as they are kept, each with how it was made."""
+  record = _checked(path)
+  return {
+    (cell['row'], cell['column']): {
+      **{n: v for n, v in cell.items() if n not in ('row', 'column')},
+      'made': record['made'][cell['made']],
     }
-    for place, entry in sorted(found.items())
-  ]
-  cells = sorted([*cells, *others], key=lambda c: (c['row'], c['column']))
-  record = {
-    'table': name,
-    'size': size,
-    'data': data,
-    'run': run,
+    for cell in record['cells']
+  }
+
+
+def _write(path, head, cells):
+  made: list[Any] = []
+  rows = []
+  for (row, column), cell in sorted(cells.items()):
+    if cell['made'] not in made:
+      made.append(cell['made'])
+    number = made.index(cell['made'])
+    rows.append({'row': row, 'column': column, **cell, 'made': number})
+  records.write(path, {**head, 'made': made, 'cells': rows})
+
+
+def _where(record) -> Where:
+  return tuple(record.get(field, '') for field in ('table', 'size', 'data'))
+
+
+def _name(place):
+  return ' · '.join(place)
+
+
+def made_now(
+  command: str, environment: Mapping[str, Any], seed: int, key: str
+) -> dict[str, Any]:
+  """How a cell is made that is measured now; see `Measured.made`."""
+  return {
     'command': command,
     'commit': commit(),
-    'settings': made['key'],
-    'machine': machine(made['environment']),
-    'versions': _versions(made['environment']),
     'date': datetime.date.today().isoformat(),
-    'seconds': made['seconds'],
-    'cells': cells,
+    'machine': machine(environment),
+    'versions': _versions(environment),
+    'seed': seed,
+    'settings': key,
   }
-  records.write(path, record)
-  return path
-
-
-def _others(record, key, found):
-  """Cells of a record of the same settings that are not found anew."""
-  if record['settings'] != key:
-    return []
-  own = {name: record[name] for name in ('commit', 'date')}
-  return [
-    {**own, **cell}
-    for cell in record['cells']
-    if (cell['row'], cell['column']) not in found
-  ]
 
 
 def commit() -> str:
@@ -152,10 +231,11 @@ def commit() -> str:
 
 
 def machine(environment: Mapping[str, Any]) -> str:
-  """What computed, in words: `2 CPU cores (x86_64)`, `1 x NVIDIA H100`."""
-  if 'cpu' in environment['device'].lower():
-    return f'{os.cpu_count()} CPU cores ({platform.machine()})'
-  return f'{environment["devices"]} x {environment["device"]}'
+  """What computed, in words: `1 CPU (AMD EPYC)`, `1 x NVIDIA H100`."""
+  if 'cpu' not in environment['device'].lower():
+    return f'{environment["devices"]} x {environment["device"]}'
+  count = environment['cpus']
+  return f'{count} CPU{"s" * (count > 1)} ({environment["processor"]})'
 
 
 def _versions(environment):
@@ -174,9 +254,7 @@ def read(folder: pathlib.Path) -> dict[Where, dict[Place, Measured]]:
   found: dict[Where, dict[Place, Measured]] = {}
   for path in sorted(folder.glob('*/*.json')):
     cells = cells_of(path)
-    record = records.read(path)
-    where = tuple(record[field] for field in ('table', 'size', 'data'))
-    into = found.setdefault(where, {})
+    into = found.setdefault(_where(records.read(path)), {})
     twice = sorted(into.keys() & cells.keys())
     if twice:
       raise ValueError(f'{path}: cell {twice[0]} stands in another record, too')
@@ -190,23 +268,45 @@ def cells_of(path: pathlib.Path) -> dict[Place, Measured]:
   Raises:
     ValueError: if a field is missing or of the wrong kind; names it.
   """
-  record = records.read(path)
-  for field, kind in _FIELDS.items():
-    if not isinstance(record, dict) or not isinstance(record.get(field), kind):
-      raise ValueError(f'{path}: field {field!r} must be a {kind.__name__}')
-  if not re.fullmatch(r'\d{4}-\d\d-\d\d', record['date']):
-    raise ValueError(f'{path}: date {record["date"]!r}: must be YYYY-MM-DD')
+  record = _checked(path)
+  about = {n: v for n, v in record.items() if n not in ('made', 'cells')}
   found = {}
-  for cell in record['cells']:
+  for place, cell in _written(path).items():
     last = _numbers(path, cell, 'last')
     if not last:
       raise ValueError(f'{path}: last [] must hold a number or more')
-    place = (cell['row'], cell['column'])
-    best = _numbers(path, cell, 'best')
+    budget = cell.get('budget') or {}
     found[place] = Measured(
-      last, best, float(cell['seconds']), cell.get('reason', ''), record
+      last,
+      _numbers(path, cell, 'best'),
+      float(cell['seconds']),
+      cell.get('reason', ''),
+      tuple(budget[unit] for unit in _BUDGET) if budget else (),
+      cell['made'],
+      about,
     )
   return found
+
+
+def _checked(path) -> dict[str, Any]:
+  """A record whose fields are there and of the right kind."""
+  record = records.read(path)
+  _check_fields(path, record, _FIELDS)
+  for made in record['made']:
+    _check_fields(path, made, _MADE)
+    if not re.fullmatch(r'\d{4}-\d\d-\d\d', made['date']):
+      raise ValueError(f'{path}: date {made["date"]!r}: must be YYYY-MM-DD')
+  known = range(len(record['made']))
+  for cell in record['cells']:
+    if cell.get('made') not in known:
+      raise ValueError(f'{path}: made {cell.get("made")!r}: must be in {known}')
+  return record
+
+
+def _check_fields(path, value, kinds):
+  for field, kind in kinds.items():
+    if not isinstance(value, dict) or not isinstance(value.get(field), kind):
+      raise ValueError(f'{path}: field {field!r} must be a {kind.__name__}')
 
 
 def _numbers(path, cell, field) -> tuple[float, ...]:

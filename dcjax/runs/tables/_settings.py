@@ -13,6 +13,8 @@ from dcjax.runs.tables._types import Run
 
 # A table asks for baselines itself, so that no run evaluates what none needs.
 _ALWAYS = {'evaluation.at': (), 'evaluation.baselines': ()}
+# Methods that IDC's paper compares with, and tests as its own on ImageNet.
+_COMPARED_BY_IDC = ('dc', 'dsa', 'dm')
 _LONGEST_NAME = 100
 # Option of a network -> reference size -> size on few cores; and in tests.
 _SHRINK = {
@@ -82,7 +84,8 @@ def _evaluated_as_idc(run, size):
 
   Kim et al. (2022), appendix C.1: one evaluation strategy for all cases.
   """
-  if not run.dataset.startswith('imagenet') or run.recipe == 'idc':
+  compared = run.recipe in _COMPARED_BY_IDC
+  if not run.dataset.startswith('imagenet') or not compared:
     return {}
   idc = settings.module('idc').get_config(arguments_of(run, size))
   config = settings.resolve(idc).config

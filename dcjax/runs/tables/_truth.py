@@ -1,8 +1,9 @@
 """The page of all published cells: what was printed, and what was measured."""
 
+import json
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,6 +31,7 @@ _HEADER = (
   'column',
   'published',
   'measured',
+  'budget',
   'points',
   'std',
   '',
@@ -40,14 +42,18 @@ _ABOUT = f"""# Published cells, and what dcjax measures
 
 Every cell of the papers' tables that dcjax knows: the printed number, and what
 the published schedule gave here, last epoch, mean ± standard deviation over
-networks (their number in brackets). `points` is measured less published; `std`
-is that difference in standard deviations, of print where it has one, otherwise
-of our networks. A cell is **ok** within {_POINT:g} point or two standard
-deviations, **off** otherwise, with the reason where one was found. `open` cells
-wait for someone with the machine: PFLOP are counted from shapes (condensation,
-observers and evaluation; no sharing between cells), and minutes stand for
-{SPEEDS['H100'] / 1e12:g} TFLOP/s on one H100 and {SPEEDS['v5e-8'] / 1e12:g} on
-a TPU v5e-8, which are assumed, not measured.
+networks (their number in brackets). `budget` is what they learned from, in
+thousands: numbers (of images, labels, decoder and scales), their bytes as
+float32, and their bytes as they are stored. `points` is measured less
+published; `std` is that difference in standard deviations, of print where it
+has one, otherwise of our networks. A cell is **ok** within {_POINT:g} point or
+two standard deviations, **off** otherwise, with the reason where one was found.
+`open` cells wait for someone with the machine, and `printed` ones for a method
+that is not here. PFLOP are counted from shapes, and condensations in their
+programs (experts, observers and evaluation with them; no sharing between
+cells); minutes stand for {SPEEDS['H100'] / 1e12:g} TFLOP/s on one H100 and
+{SPEEDS['v5e-8'] / 1e12:g} on a TPU v5e-8, a thirtieth and a tenth of their
+rates in bfloat16, which is assumed, not measured.
 
 Everything is drawn from the records beside this page. A table made with
 `records=` adds its own, draws the page again and says what changed:
@@ -107,7 +113,7 @@ def page(folder: pathlib.Path, known: Mapping[str, Table]) -> str:
   drawn = {
     n: lines(t, found.get((n, 'reference', ''), {})) for n, t in printed.items()
   }
-  parts = [_ABOUT, '## In all', _totals(printed, drawn)]
+  parts = [_ABOUT, '## In all', _totals(printed, drawn), _distinct(drawn)]
   for name, table in known.items():
     reduced = [
       _reduced(table, size, data, cells)
@@ -179,6 +185,13 @@ def _text(measured: Measured | None, share: bool = True) -> str:
   return f'{values.mean():.1f} ± {values.std(ddof=1):.1f} ({len(values)})'
 
 
+def _budget(measured: Measured | None) -> str:
+  """Numbers, and their bytes as float32 and as stored, in thousands."""
+  if measured is None or not measured.budget:
+    return _DASH
+  return ' / '.join(_short(count / 1000) for count in measured.budget)
+
+
 def _grid(drawn, costs) -> str:
   rows = []
   for line in drawn:
@@ -194,6 +207,7 @@ def _grid(drawn, costs) -> str:
         column,
         line.printed or _DASH,
         _text(line.measured),
+        _budget(line.measured),
         _DASH if line.points is None else f'{line.points:+.1f}',
         _DASH if line.deviations is None else f'{line.deviations:+.1f}',
         line.verdict,
@@ -220,6 +234,17 @@ def _totals(known, drawn) -> str:
   )
 
 
+def _distinct(drawn) -> str:
+  """How many measurements there are: tables share runs."""
+  measured = [x for lines in drawn.values() for x in lines if x.measured]
+  values = {line.measured.last for line in measured}
+  good = {line.measured.last for line in measured if line.verdict == 'ok'}
+  return (
+    f'Tables have runs in common: the {len(measured)} measured cells are '
+    f'{len(values)} measurements, of which {len(good)} are ok somewhere.'
+  )
+
+
 def _reasons(drawn) -> Iterator[str]:
   for line in drawn:
     if line.measured is not None and line.measured.reason:
@@ -227,22 +252,24 @@ def _reasons(drawn) -> Iterator[str]:
 
 
 def _made(cells: Iterable[Measured | None]) -> Iterator[str]:
-  """How what was measured was made, a line for each record."""
-  seen: list[Mapping[str, Any]] = []
+  """How what was measured was made, a line for all that was made alike."""
+  alike: dict[str, list[Measured]] = {}
   for measured in cells:
-    if measured is not None and measured.record not in seen:
-      seen.append(measured.record)
-  for record in seen:
-    yield _how(record)
+    if measured is not None:
+      key = json.dumps([measured.record, measured.made], sort_keys=True)
+      alike.setdefault(key, []).append(measured)
+  for group in alike.values():
+    yield _how(group)
 
 
-def _how(record) -> str:
+def _how(group) -> str:
+  record, made = group[0].record, group[0].made
   seconds = sum(record['seconds'].values())
-  evaluating = sum(cell['seconds'] for cell in record['cells'])
+  evaluating = sum(measured.seconds for measured in group)
   return (
-    f'- `{record["run"]}`: {record["machine"]}, {record["date"]}, commit '
-    f'{record["commit"] or "unknown"}, {seconds:.0f} s of condensation and '
-    f'networks, {evaluating:.0f} s of evaluation'
+    f'- `{record["run"]}`, seed {made["seed"]}: {made["machine"]}, '
+    f'{made["date"]}, commit {made["commit"] or "unknown"}, {seconds:.0f} s of '
+    f'condensation and networks, {evaluating:.0f} s of evaluation'
   )
 
 
@@ -250,8 +277,10 @@ def _reduced(table, size, data, cells) -> str:
   places = [(r, c) for r in table.rows for c in table.columns]
   order = {place: number for number, place in enumerate(places)}
   known = sorted(cells, key=lambda p: (order.get(p, len(places)), p))
-  rows = [[row, column, _text(cells[row, column])] for row, column in known]
-  header = ['row', 'column', 'measured']
+  rows = [
+    [*place, _text(cells[place]), _budget(cells[place])] for place in known
+  ]
+  header = ['row', 'column', 'measured', 'budget']
   other = f'on `{data}`, ' if data else ''
   note = (
     f'At size {size} ({other}{_SIZES[size]}; not to be compared with print):'
@@ -260,14 +289,26 @@ def _reduced(table, size, data, cells) -> str:
   return '\n\n'.join([note, report.markdown(header, rows), *made])
 
 
-def measured_texts(folder: pathlib.Path) -> dict[tuple[str, ...], str]:
-  """What is recorded: `(table, size, data, row, column)` -> its text."""
+def measured_texts(
+  folder: pathlib.Path, known: Mapping[str, Table]
+) -> dict[tuple[str, ...], str]:
+  """What is recorded: `(table, size, data, row, column)` -> its text.
+
+  Args:
+    folder: of the records.
+    known: name -> table at size `'reference'`, whose verdicts are told.
+  """
   found = _records.read(folder)
-  return {
-    (*where, *place): _text(measured)
-    for where, cells in found.items()
-    for place, measured in cells.items()
-  }
+  texts = {}
+  for where, cells in found.items():
+    name, *rest = where
+    judged = name in known and rest == ['reference', '']
+    for place, measured in cells.items():
+      text = _text(measured)
+      if judged:
+        text += f', {_line(known[name], place, measured).verdict}'
+      texts[(*where, *place)] = text
+  return texts
 
 
 def changes(

@@ -1,7 +1,7 @@
 """DD: one image a class for one known network, ten for random ones."""
 
 from dcjax.runs.tables import _methods as common
-from dcjax.runs.tables._types import Cell, OwnTest, Run, Table
+from dcjax.runs.tables._types import Accuracy, Cell, OwnTest, Run, Table
 
 TITLE = 'DD: the training that was differentiated, LeNet'
 DATASETS = ('mnist',)
@@ -20,12 +20,16 @@ def table(size: str, datasets: tuple[str, ...]) -> Table:
   numbers = common.numbers(
     dataset, DATASETS, tuple(rows), (_COLUMN,), '94\n79.5±8.1'
   )
+  cells = common.fill(rows, {_COLUMN: OwnTest()}, Cell)
+  for ipc in () if size == 'smoke' else (1, 10):
+    for label, run in common.in_eight_bits(dataset, ipc).items():
+      cells[f'{label}, ipc {ipc}', _COLUMN] = Cell(run, Accuracy())
   return Table(
     TITLE,
     'Wang et al., "Dataset Distillation", 2018, arXiv 1811.10959',
-    tuple(rows),
+    tuple(row for row, _ in cells),
     (_COLUMN,),
-    common.fill(rows, {_COLUMN: OwnTest()}, Cell),
+    cells,
     numbers if size != 'smoke' else {},
     note="The known start is the published code's; the paper has other steps.",
   )
