@@ -22,7 +22,7 @@ from dcjax.networks._discriminator import (
 )
 from dcjax.networks._efficientnet import efficientnet_b0
 from dcjax.networks._independence import images_are_independent
-from dcjax.networks._initialise import draw_params, drawn_as
+from dcjax.networks._initialise import SCHEMES, draw_params, drawn_as
 from dcjax.networks._mobilenet import mobilenet_v2
 from dcjax.networks._observe import (
   Observation,
@@ -42,6 +42,7 @@ from dcjax.networks._words import complete, options, parse
 
 __all__ = [
   'PRECISIONS',
+  'SCHEMES',
   'ConvNet',
   'Discriminator',
   'Observation',

@@ -135,8 +135,8 @@ def judge(given: Given) -> Network:
   network = built.network
   if section.get('network'):
     network = build_network('method.network', section.network, built.dataset)
-  if section.name == 'dd':
-    network = networks.drawn_as(network, 'xavier')
+  if section.get('drawn'):
+    network = networks.drawn_as(network, section.drawn)
   precision = built.config.execution.get('precision', 'auto')
   return networks.with_precision(network, precision)
 
@@ -146,10 +146,16 @@ def looks_through_observers(built: Built) -> bool:
   return built.config.get('inner', '') == 'observers'
 
 
+def is_unrolled(built: Built) -> bool:
+  """Whether the method differentiates a training of networks on the set."""
+  section = built.config.get('method', {})
+  return 'passes' in section or 'unrolled_steps' in section
+
+
 def unroll(built: Built) -> objectives.Unroll:
-  """How DD and RaT-BPTT train networks on the set."""
+  """How networks are trained on the set, where that is differentiated."""
   section = built.config.method
-  if section.name == 'dd':
+  if 'passes' in section:
     return methods.dd_unroll(
       built.config.ipc, section.passes, normalise=built.normalise
     )

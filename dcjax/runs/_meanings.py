@@ -161,6 +161,7 @@ _MEANINGS = {
   'method.discriminator_widths': 'of its hidden layers',
   'method.distance': 'of two gradients',
   'method.drop_rate': "probability of leaving out a convolution's term",
+  'method.drawn': "how parameters of the method's networks are drawn",
   'method.early_batches': 'updates of a network before the first image step',
   'method.early_epochs': 'the same in passes over the real images',
   'method.epochs': 'passes of networks over the set after each image step',

@@ -13,6 +13,7 @@ from dcjax.runs._given import ABSENT, SUPPLIED, Given
 RUN_FIELDS = (
   'name',
   'decay',
+  'drawn',
   'early_epochs',
   'network',
   'passes',

@@ -30,7 +30,7 @@ def stages(built: Built, asked: Sequence[Wanted]) -> list[Stage]:
   if section.get('kernel'):
     of = [n for n in ('condensed', 'initial', 'random') if n in names]
     return [_regression(built, name) for name in of]
-  if section.get('name') in ('dd', 'rat_bptt'):
+  if _given.is_unrolled(built):
     of = [n for n in ('condensed', 'initial') if n in names]
     return [_unrolled(built, name) for name in of]
   return []

@@ -242,6 +242,7 @@ CHOICES: dict[str, Iterable[Any]] = {
   'labels.regime': REGIMES,
   'layout': ('', *artefact.LAYOUTS),
   'method.codes': methods.CODES,
+  'method.drawn': networks.SCHEMES,
   'method.compared': ('image', 'class'),
   'method.condition': methods.CONDITIONS,
   'method.decay': ('none', 'cosine', 'halved'),

@@ -44,6 +44,7 @@ def values(chosen):
     method=dict(
       name='dd',
       initialisation='random',
+      drawn='xavier',
       learning_rate=0.01,
       halve_after=40,
       passes=3,
