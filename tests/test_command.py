@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import types
 
@@ -340,12 +341,21 @@ def test_ctrl_c_twice_does_not_wait_for_a_long_step(tmp_path):
     '--config.method.inner_steps=100000000',
     f'--workdir={tmp_path}/run',
   )
+  # Nothing here waits for ever, whatever is said or not.
+  alarm = threading.Timer(120, process.kill)
+  alarm.start()
   try:
-    for word in ('compiled in', 'stopping after this step'):
-      assert any(word in line for line in process.stdout)
-      process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    stages = tmp_path / 'run/stages.json'
+    while not (stages.exists() and '"start"' in stages.read_text()):
+      assert process.poll() is None
+      time.sleep(0.1)
+    time.sleep(3)  # into the step; where it still compiles, into that
+    process.send_signal(signal.SIGINT)
+    assert any('stopping after this step' in line for line in process.stdout)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
   finally:
+    alarm.cancel()
     process.kill()
   assert process.returncode == 130
   assert err == 'stopped at once; the same command resumes\n'
