@@ -191,7 +191,7 @@ def test_a_quarter_of_an_hour_asks_for_cells_that_are_there(tmp_path):
     'touch "${w#--out=}"; esac; done; [ "$1" != "$WRONG" ]',
   )
 
-  def lines(*more, work='work', code=0, wrong=''):
+  def lines(*more, work='one', code=0, wrong=''):
     log.write_text('')
     arguments = (str(tmp_path / work), 'DATA', *more)
     done = _run('quarter_hour.sh', *arguments, DCJAX_PYTHON=python, WRONG=wrong)
@@ -203,8 +203,8 @@ def test_a_quarter_of_an_hour_asks_for_cells_that_are_there(tmp_path):
   assert lines() == first[1:]
   assert lines('reference', '0') == []  # no time at all
   # What fails is said at the end, and the others go on.
-  assert lines(work='b', code=1, wrong='benchmarks/gpu.py') == [
-    line.replace('/work/', '/b/') for line in first
+  assert lines(work='two', code=1, wrong='benchmarks/gpu.py') == [
+    line.replace('/one/', '/two/') for line in first
   ]
   small = lines('smoke', work='c')
   assert small[0].startswith('benchmarks/gpu.py --ipc=1 --width=4 ')
