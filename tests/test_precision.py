@@ -49,7 +49,7 @@ def _off(numbers, exact):
 
 @pytest.mark.parametrize(
   ('form', 'stride'),
-  [('hybrid', 1), ('patches', 1), ('lax', 1), ('bands', 1), ('hybrid', 2)],
+  [('hybrid', 1), ('patches', 1), ('lax', 1), ('blocks', 1), ('hybrid', 2)],
 )
 def test_bfloat16_rounds_every_derivative(form, stride):
   network = _network(form, stride)

@@ -57,7 +57,7 @@ class LeNet(nn.Module):
     """Returns logits, embedding and 2 taps of `images [B, H, W, D]`."""
     taps = []
     x = images
-    form = _lenet_conv_form(self.conv_form, images.shape)
+    form = _lenet_conv_form(self.conv_form)
     paddings = (_lenet_padding(images.shape), 0)
     for block, (width, padding) in enumerate(
       zip((6, 16), paddings, strict=True)
@@ -199,8 +199,7 @@ def lenet(
   Args:
     image_shape: `(H, W, D)`, at least 12x12 (one channel) or 16x16.
     num_classes: `K`.
-    conv_form: see `convolve`; `'auto'` is `'bands'` on CPUs for rows of at most
-      32 pixels.
+    conv_form: see `convolve`; `'auto'` is `'blocks'` on CPUs.
 
   Raises:
     ValueError: if the form is unknown or the images are too small.
@@ -212,10 +211,9 @@ def lenet(
   return wrap_linen(module, image_shape, init='torch', name='lenet')
 
 
-def _lenet_conv_form(form, shape):
-  # Six channels are slow in every other form on CPUs; wide rows are in this.
-  narrow = form == 'auto' and shape[2] <= 32
-  return 'bands' if narrow and platform() == 'cpu' else form
+def _lenet_conv_form(form):
+  # Few channels are slow in every other form on CPUs.
+  return 'blocks' if form == 'auto' and platform() == 'cpu' else form
 
 
 def alexnet(

@@ -16,7 +16,6 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from dcjax.base import Array, Network
@@ -29,13 +28,13 @@ FORMS = (
   'patches',
   'hybrid',
   'winograd',
-  'bands',
+  'blocks',
   'forward',
 )
 # What operands are rounded to before products; sums are float32 throughout.
 # 'auto' leaves it to the platform: TF32 on recent GPUs, bfloat16 on TPUs.
 PRECISIONS = ('auto', 'float32', 'tensorfloat32', 'bfloat16')
-_LONG_ROW = 64  # numbers; products over fewer wait for memory
+_BLOCK = 2  # rows and columns that one product of `'blocks'` makes
 _DIMENSIONS = ('NHWC', 'HWIO', 'NHWC')
 _LAX = {
   'auto': None,
@@ -133,8 +132,8 @@ def convolve(
     form: how it is computed; all forms agree, also in their derivatives.
       `'hybrid'` is differentiable in reverse only (`jax.jvp` needs
       `'forward'`); with a stride or a kernel that is not square it means
-      `'patches'` (on GPUs `'lax'`), and so does `'bands'` with a stride.
-      `'bands'` multiplies whole rows, for few channels and narrow images.
+      `'patches'` (on GPUs `'lax'`), and so does `'blocks'`.
+      `'blocks'` is `'hybrid'` over blocks of 2x2 pixels, for few channels.
       `'winograd'` is `'hybrid'` with 2.25 times fewer products, of sums and
       differences of the numbers, in wide 3x3 layers of many float32 images.
 
@@ -155,16 +154,16 @@ def convolve(
     )
   form, precision = resolve_form(form), _PRECISION.get()
   square = kernel.shape[0] == kernel.shape[1]
+  if form == 'blocks' and stride == 1 and square:
+    return _by_blocks(images, kernel, padding, ('hybrid', precision))
   if form in ('hybrid', 'winograd') and stride == 1 and square:
     return _hybrid(images, kernel, padding, (form, precision))
-  if form in ('hybrid', 'winograd') and platform() in GPUS:
+  if form in ('hybrid', 'winograd', 'blocks') and platform() in GPUS:
     form = 'lax'  # XLA finds no tiles there for large products over patches
   dtype = images.dtype
   images, kernel = _rounded(images, precision), _rounded(kernel, precision)
   if form == 'lax':
     result = _by_lax(images, kernel, padding, stride, precision)
-  elif form == 'bands' and stride == 1:
-    result = _by_bands(images, kernel, padding, precision)
   else:
     result = _by_patches(images, kernel, padding, stride, precision)
   return result.astype(dtype)
@@ -223,31 +222,41 @@ def _by_patches(images, kernel, padding, stride, precision):
   return jnp.matmul(patches, kernel.reshape(-1, out), precision=_LAX[precision])
 
 
-def _by_bands(images, kernel, padding, precision):
-  # A whole row of the result from whole rows of the image: the kernel becomes
-  # a matrix of bands. Many times the products, but of a size that matrices
-  # are fast at, which a few channels are not; and rows stay contiguous.
-  kh, kw, channels, out = kernel.shape
-  b, h, w, _ = images.shape
-  h, columns = h + 2 * padding - kh + 1, w + 2 * padding - kw + 1
-  place = np.arange(kw)[:, None, None] + np.arange(columns) - padding
-  band = (np.arange(w)[:, None] == place).astype(kernel.dtype)
-  matrices = jnp.einsum('kjio,jwv->kwivo', kernel, band)
-  matrices = matrices.reshape(kh, w * channels, columns * out)
-  rows = images.reshape(b, -1, w * channels)
-  rows = jnp.pad(rows, ((0, 0), (padding, padding), (0, 0)))
-  rows = [rows[:, i : i + h] for i in range(kh)]
-  multiply = partial(
-    jnp.matmul,
-    precision=_LAX[precision],
-    preferred_element_type=jnp.promote_types(images.dtype, jnp.float32),
-  )
-  if w * channels < _LONG_ROW:
-    joined = jnp.concatenate(rows, axis=-1)
-    result = multiply(joined, matrices.reshape(-1, columns * out))
-  else:
-    result = sum(map(multiply, rows, matrices))
-  return result.reshape(b, h, columns, out)
+def _by_blocks(images, kernel, padding, how):
+  # Blocks of pixels become channels of fewer pixels: the products are half as
+  # many again, but of a size that products are fast at, and the patches of a
+  # gradient are a fraction of the numbers.
+  size, out = kernel.shape[0], kernel.shape[-1]
+  b, *pixels, _ = images.shape
+  rows, columns = (n + 2 * padding - size + 1 for n in pixels)
+  span = -(-(size + _BLOCK - 1) // _BLOCK)  # blocks that a block looks at
+  ends = [
+    (-(-after // _BLOCK) + span - 1) * _BLOCK - before - padding
+    for after, before in zip((rows, columns), pixels, strict=True)
+  ]
+  images = jnp.pad(images, ((0, 0), *((padding, n) for n in ends), (0, 0)))
+  # The kernel moved to every pixel of a block, as one kernel over blocks.
+  room = span * _BLOCK - size
+  moved = [
+    jnp.pad(kernel, ((i, room - i), (j, room - j), (0, 0), (0, 0)))
+    for i in range(_BLOCK)
+    for j in range(_BLOCK)
+  ]
+  wide = jnp.stack(moved, -2).reshape(1, span * _BLOCK, span * _BLOCK, -1)
+  wide = _joined(wide).reshape(span, span, -1, _BLOCK**2 * out)
+  result = _hybrid(_joined(images), wide, 0, how)
+  h, w = result.shape[1:3]
+  result = result.reshape(b, h, w, _BLOCK, _BLOCK, out).swapaxes(2, 3)
+  result = result.reshape(b, h * _BLOCK, w * _BLOCK, out)
+  return result[:, :rows, :columns]
+
+
+def _joined(images):
+  """Blocks of pixels as channels: `[B, H, W, I] -> [B, H / 2, W / 2, 4 I]`."""
+  b, h, w, channels = images.shape
+  images = images.reshape(b, h // _BLOCK, _BLOCK, w // _BLOCK, _BLOCK, channels)
+  images = images.swapaxes(2, 3)
+  return images.reshape(b, h // _BLOCK, w // _BLOCK, _BLOCK**2 * channels)
 
 
 # The hybrid form: the two primitives below are each other's derivatives, so
