@@ -15,14 +15,20 @@ from dcjax.networks._large_classic import (
   LargeVgg11,
   last_alexnet_size,
 )
-from dcjax.networks._layers import Conv, activation, make_norm, pool
+from dcjax.networks._layers import (
+  Conv,
+  ConvReluPool,
+  activation,
+  make_norm,
+  pool,
+)
 from dcjax.networks._zoo_checks import (
   check_last_size,
   check_options,
   check_rate,
   layer_widths,
 )
-from dcjax.utils import check_at_least, check_choice, platform
+from dcjax.utils import check_at_least, check_choice
 
 # Channels of VGG-11 in multiples of the first; each stage ends in a pooling.
 _VGG11_STAGES = ((1,), (2,), (4, 4), (8, 8), (8, 8))
@@ -57,15 +63,12 @@ class LeNet(nn.Module):
     """Returns logits, embedding and 2 taps of `images [B, H, W, D]`."""
     taps = []
     x = images
-    form = _lenet_conv_form(self.conv_form)
     paddings = (_lenet_padding(images.shape), 0)
     for block, (width, padding) in enumerate(
       zip((6, 16), paddings, strict=True)
     ):
-      x = Conv(width, size=5, padding=padding, form=form, name=f'conv{block}')(
-        x
-      )
-      x = pool(_relu(x), 'max')
+      layer = {'padding': padding, 'form': self.conv_form}
+      x = ConvReluPool(width, size=5, **layer, name=f'conv{block}')(x)
       taps.append(x)
     x = x.reshape(x.shape[0], -1)
     for layer, width in enumerate((120, 84)):
@@ -199,7 +202,7 @@ def lenet(
   Args:
     image_shape: `(H, W, D)`, at least 12x12 (one channel) or 16x16.
     num_classes: `K`.
-    conv_form: see `convolve`; `'auto'` is `'blocks'` on CPUs.
+    conv_form: see `convolve`; `'auto'` pools at once on CPUs.
 
   Raises:
     ValueError: if the form is unknown or the images are too small.
@@ -209,11 +212,6 @@ def lenet(
   check_last_size('lenet', image_shape, ((padded - 4) // 2 - 4) // 2)
   module = LeNet(num_classes, conv_form)
   return wrap_linen(module, image_shape, init='torch', name='lenet')
-
-
-def _lenet_conv_form(form):
-  # Few channels are slow in every other form on CPUs.
-  return 'blocks' if form == 'auto' and platform() == 'cpu' else form
 
 
 def alexnet(

@@ -28,13 +28,11 @@ FORMS = (
   'patches',
   'hybrid',
   'winograd',
-  'blocks',
   'forward',
 )
 # What operands are rounded to before products; sums are float32 throughout.
 # 'auto' leaves it to the platform: TF32 on recent GPUs, bfloat16 on TPUs.
 PRECISIONS = ('auto', 'float32', 'tensorfloat32', 'bfloat16')
-_BLOCK = 2  # rows and columns that one product of `'blocks'` makes
 _DIMENSIONS = ('NHWC', 'HWIO', 'NHWC')
 _LAX = {
   'auto': None,
@@ -132,8 +130,7 @@ def convolve(
     form: how it is computed; all forms agree, also in their derivatives.
       `'hybrid'` is differentiable in reverse only (`jax.jvp` needs
       `'forward'`); with a stride or a kernel that is not square it means
-      `'patches'` (on GPUs `'lax'`), and so does `'blocks'`.
-      `'blocks'` is `'hybrid'` over blocks of 2x2 pixels, for few channels.
+      `'patches'` (on GPUs `'lax'`).
       `'winograd'` is `'hybrid'` with 2.25 times fewer products, of sums and
       differences of the numbers, in wide 3x3 layers of many float32 images.
 
@@ -154,11 +151,9 @@ def convolve(
     )
   form, precision = resolve_form(form), _PRECISION.get()
   square = kernel.shape[0] == kernel.shape[1]
-  if form == 'blocks' and stride == 1 and square:
-    return _by_blocks(images, kernel, padding, ('hybrid', precision))
   if form in ('hybrid', 'winograd') and stride == 1 and square:
     return _hybrid(images, kernel, padding, (form, precision))
-  if form in ('hybrid', 'winograd', 'blocks') and platform() in GPUS:
+  if form in ('hybrid', 'winograd') and platform() in GPUS:
     form = 'lax'  # XLA finds no tiles there for large products over patches
   dtype = images.dtype
   images, kernel = _rounded(images, precision), _rounded(kernel, precision)
@@ -167,6 +162,16 @@ def convolve(
   else:
     result = _by_patches(images, kernel, padding, stride, precision)
   return result.astype(dtype)
+
+
+def multiply(left: Array, right: Array) -> Array:
+  """Multiplies matrices as `convolve` does those of patches.
+
+  In the precision of the moment, which may round operands and results.
+  """
+  precision = _PRECISION.get()
+  operands = _rounded(left, precision), _rounded(right, precision)
+  return jnp.matmul(*operands, precision=_LAX[precision]).astype(left.dtype)
 
 
 def _by_lax(images, kernel, padding, stride, precision, dtype=None):
@@ -220,43 +225,6 @@ def _by_patches(images, kernel, padding, stride, precision):
   else:
     patches = _patches(images, (kh, kw), padding, stride)
   return jnp.matmul(patches, kernel.reshape(-1, out), precision=_LAX[precision])
-
-
-def _by_blocks(images, kernel, padding, how):
-  # Blocks of pixels become channels of fewer pixels: the products are half as
-  # many again, but of a size that products are fast at, and the patches of a
-  # gradient are a fraction of the numbers.
-  size, out = kernel.shape[0], kernel.shape[-1]
-  b, *pixels, _ = images.shape
-  rows, columns = (n + 2 * padding - size + 1 for n in pixels)
-  span = -(-(size + _BLOCK - 1) // _BLOCK)  # blocks that a block looks at
-  ends = [
-    (-(-after // _BLOCK) + span - 1) * _BLOCK - before - padding
-    for after, before in zip((rows, columns), pixels, strict=True)
-  ]
-  images = jnp.pad(images, ((0, 0), *((padding, n) for n in ends), (0, 0)))
-  # The kernel moved to every pixel of a block, as one kernel over blocks.
-  room = span * _BLOCK - size
-  moved = [
-    jnp.pad(kernel, ((i, room - i), (j, room - j), (0, 0), (0, 0)))
-    for i in range(_BLOCK)
-    for j in range(_BLOCK)
-  ]
-  wide = jnp.stack(moved, -2).reshape(1, span * _BLOCK, span * _BLOCK, -1)
-  wide = _joined(wide).reshape(span, span, -1, _BLOCK**2 * out)
-  result = _hybrid(_joined(images), wide, 0, how)
-  h, w = result.shape[1:3]
-  result = result.reshape(b, h, w, _BLOCK, _BLOCK, out).swapaxes(2, 3)
-  result = result.reshape(b, h * _BLOCK, w * _BLOCK, out)
-  return result[:, :rows, :columns]
-
-
-def _joined(images):
-  """Blocks of pixels as channels: `[B, H, W, I] -> [B, H / 2, W / 2, 4 I]`."""
-  b, h, w, channels = images.shape
-  images = images.reshape(b, h // _BLOCK, _BLOCK, w // _BLOCK, _BLOCK, channels)
-  images = images.swapaxes(2, 3)
-  return images.reshape(b, h // _BLOCK, w // _BLOCK, _BLOCK**2 * channels)
 
 
 # The hybrid form: the two primitives below are each other's derivatives, so

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from dcjax.base import Array
+from dcjax.networks._blocks import convolve_and_pool
 from dcjax.networks._conv import convolve
 from dcjax.utils import platform
 
@@ -47,19 +48,36 @@ class Conv(nn.Module):
   @nn.compact
   def __call__(self, images: Array) -> Array:
     """Convolves `images [B, H, W, I]`."""
-    shape = (self.size, self.size, images.shape[-1], self.features)
-    kernel = self.param('kernel', self.kernel_init, shape)
     result = convolve(
       images,
-      kernel,
+      self._kernel(images),
       padding=self.padding,
       stride=self.stride,
       form=self.form,
     )
-    if not self.use_bias:
-      return result
-    bias = self.param('bias', nn.initializers.zeros, (self.features,))
-    return result + bias
+    return result + self._bias() if self.use_bias else result
+
+  def _kernel(self, images):
+    shape = (self.size, self.size, images.shape[-1], self.features)
+    return self.param('kernel', self.kernel_init, shape)
+
+  def _bias(self):
+    return self.param('bias', nn.initializers.zeros, (self.features,))
+
+
+class ConvReluPool(Conv):
+  """A `Conv`, its ReLU, and the maxima of 2x2 windows.
+
+  With `'auto'` in one on CPUs (`convolve_and_pool`), for few channels.
+  """
+
+  @nn.compact
+  def __call__(self, images: Array) -> Array:
+    """Convolves and pools `images [B, H, W, I]`."""
+    if self.form != 'auto' or platform() != 'cpu':
+      return pool(_relu(super().__call__(images)), 'max')
+    kernel, bias = self._kernel(images), self._bias()
+    return convolve_and_pool(images, kernel, bias, self.padding)
 
 
 class InstanceNorm(nn.Module):
