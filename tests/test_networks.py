@@ -84,7 +84,7 @@ def test_he_fan_out_scheme():
 
 @pytest.mark.parametrize(
   ('size', 'padding', 'width'),
-  [(3, 1, 6), (3, 3, 6), (1, 0, 6), (5, 2, 6), (5, 1, 7)],
+  [(3, 1, 6), (3, 1, 1), (3, 3, 6), (1, 0, 6), (5, 2, 6), (5, 1, 7)],
 )
 def test_forms_of_convolution_agree_to_second_order(size, padding, width):
   key = jax.random.key(0)

@@ -218,13 +218,18 @@ def _patches(images, size, padding, stride=1):
   )
 
 
-def _by_patches(images, kernel, padding, stride, precision):
+def _by_patches(images, kernel, padding, stride, precision, dtype=None):
   kh, kw, _, out = kernel.shape
   if (kh, kw, padding) == (1, 1, 0):
     patches = images[:, ::stride, ::stride]
   else:
     patches = _patches(images, (kh, kw), padding, stride)
-  return jnp.matmul(patches, kernel.reshape(-1, out), precision=_LAX[precision])
+  return jnp.matmul(
+    patches,
+    kernel.reshape(-1, out),
+    precision=_LAX[precision],
+    preferred_element_type=dtype,
+  )
 
 
 # The hybrid form: the two primitives below are each other's derivatives, so
@@ -238,7 +243,16 @@ def _hybrid(images, kernel, padding, how):
     return _winograd.convolve(images, kernel, padding)
   precision = how[1]
   operands = _rounded(images, precision), _rounded(kernel, precision)
-  return _by_lax(*operands, padding, 1, precision, images.dtype)
+  way = _by_patches if _are_smaller(images, kernel) else _by_lax
+  return way(*operands, padding, 1, precision, images.dtype)
+
+
+def _are_smaller(images, kernel):
+  # XLA's CPU back end then has images and kernel change places, in a form that
+  # takes twenty times as long (VGG-11's last layers).
+  height, width = images.shape[1:3]
+  small = height * width < kernel.shape[0] * kernel.shape[1]
+  return small and platform() == 'cpu'
 
 
 def _takes_tiles(how, size, images, other, padding):
